@@ -1,0 +1,80 @@
+//! Losses: every way in which a capture can say less than it seems to, as a named counter.
+
+use crate::Text;
+
+/// How much a loss matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Figures may be less precise or less complete.
+    Warning,
+    /// Figures may be wrong or absent.
+    Error,
+}
+
+impl Severity {
+    /// The word in manifests and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// A kind of loss.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// Stable name, kebab-case.
+    pub name: &'static str,
+    pub severity: Severity,
+    /// What it means for the figures.
+    pub meaning: &'static str,
+    /// What to do differently next time.
+    pub remedy: &'static str,
+}
+
+macro_rules! losses {
+    ($( $const:ident = $name:literal, $severity:ident, $meaning:literal, $remedy:literal; )+) => {
+        $( #[doc = $meaning] pub const $const: Loss = Loss { name: $name, severity: Severity::$severity, meaning: $meaning, remedy: $remedy }; )+
+        /// All losses that the collector counts.
+        pub const ALL: &[Loss] = &[$($const),+];
+    };
+}
+
+losses! {
+    REJECTED_RECORDS = "rejected-records", Warning, "Records that could not be parsed; what is good around them was kept.", "Look at the table rejects; capture the file again, or report the format.";
+    UNREAD_FILE = "unread-file", Info, "A file of no known format; nothing in it was used.", "Name its kind with --source KIND=GLOB if it is one that `formats` lists.";
+    TRUNCATED_INPUT = "truncated-input", Warning, "A file ends in the middle of a record or of a compressed frame; what came before was kept.", "Stop the capture before copying its files.";
+    EMPTY_FILE = "empty-file", Info, "A file without a byte.", "Check that the command which should have written it ran.";
+    LOST_TRACE_EVENTS = "lost-trace-events", Error, "bpftrace dropped events: counts from this trace are lower bounds.", "Raise BPFTRACE_PERF_RB_PAGES, or trace fewer events.";
+    LOST_FLOWS = "lost-flows", Warning, "Hubble dropped flows: counts from flows are lower bounds.", "Raise hubble-event-buffer-capacity, or filter the export.";
+    SCRAPE_GAP = "scrape-gap", Info, "Scrapes are further apart than twice their median interval.", "Scrape from a machine that is not under the test's load.";
+    SNAPSHOT_GAP = "snapshot-gap", Info, "Snapshots are further apart than five times their median interval: bounds are wider there.", "Snapshot one chain instead of the whole table.";
+    TIME_FROM_MTIME = "time-from-mtime", Warning, "The only time of a file is its modification time, which copying may have changed.", "Print `date +%s.%N` ahead of each snapshot, or name the files after it.";
+    NO_TIME = "no-time", Warning, "Records without a time of their own: they prove no order.", "Print a time stamp ahead of them.";
+    NO_YEAR = "no-year", Warning, "Log lines without year or zone: their times were not used.", "Write year and timezone to capture.toml.";
+    AUDIT_WITHOUT_BODIES = "audit-without-bodies", Warning, "Audit events of the level Metadata carry no bodies: changes of endpoints cannot be read from them.", "Set RequestResponse for endpointslices, pods and deployments in the audit policy.";
+    WHOLE_SECONDS = "whole-seconds", Info, "Times in whole seconds: each is known to a second only.", "Use `date +%s.%N`.";
+    RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
+}
+
+table! {
+    /// One counted loss.
+    pub struct LossRow<'a> in "losses" {
+        /// Index of the source; null where it concerns the whole bundle.
+        source: Option<i32>,
+        /// Stable name.
+        name: Text<'a>,
+        /// `info`, `warning` or `error`.
+        severity: Text<'a>,
+        /// How often.
+        count: i64,
+        /// What it means for the figures.
+        meaning: Text<'a>,
+        /// What to do differently next time.
+        remedy: Text<'a>,
+    }
+}

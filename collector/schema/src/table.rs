@@ -1,0 +1,168 @@
+//! The machinery behind a table: column types, the row trait, and the macro that declares both at once.
+
+use std::borrow::Cow;
+
+/// Text of a row: borrowed from the capture while it is parsed, owned when it was read from a bundle.
+pub type Text<'a> = Cow<'a, str>;
+
+/// Physical type of a column. The Arrow types are `Int32`, `Int64`, `Float64`, `Boolean` and `Utf8`: all of them
+/// survive arrow-rs → Parquet → polars, DuckDB, Spark and pandas unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    I32,
+    I64,
+    F64,
+    Bool,
+    Text,
+}
+
+/// One column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Name in the Parquet file.
+    pub name: &'static str,
+    /// Physical type.
+    pub kind: ColumnType,
+    /// Whether a row may lack it.
+    pub nullable: bool,
+    /// What it means, with its unit.
+    pub doc: &'static str,
+}
+
+/// Takes the values of one row, column by column, in the order of [`Row::COLUMNS`].
+pub trait ColumnSink {
+    fn i32(&mut self, value: Option<i32>);
+    fn i64(&mut self, value: Option<i64>);
+    fn f64(&mut self, value: Option<f64>);
+    fn bool(&mut self, value: Option<bool>);
+    fn text(&mut self, value: Option<&str>);
+}
+
+/// Gives the values of one row by column index. A null of a column that may not be null reads as zero or empty.
+pub trait ColumnSource<'a> {
+    fn i32(&self, column: usize) -> Option<i32>;
+    fn i64(&self, column: usize) -> Option<i64>;
+    fn f64(&self, column: usize) -> Option<f64>;
+    fn bool(&self, column: usize) -> Option<bool>;
+    fn text(&self, column: usize) -> Option<Text<'a>>;
+}
+
+/// A row of a table.
+pub trait Row<'a>: Sized {
+    /// Name of the table and stem of its Parquet file.
+    const TABLE: &'static str;
+    /// Columns in file order.
+    const COLUMNS: &'static [Column];
+    /// Hands every column to `sink`, in order.
+    fn write(&self, sink: &mut impl ColumnSink);
+    /// Rebuilds the row from `source`, whose columns are in the order of [`Row::COLUMNS`].
+    fn read(source: &impl ColumnSource<'a>) -> Self;
+}
+
+/// One field type: how it is described, written and read.
+pub(crate) trait Field<'a>: Sized {
+    const KIND: ColumnType;
+    const NULLABLE: bool;
+    fn put(&self, sink: &mut impl ColumnSink);
+    fn get(source: &impl ColumnSource<'a>, column: usize) -> Self;
+}
+
+macro_rules! plain_field {
+    ($type:ty, $kind:ident, $method:ident) => {
+        impl<'a> Field<'a> for $type {
+            const KIND: ColumnType = ColumnType::$kind;
+            const NULLABLE: bool = false;
+            fn put(&self, sink: &mut impl ColumnSink) {
+                sink.$method(Some(*self));
+            }
+            fn get(source: &impl ColumnSource<'a>, column: usize) -> Self {
+                source.$method(column).unwrap_or_default()
+            }
+        }
+        impl<'a> Field<'a> for Option<$type> {
+            const KIND: ColumnType = ColumnType::$kind;
+            const NULLABLE: bool = true;
+            fn put(&self, sink: &mut impl ColumnSink) {
+                sink.$method(*self);
+            }
+            fn get(source: &impl ColumnSource<'a>, column: usize) -> Self {
+                source.$method(column)
+            }
+        }
+    };
+}
+
+plain_field!(i32, I32, i32);
+plain_field!(i64, I64, i64);
+plain_field!(f64, F64, f64);
+plain_field!(bool, Bool, bool);
+
+impl<'a> Field<'a> for Text<'a> {
+    const KIND: ColumnType = ColumnType::Text;
+    const NULLABLE: bool = false;
+    fn put(&self, sink: &mut impl ColumnSink) {
+        sink.text(Some(self));
+    }
+    fn get(source: &impl ColumnSource<'a>, column: usize) -> Self {
+        source.text(column).unwrap_or_default()
+    }
+}
+
+impl<'a> Field<'a> for Option<Text<'a>> {
+    const KIND: ColumnType = ColumnType::Text;
+    const NULLABLE: bool = true;
+    fn put(&self, sink: &mut impl ColumnSink) {
+        sink.text(self.as_deref());
+    }
+    fn get(source: &impl ColumnSource<'a>, column: usize) -> Self {
+        source.text(column)
+    }
+}
+
+/// Declares a row: the struct, its columns (with their docs) and both directions of conversion.
+macro_rules! table {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident<$life:lifetime> in $table:literal {
+            $( $(#[doc = $doc:literal])+ $field:ident : $type:ty ),+ $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct $name<$life> {
+            $( $(#[doc = $doc])+ pub $field: $type, )+
+            /// Ties the row to the text that it borrows.
+            #[doc(hidden)]
+            pub borrowed: std::marker::PhantomData<&$life ()>,
+        }
+
+        impl<$life> $name<$life> {
+            /// Name of the table and stem of its Parquet file.
+            pub const TABLE: &'static str = $table;
+            /// Columns in file order.
+            pub const COLUMNS: &'static [$crate::Column] = &[
+                $( $crate::Column {
+                    name: stringify!($field),
+                    kind: <$type as $crate::table::Field<$life>>::KIND,
+                    nullable: <$type as $crate::table::Field<$life>>::NULLABLE,
+                    doc: concat!($($doc),+),
+                } ),+
+            ];
+        }
+
+        impl<$life> $crate::Row<$life> for $name<$life> {
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [$crate::Column] = $name::<$life>::COLUMNS;
+            fn write(&self, sink: &mut impl $crate::ColumnSink) {
+                $( $crate::table::Field::put(&self.$field, sink); )+
+            }
+            fn read(source: &impl $crate::ColumnSource<$life>) -> Self {
+                let mut column = 0..;
+                Self {
+                    $( $field: <$type as $crate::table::Field<$life>>::get(source, column.next().unwrap_or_default()), )+
+                    borrowed: std::marker::PhantomData,
+                }
+            }
+        }
+    };
+}

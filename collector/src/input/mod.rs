@@ -1,0 +1,1 @@
+//! Files, archives and compressed streams, as chunks of whole records.

@@ -1,0 +1,15 @@
+//! Parsers: one file a format, all of the same shape.
+//!
+//! A parser is a function from a [`Chunk`] of bytes to rows in a [`Batch`]. It keeps no state between chunks, so
+//! that chunks of one file are parsed in parallel; what needs an order (identifiers, snapshot differences) is done
+//! by `write` in one sequential pass. The table [`FORMATS`] declares every format: how it is recognised, where it
+//! may be cut, how to capture it and what it can prove.
+
+mod batch;
+mod format;
+
+pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
+pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
+
+/// Every format, in the order in which they are asked: the more certain first.
+pub const FORMATS: &[&Format] = &[];

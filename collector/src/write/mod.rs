@@ -1,0 +1,3 @@
+//! From batches to a Parquet bundle.
+
+pub mod columns;
