@@ -11,8 +11,23 @@ use std::process::Command;
 const STAGES: [&str; 8] = ["bundle", "clock", "events", "math", "measure", "verdict", "view", "write"];
 /// What may lie at the top of the repository.
 const TOP: [&str; 17] = [
-    ".cargo", ".ci", ".git", ".gitattributes", ".gitignore", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.lock", "Cargo.toml",
-    "LICENSE", "README.md", "analyzer", "collector", "rustfmt.toml", "sample-data", "templates", "tests",
+    ".cargo",
+    ".ci",
+    ".git",
+    ".gitattributes",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "analyzer",
+    "collector",
+    "rustfmt.toml",
+    "sample-data",
+    "templates",
+    "tests",
 ];
 /// Longest file without a reason. A longer one says at its top, in a line that begins with `Long because`, why.
 const LONGEST: usize = 500;
@@ -161,7 +176,9 @@ fn prose_names_existing_paths() {
 #[test]
 fn nothing_private_is_left() {
     let texts = files().into_iter().filter(|path| {
-        [".rs", ".toml", ".md", ".j2", ".json"].iter().any(|end| path.ends_with(end)) && !path.starts_with("sample-data/") && !path.starts_with("tests/fixtures/")
+        [".rs", ".toml", ".md", ".j2", ".json"].iter().any(|end| path.ends_with(end))
+            && !path.starts_with("sample-data/")
+            && !path.starts_with("tests/fixtures/")
     });
     complain(texts.flat_map(|path| private_words(&path, &read(&path))).collect());
 }
@@ -169,7 +186,12 @@ fn nothing_private_is_left() {
 #[test]
 fn the_top_level_is_as_agreed() {
     let tops: BTreeSet<String> = files().iter().filter_map(|path| path.split('/').next().map(str::to_owned)).collect();
-    complain(tops.iter().filter(|name| !TOP.contains(&name.as_str())).map(|name| format!("{name}: not at the top level")).collect());
+    complain(
+        tops.iter()
+            .filter(|name| !TOP.contains(&name.as_str()))
+            .map(|name| format!("{name}: not at the top level"))
+            .collect(),
+    );
 }
 
 #[test]

@@ -23,7 +23,17 @@ use super::Bundle;
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
 const TARGET_LABELS: [&str; 12] = [
-    "job", "instance", "node", "endpoint", "namespace", "pod", "service", "container", "cluster", "prometheus", "metrics_path",
+    "job",
+    "instance",
+    "node",
+    "endpoint",
+    "namespace",
+    "pod",
+    "service",
+    "container",
+    "cluster",
+    "prometheus",
+    "metrics_path",
     "app",
 ];
 
@@ -159,12 +169,8 @@ pub fn samples_of(bundle: &Bundle, ids: &[i64]) -> anyhow::Result<Vec<SampleRow<
         return Ok(Vec::new());
     }
     let wanted = df!("series" => ids)?.lazy();
-    let frame = bundle.scan(SampleRow::TABLE)?.join(
-        wanted,
-        [col("series")],
-        [col("series")],
-        JoinArgs::new(JoinType::Semi),
-    );
+    let frame =
+        bundle.scan(SampleRow::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
     bundle.collect_rows(frame)
 }
 
@@ -173,14 +179,24 @@ mod tests {
     use super::*;
 
     fn row(series: i64, source: i32, witness: &'static str, labels: &'static str) -> SeriesRow<'static> {
-        SeriesRow { series, source, witness: witness.into(), name: "x".into(), labels: labels.into(), ..Default::default() }
+        SeriesRow {
+            series,
+            source,
+            witness: witness.into(),
+            name: "x".into(),
+            labels: labels.into(),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn a_scrape_and_an_api_answer_of_one_series_are_one() {
         let chosen = choose_among(
             "x",
-            vec![row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#), row(1, 2, "scrape", r#"{"code":"1"}"#)],
+            vec![
+                row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#),
+                row(1, 2, "scrape", r#"{"code":"1"}"#),
+            ],
         );
         assert_eq!(chosen.len(), 1);
         assert_eq!(chosen[0].row.series, 1, "the scrape's samples are used");

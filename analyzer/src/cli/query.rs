@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use syncline_promql::{
-    Answer, MemoryStorage, Options, SampleValue, Value, error_to_json, eval_error_to_json, format_float, format_time, instant,
-    parse, parse_error_to_json, range, to_json,
+    Answer, MemoryStorage, Options, SampleValue, Value, error_to_json, eval_error_to_json, format_float, format_time,
+    instant, parse, parse_error_to_json, range, to_json,
 };
 
 use crate::bundle::{Bundle, witnesses};
@@ -154,7 +154,11 @@ fn run_labels(bundles: &[Bundle]) -> Vec<String> {
         .enumerate()
         .map(|(at, name)| {
             let shared = names.iter().filter(|other| *other == name).count() > 1;
-            if shared { format!("{name}-{}", bundles[at].manifest.run_id.chars().take(8).collect::<String>()) } else { name.clone() }
+            if shared {
+                format!("{name}-{}", bundles[at].manifest.run_id.chars().take(8).collect::<String>())
+            } else {
+                name.clone()
+            }
         })
         .collect()
 }
@@ -167,7 +171,8 @@ fn milliseconds(text: &str) -> anyhow::Result<i64> {
         }
         return Ok((seconds * 1e3).round() as i64);
     }
-    let time: jiff::Timestamp = text.parse().with_context(|| format!("`{text}` is no time: expected RFC 3339 or Unix seconds"))?;
+    let time: jiff::Timestamp =
+        text.parse().with_context(|| format!("`{text}` is no time: expected RFC 3339 or Unix seconds"))?;
     Ok(time.as_millisecond())
 }
 
@@ -177,14 +182,23 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).with_context(wrong);
     }
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000), ("y", 31_536_000_000)];
+    let units = [
+        ("ms", 1),
+        ("s", 1_000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+        ("w", 604_800_000),
+        ("y", 31_536_000_000),
+    ];
     let (mut rest, mut total, mut before) = (text, 0_u64, u64::MAX);
     while !rest.is_empty() {
         let digits = rest.find(|letter: char| !letter.is_ascii_digit()).with_context(wrong)?;
         let count: u64 = rest[..digits].parse().ok().with_context(wrong)?;
         rest = &rest[digits..];
         let letters = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
-        let size = units.iter().find(|(name, _)| *name == &rest[..letters]).map(|(_, size)| *size).with_context(wrong)?;
+        let size =
+            units.iter().find(|(name, _)| *name == &rest[..letters]).map(|(_, size)| *size).with_context(wrong)?;
         if size >= before {
             bail!(wrong());
         }
@@ -214,7 +228,9 @@ fn write_rows(out: &mut impl Write, answer: &Answer, gap: &str, field: fn(&str) 
         Value::Matrix(series) => {
             for one in series {
                 let labels = one.labels.to_string();
-                rows.extend(one.floats.iter().map(|(time, value)| [labels.clone(), format_time(*time), format_float(*value)]));
+                rows.extend(
+                    one.floats.iter().map(|(time, value)| [labels.clone(), format_time(*time), format_float(*value)]),
+                );
                 rows.extend(one.histograms.iter().map(|(time, histogram)| {
                     [labels.clone(), format_time(*time), histogram_text(histogram.count, histogram.sum)]
                 }));
