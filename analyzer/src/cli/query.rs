@@ -69,8 +69,8 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
         series.extend(witnesses::series(bundle, None, extra)?);
     }
-    let times = |pick: fn(&[i64]) -> Option<&i64>| series.iter().filter_map(|one| pick(&one.times).copied());
-    let (first, last) = (times(<[i64]>::first).min().unwrap_or(0), times(<[i64]>::last).max().unwrap_or(0));
+    let first = series.iter().filter_map(|one| one.times.first().copied()).min().unwrap_or(0);
+    let last = series.iter().filter_map(|one| one.times.last().copied()).max().unwrap_or(0);
     let (number, samples) = (series.len(), series.iter().map(|one| one.times.len()).sum::<usize>());
     let storage = MemoryStorage::new(series);
     let loaded = begun.elapsed();

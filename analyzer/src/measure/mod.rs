@@ -1,5 +1,7 @@
 //! Measurements: one file each, the same names for every dataplane.
 
+pub mod alerts;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
