@@ -7,9 +7,13 @@
 
 mod batch;
 mod format;
+pub mod snapshot;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[];
+
+/// How each format of snapshots is taken apart.
+pub const DISSECTORS: &[&snapshot::Dissector] = &[];
