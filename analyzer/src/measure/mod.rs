@@ -4,6 +4,8 @@
 //! cannot be measured still yields a row, whose `missing` says what the captures lack and what would capture it. The
 //! first row of a name has an empty `variant` and is the one that verdicts use unless a claim names another.
 
+pub mod alerts;
+
 use std::collections::BTreeMap;
 
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
