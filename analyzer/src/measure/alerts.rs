@@ -61,7 +61,10 @@ fn evaluate(run: &Run, rule: &Rule) -> Measurement {
         unit: "1".to_owned(),
         statistic: "longest stretch above the threshold / for:".to_owned(),
         window: "run".to_owned(),
-        method: format!("{} > {}, every second over the capture, for: {} s", rule.quantile, rule.threshold, rule.hold_seconds),
+        method: format!(
+            "{} > {}, every second over the capture, for: {} s",
+            rule.quantile, rule.threshold, rule.hold_seconds
+        ),
         ..Measurement::default()
     };
     match attempt(run, rule) {
@@ -91,7 +94,8 @@ struct Found {
 fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
     let wanted: HashSet<String> = [rule.metric.to_owned()].into();
     let chosen = witnesses::choose(&run.bundle, Some(&wanted))?;
-    let evidence = chosen.first().map(|one| run.evidence(one.row.source, one.row.record, rule.metric)).into_iter().collect();
+    let evidence =
+        chosen.first().map(|one| run.evidence(one.row.source, one.row.record, rule.metric)).into_iter().collect();
     let series = witnesses::series(&run.bundle, Some(&wanted), None)?;
     let first = series.iter().filter_map(|one| one.times.first().copied()).min();
     let last = series.iter().filter_map(|one| one.times.last().copied()).max();
@@ -100,8 +104,11 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
     let options = Options::default();
     let quantile = range(&storage, &parse(rule.quantile)?, first, last, STEP, &options)?;
     let Value::Matrix(values) = &quantile.value else { return Ok(None) };
-    let numbers: Vec<f64> =
-        values.iter().flat_map(|one| one.floats.iter().map(|(_, value)| *value)).filter(|value| !value.is_nan()).collect();
+    let numbers: Vec<f64> = values
+        .iter()
+        .flat_map(|one| one.floats.iter().map(|(_, value)| *value))
+        .filter(|value| !value.is_nan())
+        .collect();
     if numbers.is_empty() {
         return Ok(None);
     }

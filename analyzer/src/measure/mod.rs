@@ -15,14 +15,27 @@ use crate::clock::Evidence;
 use crate::events::Run;
 use crate::math::Estimate;
 
+pub mod connection_setup_time;
 pub mod cpu;
+pub mod impact_duration;
 pub mod memory_bytes;
 pub mod node_busy;
 pub mod proxy_cpu;
 pub mod readings;
+pub mod request_failure_ratio;
+pub mod request_latency_ratio;
+pub mod requests;
 
 /// Every measurement, in the order of reports.
-const ALL: &[fn(&Run) -> Vec<Measurement>] = &[cpu::measure, memory_bytes::measure, node_busy::measure];
+const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
+    cpu::measure,
+    memory_bytes::measure,
+    node_busy::measure,
+    request_failure_ratio::measure,
+    request_latency_ratio::measure,
+    connection_setup_time::measure,
+    impact_duration::measure,
+];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
 pub fn all(run: &Run) -> Vec<Measurement> {
