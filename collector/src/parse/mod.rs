@@ -21,11 +21,19 @@ pub mod snapshot;
 mod stamped;
 mod watch;
 
+mod bpftool_prog;
+mod bpftrace_json;
+mod bpftrace_text;
 mod exposition;
 #[cfg(test)]
 mod harness;
 mod instant;
+mod json_pairs;
+mod kube_proxy_log;
+mod log_line;
 mod metric_line;
+mod prometheus_api;
+mod trace_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -43,6 +51,11 @@ pub const FORMATS: &[&Format] = &[
     &requests::REQUESTS,
     &list::LIST,
     &exposition::SCRAPE,
+    &bpftrace_json::FORMAT,
+    &bpftool_prog::FORMAT,
+    &prometheus_api::FORMAT,
+    &kube_proxy_log::FORMAT,
+    &bpftrace_text::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
