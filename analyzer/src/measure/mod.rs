@@ -15,9 +15,11 @@ use crate::clock::Evidence;
 use crate::events::Run;
 use crate::math::Estimate;
 
+pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
 pub mod impact_duration;
+pub mod kube_proxy_counters;
 pub mod memory_bytes;
 pub mod node_busy;
 pub mod proxy_cpu;
@@ -25,6 +27,9 @@ pub mod readings;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
+pub mod sync_census;
+pub mod sync_duration;
+pub mod sync_rate;
 
 /// Every measurement, in the order of reports.
 const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
@@ -35,6 +40,10 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     request_latency_ratio::measure,
     connection_setup_time::measure,
     impact_duration::measure,
+    sync_duration::measure,
+    sync_rate::measure,
+    cilium_updates::measure,
+    kube_proxy_counters::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
