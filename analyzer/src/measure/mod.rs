@@ -22,11 +22,14 @@ pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;
 pub mod node_busy;
+pub mod packet_cost;
+pub mod packet_loss_ratio;
 pub mod proxy_cpu;
 pub mod readings;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
+pub mod rules_total;
 pub mod sync_census;
 pub mod sync_duration;
 pub mod sync_rate;
@@ -44,6 +47,9 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     sync_rate::measure,
     cilium_updates::measure,
     kube_proxy_counters::measure,
+    packet_cost::measure,
+    packet_loss_ratio::measure,
+    rules_total::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
