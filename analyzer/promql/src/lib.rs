@@ -31,6 +31,10 @@ pub mod histogram;
 
 mod evaluate;
 
+mod functions;
+
+mod hash;
+
 mod alert;
 
 mod answer;

@@ -3,6 +3,16 @@
 //! The format is that of Prometheus' native histogram specification. Counts are floats always; a histogram of
 //! integers is widened when it is read. Buckets are kept as sorted (index, count) pairs rather than as spans.
 
+mod arithmetic;
+mod buckets;
+mod display;
+mod estimate;
+mod resets;
+
+pub(crate) use arithmetic::Combined;
+pub use buckets::Bucket;
+pub(crate) use estimate::{NanEffect, fraction_of};
+
 /// The schema number of histograms with custom bucket boundaries.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 
@@ -51,7 +61,3 @@ pub struct Histogram {
     /// Reset hint.
     pub reset_hint: ResetHint,
 }
-
-mod buckets;
-
-pub use buckets::Bucket;
