@@ -15,6 +15,7 @@ use crate::clock::Evidence;
 use crate::events::Run;
 use crate::math::Estimate;
 
+pub mod across;
 pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
@@ -29,6 +30,7 @@ pub mod readings;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
+pub mod rules_rewritten_per_change;
 pub mod rules_total;
 pub mod sync_census;
 pub mod sync_duration;
@@ -50,6 +52,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     packet_cost::measure,
     packet_loss_ratio::measure,
     rules_total::measure,
+    rules_rewritten_per_change::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
