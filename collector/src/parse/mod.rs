@@ -7,9 +7,23 @@
 
 mod batch;
 mod format;
+pub mod snapshot;
+
+mod exposition;
+#[cfg(test)]
+mod harness;
+mod instant;
+mod metric_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// Every format, in the order in which they are asked: the more certain first.
-pub const FORMATS: &[&Format] = &[];
+pub const FORMATS: &[&Format] = &[
+    &exposition::SCRAPE,
+    // Text that hardly anything marks: asked last.
+    &exposition::EXPOSITION,
+];
+
+/// How each format of snapshots is taken apart.
+pub const DISSECTORS: &[&snapshot::Dissector] = &[];
