@@ -15,10 +15,8 @@ pub const REPORT_VERSION: u32 = 1;
 /// # Errors
 /// None that data can cause.
 pub fn render(judged: &Judged, runs: &[RunResult<'_>]) -> anyhow::Result<String> {
-    let measurements: Vec<Value> = runs
-        .iter()
-        .flat_map(|r| r.measurements.iter().map(|m| measurement(m, &r.run.name)))
-        .collect();
+    let measurements: Vec<Value> =
+        runs.iter().flat_map(|r| r.measurements.iter().map(|m| measurement(m, &r.run.name))).collect();
     let losses: Vec<Value> = runs
         .iter()
         .flat_map(|r| {

@@ -86,7 +86,9 @@ pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<V
     let occupied = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error).with_context(|| format!("{}: cannot be used as output directory", out.display())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{}: cannot be used as output directory", out.display()));
+        }
     };
     if occupied && !force {
         bail!("{}: is not empty; give another --out, or --force to replace the report in it", out.display());

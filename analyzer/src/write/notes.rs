@@ -42,7 +42,9 @@ pub fn to_markdown(markdown: &str) -> String {
     let mut out = String::new();
     let mut done = 0;
     for range in raw {
-        let (Some(before), Some(html)) = (markdown.get(done..range.start.max(done)), markdown.get(range.start.max(done)..range.end)) else {
+        let (Some(before), Some(html)) =
+            (markdown.get(done..range.start.max(done)), markdown.get(range.start.max(done)..range.end))
+        else {
             continue;
         };
         out.push_str(before);
@@ -82,8 +84,20 @@ mod tests {
     fn html_is_shown_not_run() {
         let notes = "# Why\n\n<script>alert(1)</script>\n\nA <b>bold</b> [link](javascript:alert(1)) and ![pic](http://x/y.png) [fine](https://example.org)\n";
         let html = to_html(notes);
-        assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains("javascript:") && !html.contains("<img"), "{html}");
-        assert!(html.contains("<h2>Why") && html.contains("&lt;script&gt;") && html.contains("https://example.org") && html.contains("pic"), "{html}");
+        assert!(
+            !html.contains("<script")
+                && !html.contains("<b>")
+                && !html.contains("javascript:")
+                && !html.contains("<img"),
+            "{html}"
+        );
+        assert!(
+            html.contains("<h2>Why")
+                && html.contains("&lt;script&gt;")
+                && html.contains("https://example.org")
+                && html.contains("pic"),
+            "{html}"
+        );
         let markdown = to_markdown(notes);
         assert!(!markdown.contains("<script") && !markdown.contains("<b>"), "{markdown}");
         assert!(markdown.starts_with("# Why"));

@@ -11,7 +11,8 @@ use crate::view::rows::{Cell, RowView};
 pub fn summary(view: &View) -> String {
     let mut lines = vec![["ROW", "CLAIM", "CILIUM", "KUBE-PROXY (IPTABLES)"].map(str::to_owned)];
     for row in view.sections.iter().flat_map(|s| &s.rows) {
-        let cell = |dataplane: &str| row.cells.iter().find(|c| c.dataplane == dataplane).map_or_else(String::new, words);
+        let cell =
+            |dataplane: &str| row.cells.iter().find(|c| c.dataplane == dataplane).map_or_else(String::new, words);
         lines.push([row.id.clone(), claim(row), cell("cilium"), cell("kube-proxy-iptables")]);
     }
     let mut text = columns(&lines);
@@ -36,7 +37,13 @@ fn claim(row: &RowView) -> String {
 fn words(cell: &Cell) -> String {
     match &cell.worst {
         Some(group) if group.status == Status::NotMeasured.word() => format!("{} {}", group.mark, group.status),
-        Some(group) => format!("{} {} {} [{}]", group.mark, group.status, group.measured, crate::view::rows::cut(&cell.expected, 18)),
+        Some(group) => format!(
+            "{} {} {} [{}]",
+            group.mark,
+            group.status,
+            group.measured,
+            crate::view::rows::cut(&cell.expected, 18)
+        ),
         None => "–".into(),
     }
 }

@@ -16,7 +16,11 @@ const EVIL: &str = "</td><script>alert('x')</script> | `a` [b](javascript:c) <im
 
 fn run(name: &str, dataplane: &str) -> Run {
     let mut bundle = Bundle { path: PathBuf::new(), manifest: Default::default() };
-    bundle.manifest.sources.push(syncline_schema::manifest::Source { path: EVIL.into(), sha256: "ab".repeat(32), ..Default::default() });
+    bundle.manifest.sources.push(syncline_schema::manifest::Source {
+        path: EVIL.into(),
+        sha256: "ab".repeat(32),
+        ..Default::default()
+    });
     bundle.manifest.losses.push(syncline_schema::manifest::LossEntry {
         name: EVIL.into(),
         severity: "warning".into(),
@@ -37,7 +41,10 @@ fn run(name: &str, dataplane: &str) -> Run {
         baseline_endpoints: Some(1),
         service_under_test: Some(EVIL.into()),
         episodes: Vec::new(),
-        facts: BTreeMap::from([(EVIL.to_owned(), (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }))]),
+        facts: BTreeMap::from([(
+            EVIL.to_owned(),
+            (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }),
+        )]),
         findings: vec![Finding { title: EVIL.into(), detail: EVIL.into(), evidence: vec![] }],
     }
 }
@@ -61,8 +68,14 @@ fn measured(name: &str, value: f64) -> Measurement {
 fn files() -> Vec<File> {
     let (a, b) = (run(&format!("c {EVIL}"), "cilium"), run("k", "kube-proxy-iptables"));
     let results = [
-        RunResult { run: &a, measurements: vec![measured("endpoint_propagation", 0.4), measured("service_update_time", 0.02)] },
-        RunResult { run: &b, measurements: vec![measured("endpoint_propagation", 1.0), measured("sync_duration", f64::NAN)] },
+        RunResult {
+            run: &a,
+            measurements: vec![measured("endpoint_propagation", 0.4), measured("service_update_time", 0.02)],
+        },
+        RunResult {
+            run: &b,
+            measurements: vec![measured("endpoint_propagation", 1.0), measured("sync_duration", f64::NAN)],
+        },
     ];
     let options = Options { title: Some(format!("T {EVIL}")), notes: Some("# Hello\n<script>x</script>".into()) };
     let judged = build(&results, &Catalogue::built_in().expect("built-in"), &options);
@@ -81,7 +94,7 @@ fn hostile_strings_stay_text_in_every_format() {
         assert!(!file.text.contains("NaN"), "{}", file.path);
         assert!(!file.text.contains('\u{202e}'), "{}", file.path);
         if file.path.ends_with(".md") {
-            assert!(!file.text.contains("](javascript"), "{}", file.path);
+            assert!(!file.text.replace("\\]", "").contains("](javascript"), "{}", file.path);
             // A captured bar would add columns: every row of a table has as many as its header.
             let mut columns = None;
             for line in file.text.lines() {
@@ -127,7 +140,8 @@ fn headings_are_in_order_and_tables_have_captions() {
 
 #[test]
 fn json_follows_the_schema() {
-    let schema: serde_json::Value = serde_json::from_str(include_str!("../../../templates/report.schema.json")).expect("schema");
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../templates/report.schema.json")).expect("schema");
     let text = files().into_iter().find(|f| f.path.ends_with(".json")).expect("json").text;
     let document: serde_json::Value = serde_json::from_str(&text).expect("json");
     let mut problems = Vec::new();
@@ -136,7 +150,13 @@ fn json_follows_the_schema() {
 }
 
 /// As much of JSON Schema as the schema uses: type, enum, required, properties, additionalProperties, items, $ref.
-fn follow(root: &serde_json::Value, schema: &serde_json::Value, value: &serde_json::Value, at: &str, problems: &mut Vec<String>) {
+fn follow(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    value: &serde_json::Value,
+    at: &str,
+    problems: &mut Vec<String>,
+) {
     use serde_json::Value;
     let schema = match schema.get("$ref").and_then(Value::as_str) {
         Some(reference) => root.pointer(reference.trim_start_matches('#')).expect(reference),
