@@ -1,4 +1,6 @@
 //! What the documentation of the language says, on small series.
+// In a test an unexpected error is to fail it.
+#![allow(clippy::unwrap_used)]
 
 use syncline_promql::{
     AlertRange, Labels, MemoryStorage, Options, Sample, Series, Value, alert, eval_error_to_json, instant, parse,

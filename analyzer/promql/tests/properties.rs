@@ -1,4 +1,6 @@
 //! Laws that hold for any data.
+// In a test an unexpected error is to fail it.
+#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 use syncline_promql::{Labels, MemoryStorage, Options, Sample, SampleValue, Series, Value, instant, parse, range};

@@ -186,7 +186,7 @@ impl Sides<'_> {
         let mut place_of: HashMap<Labels, usize> = HashMap::new();
         for step in 0..steps {
             let any = |rows: &[Row]| rows.iter().any(|row| row.cells.has(step));
-            if !fills && !(any(&self.many) && any(&self.one)) {
+            if !(fills || any(&self.many) && any(&self.one)) {
                 continue;
             }
             let mut one_of = vec![usize::MAX; self.signatures];

@@ -73,7 +73,7 @@ pub(crate) fn note_invalid_quantiles(parameters: &[f64], span: Span, context: &C
     }
 }
 
-/// The quantile of values by linear interpolation between ranks; NaN counts as the smallest value. Sorts the values.
+/// The quantile of values by linear interpolation between ranks; NaN counts as the smallest value. Reorders the values.
 pub(crate) fn quantile(parameter: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || parameter.is_nan() {
         return f64::NAN;
@@ -84,12 +84,13 @@ pub(crate) fn quantile(parameter: f64, values: &mut [f64]) -> f64 {
     if parameter > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| ascending(*a, *b));
     let rank = parameter * (values.len() - 1) as f64;
     let lower = rank.floor() as usize;
-    let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    let (_, &mut low, above) = values.select_nth_unstable_by(lower, |a, b| ascending(*a, *b));
+    // The next value in order is the least of those above; without any it is the same one.
+    let high = above.iter().copied().min_by(|a, b| ascending(*a, *b)).unwrap_or(low);
+    low * (1.0 - weight) + high * weight
 }
 
 /// Ascending, NaN first.
