@@ -25,6 +25,8 @@ mod kube_proxy_log;
 mod log_line;
 mod metric_line;
 mod prometheus_api;
+#[cfg(test)]
+mod recognition;
 mod trace_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
