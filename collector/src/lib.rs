@@ -1,5 +1,9 @@
 //! From raw captures to a Parquet bundle: `input` → `parse` → `write`.
 
+pub mod bundle;
+pub mod capture_toml;
 pub mod input;
+pub mod inspect;
 pub mod parse;
+pub mod pipeline;
 pub mod write;

@@ -1,6 +1,22 @@
 //! Estimates, quantiles, intervals and tests. Pure: numbers in, numbers out.
+//!
+//! ```text
+//! quantile   nearest-rank quantiles, also of intervals with open ends (the envelope)
+//! arithmetic intervals added, subtracted, divided
+//! exact      exact intervals of counts: Clopper–Pearson, Garwood, and the functions below them
+//! interval   Wilson, order statistics, Student
+//! compare    Mann–Whitney, Hodges–Lehmann, Cliff's delta
+//! growth     the exponent of growth over three sizes, and a fitted line
+//! ```
 
 use serde::Serialize;
+
+pub mod arithmetic;
+pub mod compare;
+pub mod exact;
+pub mod growth;
+pub mod interval;
+pub mod quantile;
 
 /// A number with bounds. `None` anywhere means "not given", never zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -10,4 +26,16 @@ pub struct Estimate {
     pub low: Option<f64>,
     /// Upper bound; null: unbounded above.
     pub high: Option<f64>,
+}
+
+impl Estimate {
+    /// A number that the method knows exactly.
+    pub fn exact(value: f64) -> Self {
+        Self { value: Some(value), low: Some(value), high: Some(value) }
+    }
+
+    /// A number with both bounds.
+    pub fn between(low: f64, value: f64, high: f64) -> Self {
+        Self { value: Some(value), low: Some(low), high: Some(high) }
+    }
 }

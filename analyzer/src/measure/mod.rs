@@ -1,12 +1,64 @@
 //! Measurements: one file each, the same names for every dataplane.
+//!
+//! Each file has `pub fn measure(run: &Run) -> Vec<Measurement>`, pure but for reading the run's bundle. A name that
+//! cannot be measured still yields a row, whose `missing` says what the captures lack and what would capture it. The
+//! first row of a name has an empty `variant` and is the one that verdicts use unless a claim names another.
+
+pub mod alerts;
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
 use crate::clock::Evidence;
+use crate::events::Run;
 use crate::math::Estimate;
 
+pub mod across;
+pub mod cilium_updates;
+pub mod connection_setup_time;
+pub mod cpu;
+pub mod impact_duration;
+pub mod kube_proxy_counters;
+pub mod memory_bytes;
+pub mod node_busy;
+pub mod packet_cost;
+pub mod packet_loss_ratio;
+pub mod proxy_cpu;
+pub mod readings;
+pub mod request_failure_ratio;
+pub mod request_latency_ratio;
+pub mod requests;
+pub mod rules_rewritten_per_change;
+pub mod rules_total;
+pub mod sync_census;
+pub mod sync_duration;
+pub mod sync_rate;
+
+/// Every measurement, in the order of reports.
+const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
+    cpu::measure,
+    memory_bytes::measure,
+    node_busy::measure,
+    request_failure_ratio::measure,
+    request_latency_ratio::measure,
+    connection_setup_time::measure,
+    impact_duration::measure,
+    sync_duration::measure,
+    sync_rate::measure,
+    cilium_updates::measure,
+    kube_proxy_counters::measure,
+    packet_cost::measure,
+    packet_loss_ratio::measure,
+    rules_total::measure,
+    rules_rewritten_per_change::measure,
+];
+
+/// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
+pub fn all(run: &Run) -> Vec<Measurement> {
+    ALL.par_iter().map(|measure| measure(run)).collect::<Vec<_>>().into_iter().flatten().collect()
+}
 /// One measurement of one run (a row of `measurements` in `report.json`).
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measurement {
@@ -61,4 +113,16 @@ pub struct Missing {
     pub what: String,
     /// What to capture, or run, next time.
     pub remedy: String,
+}
+
+impl Measurement {
+    /// An empty row of a run.
+    pub fn new(run: &Run, name: &str, unit: &str) -> Self {
+        Self { run: run.name.clone(), name: name.into(), unit: unit.into(), ..Self::default() }
+    }
+
+    /// A row that says why there is no figure.
+    pub fn missing(run: &Run, name: &str, unit: &str, what: &str, remedy: &str) -> Self {
+        Self { missing: Some(Missing { what: what.into(), remedy: remedy.into() }), ..Self::new(run, name, unit) }
+    }
 }

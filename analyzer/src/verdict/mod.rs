@@ -1,1 +1,144 @@
-//! Stage verdict.
+//! Judges the documented claims: row by row, dataplane by dataplane, group by group.
+//!
+//! ```text
+//! catalogue (rows) ─┐
+//!                   ├─ groups of replicate runs ─ figure of each reading ─ interval against range ─ verdict
+//! runs, measured  ──┘
+//! ```
+//!
+//! A value that cannot be judged is never a pass: `holds` needs a finite value whose whole interval lies inside.
+
+pub mod catalogue;
+pub mod compare;
+pub mod figure;
+pub mod judge;
+pub mod list;
+pub mod row;
+
+use serde::Serialize;
+
+pub use catalogue::{Catalogue, CatalogueError, Row};
+pub use figure::RunFigure;
+pub use judge::Status;
+pub use row::{Beside, beside};
+
+use crate::clock::Evidence;
+use crate::events::Run;
+use crate::measure::{Measurement, Missing};
+
+/// A run with its measurements.
+#[derive(Clone, Debug)]
+pub struct RunResult<'a> {
+    pub run: &'a Run,
+    pub measurements: Vec<Measurement>,
+}
+
+/// One row judged for one group of runs of one dataplane.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    pub id: String,
+    /// What is claimed.
+    pub claim: String,
+    pub dataplane: String,
+    /// Scenario of the group (of the row, where there is no run).
+    pub scenario: String,
+    /// Services in the cluster to one significant figure, where the group has one size.
+    pub services: Option<u64>,
+    pub status: Status,
+    /// Why, in plain words.
+    pub reason: String,
+    /// As documented.
+    pub expected: String,
+    /// The documented range that the words were read as, `[low, high]`, null where open.
+    pub expected_range: [Option<f64>; 2],
+    /// Median over the runs.
+    pub measured: Option<f64>,
+    /// Hull over the runs, null where unbounded.
+    pub measured_bounds: Option<[Option<f64>; 2]>,
+    pub unit: String,
+    /// Which measurement and statistic decided.
+    pub measurement: String,
+    /// Which it would be better to have: an upper or a lower bound.
+    pub bound: Option<String>,
+    /// Number of things measured (least of the runs).
+    pub n: u64,
+    /// The documented queries, as they stand.
+    pub documented_query: Vec<String>,
+    /// Why the verdict does not rest on them.
+    pub sound: String,
+    /// Every reading with the verdict that it gives.
+    pub readings: Vec<ReadingVerdict>,
+    /// Each run's own figure.
+    pub runs: Vec<RunFigure>,
+    pub evidence: Vec<Evidence>,
+    pub notes: Vec<String>,
+    pub missing: Option<Missing>,
+}
+
+/// One reading of a claim and what it would say.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadingVerdict {
+    pub label: String,
+    pub measurement: String,
+    pub statistic: String,
+    pub status: Status,
+    pub reason: String,
+    pub measured: Option<f64>,
+    pub measured_bounds: Option<[Option<f64>; 2]>,
+    pub unit: String,
+    /// Shown beside the verdict; did not decide.
+    pub shown_only: bool,
+}
+
+/// Judges every row for every dataplane that has a documented value and a run. Order: rows, then dataplanes, then groups.
+pub fn judge(runs: &[RunResult<'_>], catalogue: &Catalogue) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for row in &catalogue.rows {
+        for dataplane in ["cilium", "kube-proxy-iptables"] {
+            let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
+            if own.is_empty() {
+                continue;
+            }
+            if let Some(across) = compare::across_sizes(row, dataplane, &own) {
+                verdicts.push(across);
+            } else if row.scenario == "compare" {
+                verdicts.extend(compare::between(row, dataplane, runs, &verdicts));
+            } else {
+                verdicts.extend(row::judge_row(row, dataplane, &own));
+            }
+        }
+    }
+    verdicts
+}
+
+/// The one verdict that stands for a row and a dataplane: the worst of its groups. A group that could not measure the
+/// row, or too little of it, counts only where no other group could: a steady run has no updates to time.
+pub fn overall<'a>(verdicts: &'a [Verdict], id: &str, dataplane: &str) -> Option<&'a Verdict> {
+    let rank = |v: &&Verdict| match v.status {
+        Status::Worse => 5,
+        Status::Inconclusive if v.reason.starts_with(row::TOO_FEW) => 1,
+        Status::Inconclusive => 4,
+        Status::Holds => 3,
+        Status::Better => 2,
+        Status::NotMeasured => 0,
+    };
+    let mut worst: Option<&Verdict> = None;
+    for verdict in verdicts.iter().filter(|v| v.id == id && v.dataplane == dataplane) {
+        if worst.is_none_or(|w| rank(&verdict) > rank(&w)) {
+            worst = Some(verdict);
+        }
+    }
+    worst
+}
+
+/// `n` to one significant figure.
+pub fn one_figure(n: u64) -> u64 {
+    let mut power = 1u64;
+    while n / power >= 10 {
+        power *= 10;
+    }
+    ((n + power / 2) / power) * power
+}
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,11 @@ impl TableBuilder {
         self.rows
     }
 
+    /// Columns of the table.
+    pub fn columns(&self) -> &'static [Column] {
+        self.columns
+    }
+
     /// Arrow schema of the table.
     pub fn schema(columns: &[Column]) -> Schema {
         Schema::new(

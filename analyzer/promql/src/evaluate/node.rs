@@ -1,0 +1,82 @@
+//! One node: which evaluation its kind needs.
+
+use super::aggregate::aggregate;
+use super::binary::{binary, negate};
+use super::select::select_instant;
+use super::{Context, Row, Steps};
+use crate::answer::EvalError;
+use crate::functions::call;
+use crate::syntax::tree::{Node, NodeKind};
+
+/// Functions whose value depends on the step even if their arguments do not.
+const STEP_DEPENDENT: [&str; 11] = [
+    "time",
+    "timestamp",
+    "predict_linear",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "days_in_month",
+];
+
+/// Whether a node has the same value at every step, because `@` fixes all its selectors.
+fn is_step_invariant(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Number(_) | NodeKind::Text(_) => true,
+        NodeKind::Paren(inner) => is_step_invariant(inner),
+        NodeKind::Unary { operand, .. } => is_step_invariant(operand),
+        NodeKind::Binary(binary) => is_step_invariant(&binary.left) && is_step_invariant(&binary.right),
+        NodeKind::Aggregate(aggregate) => {
+            is_step_invariant(&aggregate.operand) && aggregate.parameter.as_ref().is_none_or(is_step_invariant)
+        }
+        NodeKind::Call(call) => {
+            !STEP_DEPENDENT.contains(&call.function.name) && call.arguments.iter().all(is_step_invariant)
+        }
+        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => selector.at.is_some(),
+        NodeKind::Subquery(subquery) => subquery.at.is_some(),
+    }
+}
+
+/// Evaluates a node at all steps.
+pub(crate) fn evaluate(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
+    match &node.kind {
+        NodeKind::Number(value) => return Ok(Steps::Scalar(vec![*value; context.steps])),
+        NodeKind::Text(text) => return Ok(Steps::Text(text.clone())),
+        NodeKind::Paren(inner) => return evaluate(inner, context),
+        _ => {}
+    }
+    if context.steps > 1 && is_step_invariant(node) {
+        return Ok(evaluate(node, &context.single())?.repeated(context.steps));
+    }
+    match &node.kind {
+        NodeKind::Unary { minus, operand } => {
+            let value = evaluate(operand, context)?;
+            Ok(if *minus { negate(value) } else { value })
+        }
+        NodeKind::Binary(one) => binary(one, node, context),
+        NodeKind::Aggregate(one) => aggregate(one, node, context).map(Steps::Vector),
+        NodeKind::Call(one) => call(one, node, context),
+        NodeKind::Selector(selector) => select_instant(selector, context).map(Steps::Vector),
+        _ => Err(EvalError::Execution("a range vector stands where no range vector can".to_owned())),
+    }
+}
+
+/// Evaluates a node that is a scalar.
+pub(crate) fn scalar(node: &Node, context: &Context<'_>) -> Result<Vec<f64>, EvalError> {
+    match evaluate(node, context)? {
+        Steps::Scalar(values) => Ok(values),
+        _ => Err(EvalError::Execution("expected a scalar".to_owned())),
+    }
+}
+
+/// Evaluates a node that is an instant vector.
+pub(crate) fn vector(node: &Node, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+    match evaluate(node, context)? {
+        Steps::Vector(rows) => Ok(rows),
+        _ => Err(EvalError::Execution("expected an instant vector".to_owned())),
+    }
+}

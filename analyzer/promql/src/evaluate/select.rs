@@ -1,0 +1,309 @@
+//! Selectors and subqueries.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{Cells, Context, Row, Steps, evaluate};
+use crate::answer::{EvalError, SampleValue};
+use crate::labels::Labels;
+use crate::series::{HistogramSample, Series, is_stale};
+use crate::syntax::tree::{Boundary, Node, NodeKind, Selector, Subquery};
+
+/// One series of a range vector. It holds no staleness markers.
+pub(crate) struct RangeInput {
+    pub labels: Labels,
+    pub drop_name: bool,
+    pub series: Arc<Series>,
+}
+
+/// A range vector at all steps: series, and which part of them each step sees.
+pub(crate) struct RangeVector {
+    pub inputs: Vec<RangeInput>,
+    /// Length of the window, milliseconds.
+    pub range: i64,
+    pub offset: i64,
+    pub at: Option<i64>,
+    pub boundary: Option<Boundary>,
+}
+
+impl RangeVector {
+    /// The end of the window at a step.
+    pub(crate) fn window_end(&self, context: &Context<'_>, step: usize) -> i64 {
+        self.at.unwrap_or_else(|| context.time(step)) - self.offset
+    }
+}
+
+/// The sample an instant selector sees.
+#[derive(Clone, Copy)]
+struct Seen {
+    time: i64,
+    /// Index among the floats, or else the histograms.
+    float: Option<usize>,
+    histogram: Option<usize>,
+}
+
+/// Walks a series once, giving for ascending times the latest sample at or before each.
+struct Walker<'a> {
+    series: &'a Series,
+    lookback: i64,
+    floats: usize,
+    histograms: usize,
+}
+
+impl<'a> Walker<'a> {
+    fn new(series: &'a Series, lookback: i64, first: i64) -> Walker<'a> {
+        let oldest = first - lookback;
+        Walker {
+            series,
+            lookback,
+            floats: series.times.partition_point(|&time| time <= oldest),
+            histograms: series.histograms.partition_point(|sample| sample.time <= oldest),
+        }
+    }
+
+    /// The sample seen at a time; `None` if it is too old or a staleness marker. Times must not descend.
+    fn at(&mut self, time: i64) -> Option<Seen> {
+        let series = self.series;
+        while series.times.get(self.floats).is_some_and(|&one| one <= time) {
+            self.floats += 1;
+        }
+        while series.histograms.get(self.histograms).is_some_and(|one| one.time <= time) {
+            self.histograms += 1;
+        }
+        let float = self.floats.checked_sub(1).map(|index| (series.times[index], index));
+        let histogram = self.histograms.checked_sub(1).map(|index| (series.histograms[index].time, index));
+        let seen = match (float, histogram) {
+            (Some((float_time, index)), other) if other.is_none_or(|(time, _)| time <= float_time) => {
+                if is_stale(series.values[index]) {
+                    return None;
+                }
+                Seen { time: float_time, float: Some(index), histogram: None }
+            }
+            (_, Some((time, index))) => {
+                if is_stale(series.histograms[index].histogram.sum) {
+                    return None;
+                }
+                Seen { time, float: None, histogram: Some(index) }
+            }
+            _ => return None,
+        };
+        // The lookback is open on the left: a sample exactly that old is not seen.
+        (seen.time > time - self.lookback).then_some(seen)
+    }
+}
+
+fn select(selector: &Selector, context: &Context<'_>, start: i64, end: i64) -> Vec<Arc<Series>> {
+    let mut series = context.storage.select(&selector.matchers, start, end);
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    let samples = series
+        .iter()
+        .map(|one| {
+            let floats =
+                one.times.partition_point(|&time| time <= end) - one.times.partition_point(|&time| time < start);
+            let histograms = one.histograms.partition_point(|sample| sample.time <= end)
+                - one.histograms.partition_point(|sample| sample.time < start);
+            floats + histograms
+        })
+        .sum();
+    context.selected(selector.span, series.len(), samples);
+    series
+}
+
+/// Where an instant selector looks: offset and fixed time.
+struct Reference {
+    offset: i64,
+    at: Option<i64>,
+}
+
+impl Reference {
+    fn of(selector: &Selector, context: &Context<'_>) -> Result<Reference, EvalError> {
+        let offset = selector.offset.as_ref().map_or(Ok(0), |offset| context.milliseconds(offset))?;
+        Ok(Reference { offset, at: context.at(selector.at) })
+    }
+
+    fn time(&self, context: &Context<'_>, step: usize) -> i64 {
+        self.at.unwrap_or_else(|| context.time(step)) - self.offset
+    }
+}
+
+/// An instant selector.
+pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+    let reference = Reference::of(selector, context)?;
+    let lookback = context.lookback();
+    let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
+    let smoothed = selector.boundary == Some(Boundary::Smoothed);
+    let ahead = if smoothed { lookback } else { 0 };
+    let series = select(selector, context, first - lookback + 1, last + ahead);
+    Ok(series
+        .par_iter()
+        .filter_map(|series| {
+            let mut cells = Cells::empty(context.steps);
+            let mut any = false;
+            if smoothed {
+                let clean = without_markers(series);
+                for step in 0..context.steps {
+                    if let Some(value) = smoothed_at(&clean, reference.time(context, step), lookback) {
+                        cells.floats[step] = value;
+                        any = true;
+                    }
+                }
+            } else {
+                let mut walker = Walker::new(series, lookback, first);
+                for step in 0..context.steps {
+                    let Some(seen) = walker.at(reference.time(context, step)) else { continue };
+                    any = true;
+                    if let Some(index) = seen.float {
+                        cells.floats[step] = series.values[index];
+                    } else if let Some(index) = seen.histogram {
+                        let histogram = Arc::clone(&series.histograms[index].histogram);
+                        cells.set(step, SampleValue::Histogram(histogram));
+                    }
+                }
+            }
+            any.then(|| Row { labels: series.labels.clone(), drop_name: false, cells })
+        })
+        .collect())
+}
+
+/// The value at a time, interpolated between the samples around it; the nearest one where there is only one.
+fn smoothed_at(series: &Series, time: i64, lookback: i64) -> Option<f64> {
+    let next = series.times.partition_point(|&one| one < time);
+    if series.times.get(next) == Some(&time) {
+        return Some(series.values[next]);
+    }
+    let before = next.checked_sub(1).filter(|&index| series.times[index] > time - lookback);
+    let after = Some(next).filter(|&index| series.times.get(index).is_some_and(|&one| one <= time + lookback));
+    match (before, after) {
+        (Some(before), Some(after)) => {
+            let share = (time - series.times[before]) as f64 / (series.times[after] - series.times[before]) as f64;
+            Some(series.values[before] + (series.values[after] - series.values[before]) * share)
+        }
+        (Some(before), None) => Some(series.values[before]),
+        _ => None,
+    }
+}
+
+/// An instant selector, and the times of the samples that each step sees (the smallest integer where it sees none).
+pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Result<Vec<(Row, Vec<i64>)>, EvalError> {
+    let times = sample_times(selector, context)?;
+    let rows = select_instant(selector, context)?;
+    let times = times.into_iter().map(|row| {
+        let time = |step| row.cells.float(step).map_or(i64::MIN, |seconds| (seconds * 1000.0).round() as i64);
+        (0..context.steps).map(time).collect()
+    });
+    // Both walk the same series in the same order, and leave out the same ones.
+    Ok(rows.into_iter().zip(times).collect())
+}
+
+/// The times (seconds) of the samples that a selector sees, as `timestamp` wants them.
+pub(crate) fn sample_times(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+    let reference = Reference::of(selector, context)?;
+    let lookback = context.lookback();
+    let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
+    let series = select(selector, context, first - lookback + 1, last);
+    Ok(series
+        .par_iter()
+        .filter_map(|series| {
+            let mut cells = Cells::empty(context.steps);
+            let mut walker = Walker::new(series, lookback, first);
+            let mut any = false;
+            for step in 0..context.steps {
+                if let Some(seen) = walker.at(reference.time(context, step)) {
+                    cells.floats[step] = seen.time as f64 / 1000.0;
+                    any = true;
+                }
+            }
+            any.then(|| Row { labels: series.labels.clone(), drop_name: true, cells })
+        })
+        .collect())
+}
+
+fn without_markers(series: &Arc<Series>) -> Arc<Series> {
+    let stale_histogram = |sample: &HistogramSample| is_stale(sample.histogram.sum);
+    if !series.values.iter().any(|&value| is_stale(value)) && !series.histograms.iter().any(stale_histogram) {
+        return Arc::clone(series);
+    }
+    let kept = || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
+    Arc::new(Series {
+        labels: series.labels.clone(),
+        times: kept().map(|(time, _)| *time).collect(),
+        values: kept().map(|(_, value)| *value).collect(),
+        histograms: series.histograms.iter().filter(|sample| !stale_histogram(sample)).cloned().collect(),
+    })
+}
+
+/// A range vector: a range selector or a subquery, perhaps in parentheses.
+pub(crate) fn range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, EvalError> {
+    match &node.unwrapped().kind {
+        NodeKind::RangeSelector { selector, range } => {
+            let range = context.positive_milliseconds(range)?;
+            let reference = Reference::of(selector, context)?;
+            let lookback = context.lookback();
+            let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
+            let (before, after) = match selector.boundary {
+                None => (0, 0),
+                Some(Boundary::Anchored) => (lookback, 0),
+                Some(Boundary::Smoothed) => (lookback, lookback),
+            };
+            let series = select(selector, context, first - range - before + 1, last + after);
+            let inputs = series
+                .par_iter()
+                .map(|series| RangeInput {
+                    labels: series.labels.clone(),
+                    drop_name: false,
+                    series: without_markers(series),
+                })
+                .collect();
+            Ok(RangeVector { inputs, range, offset: reference.offset, at: reference.at, boundary: selector.boundary })
+        }
+        NodeKind::Subquery(subquery) => evaluate_subquery(subquery, context),
+        _ => Err(EvalError::Execution("expected a range vector".to_owned())),
+    }
+}
+
+/// Evaluates a subquery once, at every multiple of its step that any window of the outer steps can see.
+fn evaluate_subquery(subquery: &Subquery, context: &Context<'_>) -> Result<RangeVector, EvalError> {
+    let range = context.positive_milliseconds(&subquery.range)?;
+    let step = match &subquery.step {
+        Some(step) => context.positive_milliseconds(step)?,
+        None => i64::try_from(context.options.subquery_step.as_millis()).unwrap_or(60_000).max(1),
+    };
+    let offset = subquery.offset.as_ref().map_or(Ok(0), |offset| context.milliseconds(offset))?;
+    let at = context.at(subquery.at);
+    let mut vector = RangeVector { inputs: Vec::new(), range, offset, at, boundary: None };
+    let oldest = vector.window_end(context, 0) - range;
+    let last = vector.window_end(context, context.steps - 1);
+    // The first multiple of the step after the window's open left end.
+    let mut start = oldest / step * step;
+    if start <= oldest {
+        start += step;
+    }
+    if start > last {
+        return Ok(vector);
+    }
+    let steps = (last - start) / step + 1;
+    if steps > 50_000_000 {
+        return Err(EvalError::Execution(
+            "query processing would load too many samples into memory in query execution".to_owned(),
+        ));
+    }
+    let inner = Context { start, step, steps: steps as usize, ..*context };
+    if let Steps::Vector(rows) = evaluate(&subquery.inner, &inner)? {
+        vector.inputs = rows.into_iter().map(|row| as_input(row, &inner)).collect();
+    }
+    Ok(vector)
+}
+
+fn as_input(row: Row, context: &Context<'_>) -> RangeInput {
+    let mut series = Series { labels: row.labels.clone(), ..Series::default() };
+    for step in 0..context.steps {
+        if let Some(value) = row.cells.float(step) {
+            series.times.push(context.time(step));
+            series.values.push(value);
+        } else if let Some(histogram) = row.cells.histogram(step) {
+            series.histograms.push(HistogramSample { time: context.time(step), histogram: Arc::clone(histogram) });
+        }
+    }
+    RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) }
+}

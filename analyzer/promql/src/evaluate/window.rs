@@ -1,0 +1,112 @@
+//! Windows that slide over a series.
+
+use rayon::prelude::*;
+
+use super::{Cells, Context, RangeInput, RangeVector, Row};
+use crate::answer::SampleValue;
+use crate::series::{HistogramSample, Series};
+
+/// What a range function sees at one step: the samples in `(start, end]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub series: &'a Series,
+    /// First float, and one past the last.
+    pub first: usize,
+    pub past: usize,
+    /// First histogram, and one past the last.
+    pub first_histogram: usize,
+    pub past_histogram: usize,
+    pub start: i64,
+    pub end: i64,
+    /// The step and its time, which an offset or `@` sets apart from the window's end.
+    pub step: usize,
+    pub time: i64,
+}
+
+impl<'a> Window<'a> {
+    /// Times of the floats.
+    pub(crate) fn times(&self) -> &'a [i64] {
+        &self.series.times[self.first..self.past]
+    }
+
+    /// The floats.
+    pub(crate) fn values(&self) -> &'a [f64] {
+        &self.series.values[self.first..self.past]
+    }
+
+    /// The histograms.
+    pub(crate) fn histograms(&self) -> &'a [HistogramSample] {
+        &self.series.histograms[self.first_histogram..self.past_histogram]
+    }
+
+    /// Whether there is no sample.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == self.past && self.first_histogram == self.past_histogram
+    }
+
+    /// Seconds of the window.
+    pub(crate) fn seconds(&self) -> f64 {
+        (self.end - self.start) as f64 / 1000.0
+    }
+}
+
+/// The windows of all steps over one series, empty ones included.
+pub(crate) fn windows<'a>(
+    series: &'a Series,
+    vector: &'a RangeVector,
+    context: &Context<'_>,
+) -> impl Iterator<Item = Window<'a>> {
+    let begin = vector.window_end(context, 0) - vector.range;
+    let mut first = series.times.partition_point(|&time| time <= begin);
+    let mut past = first;
+    let mut first_histogram = series.histograms.partition_point(|sample| sample.time <= begin);
+    let mut past_histogram = first_histogram;
+    (0..context.steps).map(move |step| {
+        let end = vector.window_end(context, step);
+        let start = end - vector.range;
+        while series.times.get(past).is_some_and(|&time| time <= end) {
+            past += 1;
+        }
+        while first < past && series.times[first] <= start {
+            first += 1;
+        }
+        while series.histograms.get(past_histogram).is_some_and(|sample| sample.time <= end) {
+            past_histogram += 1;
+        }
+        while first_histogram < past_histogram && series.histograms[first_histogram].time <= start {
+            first_histogram += 1;
+        }
+        Window { series, first, past, first_histogram, past_histogram, start, end, step, time: context.time(step) }
+    })
+}
+
+/// Applies a function to every window of every series, series in parallel.
+///
+/// `prepare` looks at a series once; what it returns is called with the windows that hold samples, in order.
+/// Series without any result are left out.
+pub(crate) fn roll<'a, P, F>(vector: &'a RangeVector, context: &Context<'_>, keep_name: bool, prepare: P) -> Vec<Row>
+where
+    P: Fn(&'a RangeInput) -> F + Sync,
+    F: FnMut(&Window<'a>) -> Option<SampleValue>,
+{
+    let one = |input: &'a RangeInput| {
+        let mut function = prepare(input);
+        let mut cells = Cells::empty(context.steps);
+        let mut any = false;
+        for window in windows(&input.series, vector, context) {
+            // With `anchored` or `smoothed` a window without samples of its own may still have a value.
+            if window.is_empty() && vector.boundary.is_none() {
+                continue;
+            }
+            if let Some(value) = function(&window) {
+                any = true;
+                match value {
+                    SampleValue::Float(value) => cells.floats[window.step] = value,
+                    histogram => cells.set(window.step, histogram),
+                }
+            }
+        }
+        any.then(|| Row { labels: input.labels.clone(), drop_name: input.drop_name || !keep_name, cells })
+    };
+    vector.inputs.par_iter().with_min_len(8).filter_map(one).collect()
+}

@@ -1,0 +1,217 @@
+//! Classic histograms: cumulative buckets, one series each, told apart by the label `le`.
+
+use std::collections::HashMap;
+
+use crate::evaluate::{Context, Row};
+use crate::histogram::{Bucket, fraction_of};
+use crate::labels::{Labels, quoted};
+use crate::syntax::tree::Span;
+
+/// The label that holds a bucket's upper boundary.
+const BUCKET_LABEL: &str = "le";
+
+/// The rows of one classic histogram.
+pub(super) struct ClassicHistogram {
+    pub labels: Labels,
+    /// Upper boundary and row, sorted by boundary.
+    buckets: Vec<(f64, usize)>,
+}
+
+/// A cumulative bucket at one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct CumulativeBucket {
+    pub upper: f64,
+    pub count: f64,
+}
+
+/// Groups float rows by all labels but `le`.
+pub(super) fn classic_histograms(rows: &[Row], span: Span, context: &Context<'_>) -> Vec<ClassicHistogram> {
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut histograms: Vec<ClassicHistogram> = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let has_floats = (0..context.steps).any(|step| row.cells.float(step).is_some());
+        if !has_floats {
+            continue;
+        }
+        let boundary = row.labels.get(BUCKET_LABEL);
+        let Some(upper) = parse_boundary(boundary) else {
+            let mut text = format!("bucket label \"le\" is missing or has a malformed value of {}", quoted(boundary));
+            if !row.labels.metric_name().is_empty() {
+                text.push_str(&format!(" for metric name {}", quoted(row.labels.metric_name())));
+            }
+            context.warn(&text, span);
+            continue;
+        };
+        let labels = row.labels.without(&[BUCKET_LABEL]);
+        let place = *places.entry(labels.clone()).or_insert_with(|| {
+            histograms.push(ClassicHistogram { labels, buckets: Vec::new() });
+            histograms.len() - 1
+        });
+        histograms[place].buckets.push((upper, index));
+    }
+    for histogram in &mut histograms {
+        histogram.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    histograms
+}
+
+/// A boundary as Go's `ParseFloat` reads it.
+fn parse_boundary(text: &str) -> Option<f64> {
+    match text.to_ascii_lowercase().trim_start_matches(['+', '-']) {
+        "inf" | "infinity" => Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
+        _ => text.parse().ok(),
+    }
+}
+
+impl ClassicHistogram {
+    /// Calls a function with the buckets of each step that has any.
+    pub(super) fn each_step(
+        &self,
+        rows: &[Row],
+        steps: usize,
+        mut function: impl FnMut(usize, &mut Vec<CumulativeBucket>) -> f64,
+    ) -> Vec<Option<f64>> {
+        let mut buckets = Vec::with_capacity(self.buckets.len());
+        (0..steps)
+            .map(|step| {
+                buckets.clear();
+                buckets.extend(self.buckets.iter().filter_map(|&(upper, row)| {
+                    rows[row].cells.float(step).map(|count| CumulativeBucket { upper, count })
+                }));
+                (!buckets.is_empty()).then(|| function(step, &mut buckets))
+            })
+            .collect()
+    }
+}
+
+/// Adds up buckets with the same boundary.
+fn coalesce(buckets: &mut Vec<CumulativeBucket>) {
+    buckets.dedup_by(|next, kept| {
+        let same = next.upper == kept.upper;
+        if same {
+            kept.count += next.count;
+        }
+        same
+    });
+}
+
+/// Relative differences below this come from adding floats, not from the data.
+const TOLERANCE: f64 = 1e-12;
+
+fn almost_equal(a: f64, b: f64) -> bool {
+    if a == b || (a.is_nan() && b.is_nan()) {
+        return true;
+    }
+    let (sum, difference) = (a.abs() + b.abs(), (a - b).abs());
+    if a == 0.0 || b == 0.0 || sum < f64::MIN_POSITIVE {
+        return difference < TOLERANCE * f64::MIN_POSITIVE;
+    }
+    difference / sum.min(f64::MAX) < TOLERANCE
+}
+
+/// Makes counts ascend. Tiny differences are evened out silently; the answer is whether others had to be.
+fn make_monotonic(buckets: &mut [CumulativeBucket]) -> bool {
+    let mut forced = false;
+    let Some(first) = buckets.first() else { return false };
+    let mut previous = first.count;
+    for bucket in &mut buckets[1..] {
+        if almost_equal(previous, bucket.count) {
+            bucket.count = previous;
+        } else if bucket.count < previous {
+            bucket.count = previous;
+            forced = true;
+        } else {
+            previous = bucket.count;
+        }
+    }
+    forced
+}
+
+/// The quantile of cumulative buckets sorted by boundary, and whether their counts had to be forced to ascend.
+pub(super) fn quantile(buckets: &mut Vec<CumulativeBucket>, quantile: f64) -> (f64, bool) {
+    if quantile.is_nan() {
+        return (f64::NAN, false);
+    }
+    if quantile < 0.0 {
+        return (f64::NEG_INFINITY, false);
+    }
+    if quantile > 1.0 {
+        return (f64::INFINITY, false);
+    }
+    if buckets.last().is_none_or(|last| last.upper != f64::INFINITY) {
+        return (f64::NAN, false);
+    }
+    coalesce(buckets);
+    let forced = make_monotonic(buckets);
+    let last = buckets.len() - 1;
+    let observations = buckets[last].count;
+    if buckets.len() < 2 || observations == 0.0 || observations.is_nan() {
+        return (f64::NAN, forced);
+    }
+    let rank = quantile * observations;
+    let place = buckets[..last].partition_point(|bucket| bucket.count < rank);
+    if place == last {
+        return (buckets[last - 1].upper, forced);
+    }
+    let bucket = buckets[place];
+    if place == 0 && bucket.upper <= 0.0 {
+        return (bucket.upper, forced);
+    }
+    let (start, before) = if place == 0 { (0.0, 0.0) } else { (buckets[place - 1].upper, buckets[place - 1].count) };
+    (start + (bucket.upper - start) * ((rank - before) / (bucket.count - before)), forced)
+}
+
+/// The fraction of observations between two values.
+pub(super) fn fraction(buckets: &mut Vec<CumulativeBucket>, lower: f64, upper: f64) -> f64 {
+    if buckets.last().is_none_or(|last| last.upper != f64::INFINITY) {
+        return f64::NAN;
+    }
+    coalesce(buckets);
+    make_monotonic(buckets);
+    let count = buckets.last().map_or(0.0, |last| last.count);
+    if buckets.len() < 2 || count == 0.0 || count.is_nan() {
+        return f64::NAN;
+    }
+    let mut separate = Vec::with_capacity(buckets.len());
+    let (mut start, mut before) = (f64::NEG_INFINITY, 0.0);
+    for bucket in buckets.iter() {
+        let lower = if start == f64::NEG_INFINITY && bucket.upper > 0.0 { 0.0 } else { start };
+        separate.push(Bucket {
+            lower,
+            upper: bucket.upper,
+            lower_inclusive: false,
+            upper_inclusive: true,
+            count: bucket.count - before,
+        });
+        (start, before) = (bucket.upper, bucket.count);
+    }
+    fraction_of(&separate, count, lower, upper, |_| true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buckets(pairs: &[(f64, f64)]) -> Vec<CumulativeBucket> {
+        pairs.iter().map(|&(upper, count)| CumulativeBucket { upper, count }).collect()
+    }
+
+    #[test]
+    fn quantiles_interpolate_and_stop_at_the_highest_finite_bound() {
+        let all = buckets(&[(1.0, 4.0), (2.0, 8.0), (f64::INFINITY, 10.0)]);
+        assert_eq!(quantile(&mut all.clone(), 0.2), (0.5, false));
+        assert_eq!(quantile(&mut all.clone(), 0.6), (1.5, false));
+        assert_eq!(quantile(&mut all.clone(), 0.99), (2.0, false));
+        assert!(quantile(&mut all[..2].to_vec(), 0.5).0.is_nan());
+        assert_eq!(quantile(&mut all.clone(), 2.0).0, f64::INFINITY);
+        assert_eq!(fraction(&mut all.clone(), 0.5, 1.5), 0.4);
+    }
+
+    #[test]
+    fn counts_that_sink_are_raised_and_said_so() {
+        let mut sunk = buckets(&[(1.0, 4.0), (2.0, 3.0), (f64::INFINITY, 8.0)]);
+        assert_eq!(quantile(&mut sunk, 0.5), (1.0, true));
+        let mut rounding = buckets(&[(1.0, 4.0), (2.0, 4.0 - 1e-13), (f64::INFINITY, 8.0)]);
+        assert!(!quantile(&mut rounding, 0.5).1);
+    }
+}

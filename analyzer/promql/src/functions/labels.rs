@@ -1,0 +1,72 @@
+//! `label_replace` and `label_join`.
+
+use super::Arguments;
+use crate::answer::EvalError;
+use crate::evaluate::{Row, merge_same_labels};
+use crate::labels::{METRIC_NAME, quoted};
+use crate::storage::anchored;
+
+/// Evaluates one of them.
+pub(super) fn labels(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
+    let mut rows = arguments.vector(0)?;
+    let target = arguments.text(1)?;
+    if target.is_empty() {
+        let message = format!("invalid destination label name in {name}(): {target}");
+        return Err(EvalError::Execution(message));
+    }
+    if name == "label_replace" {
+        let (replacement, source, expression) = (arguments.text(2)?, arguments.text(3)?, arguments.text(4)?);
+        let pattern = anchored(&expression).map_err(|_| {
+            EvalError::Execution(format!("invalid regular expression in label_replace(): {expression}"))
+        })?;
+        let template = go_template(&replacement);
+        for row in &mut rows {
+            let value = row.labels.get(&source).to_owned();
+            let Some(captures) = pattern.captures(&value) else { continue };
+            let mut result = String::new();
+            captures.expand(&template, &mut result);
+            set_label(row, &target, &result);
+        }
+    } else {
+        let separator = arguments.text(2)?;
+        let sources = (3..arguments.len()).map(|index| arguments.text(index)).collect::<Result<Vec<_>, _>>()?;
+        if sources.iter().any(String::is_empty) {
+            return Err(EvalError::Execution(format!("invalid source label name in label_join(): {}", quoted(""))));
+        }
+        for row in &mut rows {
+            let values: Vec<&str> = sources.iter().map(|source| row.labels.get(source)).collect();
+            let joined = values.join(&separator);
+            set_label(row, &target, &joined);
+        }
+    }
+    merge_same_labels(rows)
+}
+
+fn set_label(row: &mut Row, target: &str, value: &str) {
+    row.labels = row.labels.with(target, value);
+    if target == METRIC_NAME {
+        // A name that the query sets itself is there to stay.
+        row.drop_name = false;
+    }
+}
+
+/// Go's replacement syntax in that of the regex crate: `$1x` names a group `1x` in both, `$$` is a dollar in both;
+/// only a `$` before anything else must be doubled to stand for itself.
+fn go_template(replacement: &str) -> String {
+    let mut out = String::with_capacity(replacement.len());
+    let mut letters = replacement.chars().peekable();
+    while let Some(letter) = letters.next() {
+        out.push(letter);
+        if letter == '$' {
+            match letters.peek() {
+                Some('$') => {
+                    out.push('$');
+                    letters.next();
+                }
+                Some(next) if next.is_alphanumeric() || matches!(next, '_' | '{') => {}
+                _ => out.push('$'),
+            }
+        }
+    }
+    out
+}

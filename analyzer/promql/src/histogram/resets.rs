@@ -1,0 +1,67 @@
+//! Counter resets between two histograms.
+
+use super::{Histogram, IndexedBucket, ResetHint};
+
+impl Histogram {
+    /// Whether a counter was reset between `previous` and this histogram: its hint says so, or any count sank, or the
+    /// buckets changed in a way that merging neighbours cannot explain.
+    pub(crate) fn is_reset_since(&self, previous: &Histogram) -> bool {
+        match self.reset_hint {
+            ResetHint::CounterReset => return true,
+            ResetHint::NotCounterReset => return false,
+            ResetHint::Unknown | ResetHint::Gauge => {}
+        }
+        if self.count < previous.count || self.has_custom_buckets() != previous.has_custom_buckets() {
+            return true;
+        }
+        if self.has_custom_buckets() {
+            return self.custom_values != previous.custom_values || any_sank(&previous.positive, &self.positive);
+        }
+        if self.schema > previous.schema || self.zero_threshold < previous.zero_threshold {
+            return true;
+        }
+        let mut before = previous.clone();
+        before.widen_zero_bucket_to(self.zero_threshold);
+        if before.zero_threshold != self.zero_threshold || self.zero_count < before.zero_count {
+            return true;
+        }
+        before.reduce_resolution(self.schema);
+        any_sank(&before.positive, &self.positive) || any_sank(&before.negative, &self.negative)
+    }
+}
+
+/// Whether any bucket held more before than now.
+fn any_sank(before: &[IndexedBucket], now: &[IndexedBucket]) -> bool {
+    let mut now = now.iter().peekable();
+    before.iter().any(|bucket| {
+        while now.next_if(|candidate| candidate.index < bucket.index).is_some() {}
+        let count = now.peek().filter(|candidate| candidate.index == bucket.index).map_or(0.0, |found| found.count);
+        count < bucket.count
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(schema: i32, counts: &[(i32, f64)]) -> Histogram {
+        Histogram {
+            schema,
+            count: counts.iter().map(|(_, count)| count).sum(),
+            positive: counts.iter().map(|&(index, count)| IndexedBucket { index, count }).collect(),
+            ..Histogram::default()
+        }
+    }
+
+    #[test]
+    fn a_lost_bucket_a_lower_count_or_a_finer_schema_is_a_reset() {
+        let before = histogram(0, &[(0, 1.0), (1, 2.0)]);
+        assert!(!histogram(0, &[(0, 1.0), (1, 3.0)]).is_reset_since(&before));
+        assert!(!histogram(-1, &[(0, 1.0), (1, 3.0)]).is_reset_since(&before));
+        assert!(histogram(0, &[(0, 9.0)]).is_reset_since(&before));
+        assert!(histogram(0, &[(0, 0.5), (1, 9.0)]).is_reset_since(&before));
+        assert!(histogram(1, &[(0, 9.0), (1, 9.0)]).is_reset_since(&before));
+        let hinted = Histogram { reset_hint: ResetHint::CounterReset, ..before.clone() };
+        assert!(hinted.is_reset_since(&before));
+    }
+}

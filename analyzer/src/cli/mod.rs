@@ -1,0 +1,3 @@
+//! The commands of `syncline`: each reads its arguments, runs the stages, prints.
+
+pub mod query;

@@ -1,0 +1,76 @@
+//! `memory_bytes`: the proxy's memory, median of its working set in the baseline.
+
+use super::proxy_cpu;
+use super::readings::{self, Series};
+use super::{Measurement, Missing};
+use crate::events::{Phase, Run};
+use crate::math::{Estimate, quantile};
+
+/// One row per phase: the main one is the baseline, variants `action` and `tail`.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let container = proxy_cpu::container(run);
+    let mut found = readings::series(run, "container_memory_working_set_bytes", |c| c.label("container") == container);
+    let mut method = "cAdvisor's container_memory_working_set_bytes";
+    if found.is_empty() {
+        let own = proxy_cpu::own_sources(run);
+        method = "resident memory of the proxy's process";
+        for name in ["cilium_process_resident_memory_bytes", "process_resident_memory_bytes"] {
+            if found.is_empty() {
+                let prefixed = name.starts_with("cilium") && !run.is_kube_proxy();
+                found = readings::series(run, name, |c| {
+                    proxy_cpu::is_own(run, &own, c) || (prefixed && !c.label("job").contains("operator"))
+                });
+            }
+        }
+    }
+    [(Phase::Baseline, ""), (Phase::Action, "action"), (Phase::Tail, "tail")]
+        .into_iter()
+        .map(|(phase, variant)| {
+            let mut row = Measurement::new(run, "memory_bytes", "bytes");
+            row.variant = variant.into();
+            row.window = proxy_cpu::word(phase).into();
+            row.statistic = "median".into();
+            fill(run, &found, phase, &mut row);
+            if row.estimate.value.is_some() {
+                row.method = format!("{method} of {container} (witness: {})", found.first().map_or("", |s| &s.witness));
+            } else {
+                row.missing = Some(Missing {
+                    what: format!("no memory gauge of {container} in the {}", proxy_cpu::word(phase)),
+                    remedy: "Save query_range of container_memory_working_set_bytes{container=~\"kube-proxy|cilium-agent\"}.".into(),
+                });
+            }
+            row
+        })
+        .collect()
+}
+
+/// Medians of each container, summed: with several nodes the figure is per node, so their mean.
+fn fill(run: &Run, found: &[Series], phase: Phase, row: &mut Measurement) {
+    let mut medians = Vec::new();
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for series in found {
+        let Some(window) = run.window(phase, &series.clock) else { continue };
+        let inside: Vec<_> = series.readings.iter().filter(|r| window.contains(r.high)).collect();
+        let values: Vec<f64> = inside.iter().map(|r| r.value).collect();
+        let Some(median) = quantile::of(&values, 0.5) else { continue };
+        medians.push(median);
+        row.n += values.len() as u64;
+        low = values.iter().copied().fold(low, f64::min);
+        high = values.iter().copied().fold(high, f64::max);
+        if let (Some(first), Some(last)) = (inside.first(), inside.last()) {
+            row.evidence.push(run.evidence(series.source, first.record, format!("{} {}", series.name, first.value)));
+            row.evidence.push(run.evidence(series.source, last.record, format!("{} {}", series.name, last.value)));
+        }
+        if values.len() > 1 && row.quantiles.is_empty() {
+            row.quantiles = quantile::exact_all(&values);
+        }
+    }
+    if medians.is_empty() {
+        return;
+    }
+    // The gauge is exact at its stamps; between them memory was not seen.
+    row.estimate = Estimate::exact(medians.iter().sum::<f64>() / medians.len() as f64);
+    row.details.insert("containers".into(), medians.len() as f64);
+    row.details.insert("min".into(), low);
+    row.details.insert("max".into(), high);
+}

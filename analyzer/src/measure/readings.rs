@@ -1,0 +1,387 @@
+//! Counters and gauges of a run: which witness is used, and how a counter is differenced in a window.
+//!
+//! **Witness order**, by what a sample's time means: `tsdb` (Prometheus' own samples; cAdvisor's with cAdvisor's own
+//! stamps), `scrape` (a stream of scrapes, stamped ahead of each), `api` (answers of the HTTP API: every evaluation
+//! step repeats the newest sample, so a value was taken somewhere within the step before it), `exposition` (one page).
+//! The first witness whose readings cover at least 90 % of what the widest one covers and whose clock the windows
+//! can be placed on is used, alone: one fact has several witnesses and must not be counted twice.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::{col, lit};
+use syncline_schema::samples::{SampleRow, SeriesRow};
+
+use crate::clock::Evidence;
+use crate::events::{Phase, Run, Window};
+use crate::math::{Estimate, arithmetic};
+
+/// Labels of a series, without `__name__`.
+pub type Labels = BTreeMap<String, String>;
+
+/// Witnesses from the best to the last.
+pub const WITNESSES: [&str; 5] = ["tsdb", "scrape", "api", "exposition", "bpftool"];
+
+/// Least share of a window that a counter's first and last stamp must span.
+pub const LEAST_SPAN: f64 = 0.6;
+
+/// One value of a series, taken somewhere in `[low, high]`, ns on the series' clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    pub low: i64,
+    pub high: i64,
+    pub value: f64,
+    pub record: i64,
+}
+
+/// One series as one witness has it.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub name: String,
+    pub labels: Labels,
+    pub clock: String,
+    pub witness: String,
+    pub source: i32,
+    /// When the witness began to look, where known: a counter that appears later was zero until then.
+    pub began: Option<i64>,
+    /// Sorted by time.
+    pub readings: Vec<Reading>,
+}
+
+impl Series {
+    /// A label, empty where it is absent (as PromQL has it).
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What a filter sees of a series.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub labels: &'a Labels,
+    pub source: i32,
+    pub witness: &'a str,
+}
+
+impl Candidate<'_> {
+    /// A label, empty where it is absent.
+    pub fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+/// All series of one name that `keep` wants, by the best witness. Empty where there is none. A table that cannot be
+/// read counts as absent here: loading the run has reported it.
+pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
+    let rows = run.bundle.rows::<SeriesRow<'static>>(Some(col("name").eq(lit(name)))).unwrap_or_default();
+    let mut found: BTreeMap<(usize, Labels), Series> = BTreeMap::new();
+    let mut owners: BTreeMap<i64, (usize, Labels)> = BTreeMap::new();
+    for row in rows {
+        let labels: Labels = serde_json::from_str(&row.labels).unwrap_or_default();
+        let Some(order) = WITNESSES.iter().position(|w| *w == row.witness) else { continue };
+        if !keep(Candidate { labels: &labels, source: row.source, witness: &row.witness }) || !placed(run, &row.clock) {
+            continue;
+        }
+        let key = (order, labels.clone());
+        owners.insert(row.series, key.clone());
+        let began =
+            usize::try_from(row.source).ok().and_then(|at| run.bundle.manifest.sources.get(at)).and_then(|s| s.first);
+        let series = found.entry(key).or_insert_with(|| Series {
+            name: name.to_owned(),
+            labels,
+            clock: row.clock.into_owned(),
+            witness: row.witness.into_owned(),
+            source: row.source,
+            began,
+            readings: Vec::new(),
+        });
+        series.began = match (series.began, began) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    let (Some(first), Some(last)) = (owners.keys().next(), owners.keys().next_back()) else { return Vec::new() };
+    // Row groups carry the least and greatest identifier, so that this reads only the groups that matter.
+    let near = col("series").gt_eq(lit(*first)).and(col("series").lt_eq(lit(*last)));
+    let exact = (owners.len() <= 16).then(|| {
+        owners.keys().skip(1).fold(col("series").eq(lit(*first)), |any, id| any.or(col("series").eq(lit(*id))))
+    });
+    let filter = match exact {
+        Some(exact) => near.and(exact),
+        None => near,
+    };
+    for row in run.bundle.rows::<SampleRow<'static>>(Some(filter)).unwrap_or_default() {
+        // NaN is a staleness marker or no measurement: neither is a reading of a counter.
+        if row.value.is_nan() {
+            continue;
+        }
+        if let Some(series) = owners.get(&row.series).and_then(|key| found.get_mut(key)) {
+            series.readings.push(Reading { low: row.time, high: row.time, value: row.value, record: row.record });
+        }
+    }
+    for series in found.values_mut() {
+        // The same sample may stand in two answers or two blocks.
+        series.readings.sort_by_key(|r| (r.high, r.record));
+        series.readings.dedup_by_key(|r| r.high);
+        if series.witness == "api" {
+            widen(&mut series.readings);
+        }
+    }
+    best(found)
+}
+
+/// Of each witness in order: takes the first that covers nearly all that any of them does.
+fn best(found: BTreeMap<(usize, Labels), Series>) -> Vec<Series> {
+    let mut spans: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
+    for ((order, _), series) in &found {
+        if let (Some(first), Some(last)) = (series.readings.first(), series.readings.last()) {
+            let span = spans.entry(*order).or_insert((first.high, last.high));
+            *span = (span.0.min(first.high), span.1.max(last.high));
+        }
+    }
+    let widest = spans.values().map(|(first, last)| last - first).max().unwrap_or(0);
+    let Some(chosen) =
+        spans.iter().find(|(_, (first, last))| (last - first) as f64 >= 0.9 * widest as f64).map(|(o, _)| *o)
+    else {
+        return Vec::new();
+    };
+    found
+        .into_iter()
+        .filter(|((order, _), series)| *order == chosen && !series.readings.is_empty())
+        .map(|(_, s)| s)
+        .collect()
+}
+
+/// Whether the run's windows can be placed on a clock (always where it has none).
+fn placed(run: &Run, clock: &str) -> bool {
+    run.windows.clock.is_empty() || run.clocks.offset(&run.windows.clock, clock).is_some()
+}
+
+/// An API answer has one value per evaluation step, the newest sample at that time: the sample is at most one step
+/// older than the first step that shows it. (How much older a *repeated* value is cannot be told.)
+fn widen(readings: &mut [Reading]) {
+    let step = readings.windows(2).map(|w| w[1].high - w[0].high).filter(|d| *d > 0).min().unwrap_or(0);
+    for reading in readings {
+        reading.low = reading.high - step;
+    }
+}
+
+/// Only the first of equal neighbours: for targets that stamp their own samples (cAdvisor), a repeated value is the
+/// same sample seen again, and the time at which it is seen again says nothing.
+pub fn distinct(mut series: Series) -> Series {
+    series.readings.dedup_by(|later, earlier| later.value == earlier.value);
+    series
+}
+
+/// The rise of a counter from its first to its last stamp inside a window.
+#[derive(Clone, Debug)]
+pub struct Increase {
+    /// By how much it rose.
+    pub delta: Estimate,
+    /// Seconds between the two stamps.
+    pub seconds: Estimate,
+    /// Stamps inside the window.
+    pub stamps: usize,
+    /// Share of the window that they span.
+    pub share: f64,
+    pub first: Reading,
+    pub last: Reading,
+}
+
+impl Increase {
+    /// Per second.
+    pub fn rate(&self) -> Estimate {
+        arithmetic::ratio(self.delta, self.seconds)
+    }
+}
+
+/// Differences a counter from its first to its last stamp inside `window`; `resolution` is the size of its steps
+/// (0.01 s for process CPU, 0 where it is as fine as the time itself).
+///
+/// # Errors
+/// A sentence saying why the window is not covered.
+pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Increase, String> {
+    let inside: Vec<&Reading> = series.readings.iter().filter(|r| window.contains(r.high)).collect();
+    let (Some(first), Some(last)) = (inside.first(), inside.last()) else {
+        return Err(format!("no sample of {} in the window", series.name));
+    };
+    let seconds = Estimate::between(
+        ((last.low - first.high).max(0)) as f64 / 1e9,
+        (middle(last) - middle(first)) / 1e9,
+        (last.high - first.low) as f64 / 1e9,
+    );
+    let share = (last.high - first.high) as f64 / (window.end - window.start).max(1) as f64;
+    if inside.len() < 2 || share < LEAST_SPAN {
+        return Err(format!(
+            "the {} samples of {} in the window span {:.0} % of it ({:.0} % are needed)",
+            inside.len(),
+            series.name,
+            100.0 * share,
+            100.0 * LEAST_SPAN
+        ));
+    }
+    // A counter that falls was reset: it began again from zero.
+    let delta: f64 =
+        inside.windows(2).map(|w| if w[1].value >= w[0].value { w[1].value - w[0].value } else { w[1].value }).sum();
+    Ok(Increase {
+        delta: Estimate::between((delta - resolution).max(0.0), delta, delta + resolution),
+        seconds,
+        stamps: inside.len(),
+        share,
+        first: **first,
+        last: **last,
+    })
+}
+
+/// Rise of a counter of *events* over a window: from the last reading at or before its start to the last one before
+/// its end. A counter that appears only within the capture began at zero (most counters do so at their first event).
+/// `None` without readings, or where nothing is known of the start.
+pub fn events_in(series: &Series, window: &Window) -> Option<f64> {
+    let before = series.readings.iter().rev().find(|r| r.high <= window.start);
+    let start = match before {
+        Some(reading) => reading.value,
+        None => {
+            let first = series.readings.first()?;
+            // Two seconds: a source's first scrape need not hold every series.
+            let late = series.began.is_some_and(|began| first.high > began + 2_000_000_000);
+            if late { 0.0 } else { first.value }
+        }
+    };
+    let mut at = start;
+    let mut delta = 0.0;
+    for reading in series.readings.iter().filter(|r| r.high > window.start && r.high < window.end) {
+        delta += if reading.value >= at { reading.value - at } else { reading.value };
+        at = reading.value;
+    }
+    Some(delta)
+}
+
+/// One interval between two readings of a counter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    pub start: i64,
+    pub end: i64,
+    pub delta: f64,
+    pub record: i64,
+}
+
+/// All intervals of a counter whose end lies in a window, that of its appearance (from zero) included.
+pub fn steps(series: &Series, window: &Window) -> Vec<Step> {
+    let mut found = Vec::new();
+    if let (Some(first), Some(began)) = (series.readings.first(), series.began)
+        && first.high > began + 2_000_000_000
+        && window.contains(first.high)
+    {
+        found.push(Step { start: began, end: first.high, delta: first.value, record: first.record });
+    }
+    for pair in series.readings.windows(2) {
+        if window.contains(pair[1].high) {
+            let delta = if pair[1].value >= pair[0].value { pair[1].value - pair[0].value } else { pair[1].value };
+            found.push(Step { start: pair[0].high, end: pair[1].high, delta, record: pair[1].record });
+        }
+    }
+    found
+}
+
+/// Sum of [`events_in`] over series, in a phase; `None` where there are no series or the run has no such phase.
+pub fn events_in_phase(run: &Run, series: &[Series], phase: Phase) -> Option<f64> {
+    let mut sum = None;
+    for one in series {
+        let window = run.window(phase, &one.clock)?;
+        if let Some(delta) = events_in(one, &window) {
+            sum = Some(sum.unwrap_or(0.0) + delta);
+        }
+    }
+    sum
+}
+
+/// Evidence for the two ends of an increase.
+pub fn evidence(run: &Run, series: &Series, increase: &Increase) -> Vec<Evidence> {
+    let name = &series.name;
+    vec![
+        run.evidence(series.source, increase.first.record, format!("{name} {}", increase.first.value)),
+        run.evidence(series.source, increase.last.record, format!("{name} {}", increase.last.value)),
+    ]
+}
+
+fn middle(reading: &Reading) -> f64 {
+    reading.low as f64 / 2.0 + reading.high as f64 / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Labels, Reading, Series, Window, distinct, events_in, increase, steps, widen};
+
+    fn series(points: &[(i64, f64)]) -> Series {
+        Series {
+            name: "x_total".into(),
+            labels: Labels::new(),
+            clock: "node".into(),
+            witness: "scrape".into(),
+            source: 0,
+            began: points.first().map(|p| p.0 * 1_000_000_000),
+            readings: points
+                .iter()
+                .map(|(t, value)| Reading {
+                    low: t * 1_000_000_000,
+                    high: t * 1_000_000_000,
+                    value: *value,
+                    record: *t,
+                })
+                .collect(),
+        }
+    }
+
+    fn window(start: i64, end: i64) -> Window {
+        Window { start: start * 1_000_000_000, end: end * 1_000_000_000, slack: 0 }
+    }
+
+    #[test]
+    fn a_counter_is_differenced_between_its_own_stamps() {
+        let s = series(&[(0, 1.0), (2, 2.0), (8, 5.0), (11, 50.0)]);
+        let found = increase(&s, &window(1, 10), 0.0).unwrap();
+        assert_eq!((found.delta.value, found.seconds.value, found.stamps), (Some(3.0), Some(6.0), 2));
+        assert_eq!(found.rate().value, Some(0.5));
+    }
+
+    #[test]
+    fn stamps_that_span_too_little_are_refused() {
+        let s = series(&[(0, 1.0), (1, 2.0), (6, 5.0)]);
+        assert!(increase(&s, &window(0, 11), 0.0).unwrap_err().contains("55 %"));
+        assert!(increase(&s, &window(100, 110), 0.0).is_err());
+    }
+
+    #[test]
+    fn a_reset_counter_begins_again_at_zero() {
+        let s = series(&[(0, 10.0), (5, 12.0), (10, 3.0)]);
+        assert_eq!(increase(&s, &window(0, 11), 0.0).unwrap().delta.value, Some(5.0));
+    }
+
+    #[test]
+    fn a_repeated_answer_of_the_api_is_one_sample_within_a_step() {
+        let mut s = series(&[(0, 1.0), (1, 1.0), (2, 4.0), (3, 4.0), (4, 7.0)]);
+        widen(&mut s.readings);
+        let s = distinct(s);
+        let found = increase(&s, &window(0, 5), 0.0).unwrap();
+        assert_eq!(found.stamps, 3);
+        // 6 in 4 seconds give or take the step at both ends.
+        assert_eq!((found.rate().low, found.rate().value, found.rate().high), (Some(6.0 / 5.0), Some(1.5), Some(2.0)));
+    }
+
+    #[test]
+    fn resolution_widens_the_rate() {
+        let s = series(&[(0, 1.0), (10, 1.05)]);
+        let found = increase(&s, &window(0, 11), 0.01).unwrap().rate();
+        assert!((found.low.unwrap() - 0.004).abs() < 1e-9 && (found.high.unwrap() - 0.006).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_counter_that_appears_later_began_at_zero() {
+        let mut s = series(&[(20, 17.0), (21, 18.0)]);
+        s.began = Some(0);
+        assert_eq!(events_in(&s, &window(10, 30)), Some(18.0));
+        assert_eq!(steps(&s, &window(10, 30)).len(), 2);
+        s.began = Some(19_000_000_000);
+        assert_eq!(events_in(&s, &window(10, 30)), Some(1.0));
+        assert_eq!(events_in(&s, &window(21, 30)), Some(0.0));
+    }
+}

@@ -1,0 +1,158 @@
+//! Access to the client's requests: counts and sorted columns of one window, by lazy scans that read only what they need.
+//!
+//! A request belongs to the window in which it was *sent*. A failure is an error text, an answer of 5xx, or no answer.
+
+use polars::prelude::{DataType, Expr, IntoLazy, LazyFrame, SortMultipleOptions, UniqueKeepStrategy, col, len, lit};
+use syncline_schema::requests::RequestRow;
+
+use crate::events::{Phase, Run, Window};
+
+/// What to capture where there are no requests.
+pub const REMEDY: &str = "Run a load generator against the Service that writes one JSON line a request: ts, kind (new, keepalive), latency_ns, connect_ns, status, backend, err.";
+
+/// Attempts and failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub attempts: u64,
+    pub failures: u64,
+    /// Failures whose text says that the connection was refused: what a pod that ends at once on SIGTERM answers.
+    pub refused: u64,
+    /// Failures by a time-out.
+    pub timeouts: u64,
+}
+
+/// A failed request.
+pub type Failure = RequestRow<'static>;
+
+/// Clock domains of the requests (one per client host), sorted.
+pub fn clocks(run: &Run) -> Vec<String> {
+    let Ok(scan) = run.bundle.scan("requests") else { return Vec::new() };
+    let Ok(frame) = scan.select([col("clock")]).unique(None, UniqueKeepStrategy::Any).collect() else {
+        return Vec::new();
+    };
+    let mut found: Vec<String> = frame
+        .column("clock")
+        .ok()
+        .and_then(|c| c.str().ok().map(|c| c.iter().flatten().map(str::to_owned).collect()))
+        .unwrap_or_default();
+    found.sort();
+    found
+}
+
+/// Requests of a kind sent within `[start, end)` on `clock`.
+pub fn within(run: &Run, clock: &str, start: i64, end: i64, kind: &str) -> Option<LazyFrame> {
+    Some(
+        run.bundle.scan("requests").ok()?.filter(
+            col("time")
+                .gt_eq(lit(start))
+                .and(col("time").lt(lit(end)))
+                .and(col("clock").eq(lit(clock.to_owned())))
+                .and(col("kind").eq(lit(kind.to_owned()))),
+        ),
+    )
+}
+
+fn failed() -> Expr {
+    let status = || col("status").fill_null(lit(0));
+    col("error").is_not_null().or(status().gt_eq(lit(500))).or(status().eq(lit(0)))
+}
+
+/// Attempts and failures of one kind in a phase, over all clients; `None` without requests or without the window.
+pub fn tally(run: &Run, phase: Phase, kind: &str) -> Option<Tally> {
+    let mut sum = Tally::default();
+    for clock in clocks(run) {
+        let window = run.window(phase, &clock)?;
+        let one = tally_window(run, &clock, &window, kind)?;
+        sum.attempts += one.attempts;
+        sum.failures += one.failures;
+        sum.refused += one.refused;
+        sum.timeouts += one.timeouts;
+    }
+    (sum.attempts > 0).then_some(sum)
+}
+
+fn tally_window(run: &Run, clock: &str, window: &Window, kind: &str) -> Option<Tally> {
+    let scan = within(run, clock, window.start, window.end, kind)?;
+    let counted = scan.clone().select([len().cast(DataType::Int64).alias("attempts")]).collect().ok()?;
+    let attempts = counted.column("attempts").ok()?.i64().ok()?.get(0)?;
+    // Only the texts of the failed ones are read.
+    let failed = scan.filter(failed()).select([col("error")]).collect().ok()?;
+    let texts = failed.column("error").ok()?.str().ok()?;
+    let mut tally = Tally { attempts: attempts.max(0) as u64, ..Tally::default() };
+    for text in texts.iter() {
+        tally.failures += 1;
+        let text = text.unwrap_or("");
+        tally.refused += u64::from(text.contains("refused"));
+        tally.timeouts += u64::from(text.contains("timeout") || text.contains("timed out"));
+    }
+    Some(tally)
+}
+
+/// A column of the successful requests of a phase in seconds, sorted (`latency` or `connect`).
+pub fn sorted_seconds(run: &Run, phase: Phase, kind: &str, column: &str) -> Vec<f64> {
+    let mut all = Vec::new();
+    for clock in clocks(run) {
+        let Some(window) = run.window(phase, &clock) else { continue };
+        let Some(scan) = within(run, &clock, window.start, window.end, kind) else { continue };
+        let picked = scan
+            .filter(failed().not().and(col(column.to_owned()).is_not_null()))
+            .select([col(column.to_owned())])
+            .sort([column.to_owned()], SortMultipleOptions::default())
+            .collect();
+        if let Ok(frame) = picked
+            && let Ok(values) = frame.column(column)
+            && let Ok(values) = values.i64()
+        {
+            all.extend(values.iter().flatten().map(|ns| ns as f64 / 1e9));
+        }
+    }
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// Failed requests (of all kinds) sent within `[start, end)` on `clock`, in order of time.
+pub fn failures(run: &Run, clock: &str, start: i64, end: i64) -> Vec<Failure> {
+    let filter = col("time")
+        .gt_eq(lit(start))
+        .and(col("time").lt(lit(end)))
+        .and(col("clock").eq(lit(clock.to_owned())))
+        .and(failed());
+    let mut found = run.bundle.rows::<RequestRow<'static>>(Some(filter)).unwrap_or_default();
+    found.sort_by_key(|r| (r.time, r.record));
+    found
+}
+
+/// Time at which the last request of a clock was sent, ns.
+pub fn last_sent(run: &Run, clock: &str) -> Option<i64> {
+    let frame = run
+        .bundle
+        .scan("requests")
+        .ok()?
+        .filter(col("clock").eq(lit(clock.to_owned())))
+        .select([col("time").max()])
+        .collect()
+        .ok()?;
+    frame.column("time").ok()?.i64().ok()?.get(0)
+}
+
+/// Addresses that the client's connections came from (`requests.local` without the port), at most 64.
+pub fn client_addresses(run: &Run) -> Vec<String> {
+    let Ok(scan) = run.bundle.scan("requests") else { return Vec::new() };
+    let Ok(frame) =
+        scan.filter(col("local").is_not_null()).select([col("local")]).limit(20_000).collect().map(|f| f.lazy())
+    else {
+        return Vec::new();
+    };
+    let Ok(frame) = frame.unique(None, UniqueKeepStrategy::Any).collect() else { return Vec::new() };
+    let Ok(column) = frame.column("local") else { return Vec::new() };
+    let Ok(column) = column.str() else { return Vec::new() };
+    let mut found: Vec<String> = column
+        .iter()
+        .flatten()
+        .filter_map(|local| local.rsplit_once(':').map(|(address, _)| address.to_owned()))
+        .collect();
+    found.sort();
+    found.dedup();
+    found.truncate(64);
+    found
+}

@@ -1,0 +1,373 @@
+//! Rows that need more than one group: ratios between dataplanes, growth over the number of Services.
+
+use std::collections::BTreeMap;
+
+use super::catalogue::{ClaimKind, Reading, Row, Side};
+use super::figure::{GroupFigure, of_group, ratio};
+use super::judge::{Claim, Figure, Status, judge};
+use super::row::{blank, claim_of};
+use super::{ReadingVerdict, RunResult, Verdict, one_figure, overall};
+use crate::math::Estimate;
+use crate::measure::Missing;
+
+/// Smallest ratio of the largest to the smallest number of Services that a claim about size needs.
+const SIZE_SPAN: f64 = 10.0;
+
+/// A row about growth, for one dataplane over all its sizes; `None` where the row is of another kind.
+pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Option<Verdict> {
+    let side = row.side(dataplane)?;
+    if !matches!(side.kind, ClaimKind::Growth | ClaimKind::SizeRatio | ClaimKind::Slope) {
+        return None;
+    }
+    let scenario = if row.scenario == "compare" { "compare" } else { row.scenario.as_str() };
+    let mut verdict = blank(row, side, dataplane, scenario, None);
+    let sizes = sizes(row, side, runs);
+    let least = usize::try_from(row.min_samples.unwrap_or(3).min(3)).unwrap_or(3);
+    let span = match (sizes.first(), sizes.last()) {
+        (Some(first), Some(last)) if first.0 > 0.0 => last.0 / first.0,
+        _ => 0.0,
+    };
+    if sizes.len() < least || span < SIZE_SPAN {
+        let list: Vec<String> = sizes.iter().map(|(n, _)| format!("{n:.0}")).collect();
+        let seen = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+        verdict.reason = format!(
+            "needs runs of at least {least} sizes, the largest {SIZE_SPAN:.0} × the smallest; there are runs of {dataplane} with this many Services: {seen}"
+        );
+        verdict.missing = Some(Missing {
+            what: verdict.reason.clone(),
+            remedy: format!("capture the same scenario of {dataplane} with, say, 5, 500 and 2000 Services"),
+        });
+        return Some(verdict);
+    }
+    let mut readings: Vec<Reading> = row.readings_of(dataplane).into_iter().cloned().collect();
+    if side.kind == ClaimKind::Slope {
+        // Memory per Service is no figure of one run: it is the slope of the runs' memory.
+        for reading in &mut readings {
+            reading.measurement = "memory_bytes".into();
+        }
+    }
+    if readings.is_empty() {
+        readings = growth_readings();
+    }
+    let mut worst: Option<(Status, String)> = None;
+    for reading in &readings {
+        let (status, reason, figure, groups) = one(row, side, reading, &sizes);
+        let decides = match (&worst, status) {
+            (None, _) => true,
+            (Some((Status::Worse, _)), _) => false,
+            (Some((held, _)), now) => rank(now) > rank(*held),
+        };
+        verdict.readings.push(ReadingVerdict {
+            label: reading.label.clone().unwrap_or_else(|| row.claim.clone()),
+            measurement: reading.measurement.clone(),
+            statistic: reading.statistic.clone(),
+            status,
+            reason: reason.clone(),
+            measured: figure.value,
+            measured_bounds: Some([figure.low, figure.high]),
+            unit: row.unit.clone(),
+            shown_only: false,
+        });
+        if decides {
+            verdict.measured = figure.value;
+            verdict.measured_bounds =
+                (figure.low.is_some() || figure.high.is_some()).then_some([figure.low, figure.high]);
+            verdict.measurement = format!("{} {}", reading.measurement, reading.statistic);
+            verdict.n = groups.len() as u64;
+            verdict.evidence = groups.iter().flat_map(|g| g.evidence.iter().take(3).cloned()).collect();
+            verdict.runs = groups.into_iter().flat_map(|g| g.runs).collect();
+            worst = Some((status, reason));
+        }
+    }
+    if let Some((status, reason)) = worst {
+        verdict.status = status;
+        verdict.reason = reason;
+    }
+    Some(verdict)
+}
+
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Worse => 4,
+        Status::NotMeasured => 3,
+        Status::Inconclusive => 2,
+        Status::Holds => 1,
+        Status::Better => 0,
+    }
+}
+
+/// Update work that grows, where a row names no reading of its own.
+fn growth_readings() -> Vec<Reading> {
+    [("sync_duration", "p50")]
+        .map(|(measurement, statistic)| Reading {
+            on: None,
+            measurement: measurement.into(),
+            variant: None,
+            statistic: statistic.into(),
+            label: Some("duration of a sync".into()),
+            shown_only: false,
+            upper_bound: false,
+            low: None,
+            high: None,
+            scale: None,
+            when: None,
+        })
+        .into()
+}
+
+type Sizes<'r, 'a> = Vec<(f64, Vec<&'r RunResult<'a>>)>;
+
+/// Runs by number of Services (the group's mean), ascending; of one scenario, the one with the most sizes, except for
+/// what is taken from baselines anyway.
+fn sizes<'r, 'a>(row: &Row, side: &Side, runs: &[&'r RunResult<'a>]) -> Sizes<'r, 'a> {
+    let mut scenarios: BTreeMap<&str, BTreeMap<u64, Vec<&RunResult<'_>>>> = BTreeMap::new();
+    let baseline = row.window.starts_with("baseline") || side.kind == ClaimKind::Slope;
+    for result in runs {
+        let Some(services) = result.run.services else { continue };
+        let scenario = if baseline { "" } else { result.run.scenario.as_str() };
+        scenarios.entry(scenario).or_default().entry(one_figure(services)).or_default().push(result);
+    }
+    let most = scenarios.into_values().max_by_key(BTreeMap::len).unwrap_or_default();
+    most.into_values()
+        .map(|group| {
+            let sum: f64 = group.iter().filter_map(|r| r.run.services).map(|n| n as f64).sum();
+            (sum / group.len() as f64, group)
+        })
+        .collect()
+}
+
+fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Status, String, Figure, Vec<GroupFigure>) {
+    let mut points: Vec<(f64, Estimate)> = Vec::new();
+    let mut groups = Vec::new();
+    for (n, runs) in sizes {
+        let group = of_group(runs, reading, None);
+        if group.runs.is_empty() {
+            continue;
+        }
+        let f = group.figure;
+        points.push((*n, Estimate { value: f.value, low: f.low, high: f.high }));
+        groups.push(group);
+    }
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        return (
+            Status::NotMeasured,
+            format!("no run gives {} ({})", reading.measurement, reading.statistic),
+            Figure::default(),
+            groups,
+        );
+    };
+    if points.len() < 3.min(sizes.len()) || first.0 * SIZE_SPAN > last.0 {
+        let reason = format!("{} was measured at {} of {} sizes only", reading.measurement, points.len(), sizes.len());
+        return (Status::NotMeasured, reason, Figure::default(), groups);
+    }
+    let growth = ratio(last.1, first.1);
+    let grown =
+        Figure { value: growth.value, low: growth.low, high: growth.high, n: points.len() as u64, ..Figure::default() };
+    let between = format!("from {:.0} to {:.0} Services", first.0, last.0);
+    let (status, reason, figure) = match side.kind {
+        ClaimKind::SizeRatio => {
+            let (status, reason) = judge(&grown, &claim_of(row, side, None));
+            (status, format!("{reason} ({between})"), grown)
+        }
+        ClaimKind::Slope => {
+            let slope = slope(&points);
+            let claim = Claim::new(ClaimKind::Slope, side.low, side.high, row.direction);
+            let half = match (slope.low, slope.high) {
+                (Some(low), Some(high)) => Some((high - low) / 2.0),
+                _ => None,
+            };
+            match (half, side.high) {
+                (Some(half), Some(high)) if half > high => (
+                    Status::Inconclusive,
+                    format!(
+                        "the slope is known to ± {half:.0} bytes per Service only, more than the claim itself: more runs of each size would settle it"
+                    ),
+                    slope,
+                ),
+                _ => {
+                    let (status, reason) = judge(&slope, &claim);
+                    (status, format!("{reason} ({between})"), slope)
+                }
+            }
+        }
+        _ => growth_verdict(row, side, &points, grown, &between),
+    };
+    (status, reason, figure, groups)
+}
+
+/// O(1) is a last figure within 1.25 × the first; otherwise the exponent of the growth above the smallest size decides:
+/// log((y₃−y₁)/(y₂−y₁)) / log((n₃−n₁)/(n₂−n₁)). A plain log-log fit would hide linear growth under the fixed cost.
+fn growth_verdict(
+    row: &Row,
+    side: &Side,
+    points: &[(f64, Estimate)],
+    grown: Figure,
+    between: &str,
+) -> (Status, String, Figure) {
+    let flat = Claim::new(ClaimKind::Range, None, Some(1.25), row.direction);
+    let constant = judge(&grown, &flat).0;
+    match (side.low, side.high) {
+        // Claimed constant.
+        (None, Some(_)) => {
+            let (status, reason) = judge(&grown, &claim_of(row, side, None));
+            (
+                status,
+                format!("the work per change at the largest size over that at the smallest: {reason} ({between})"),
+                grown,
+            )
+        }
+        // Claimed to vary, by whatever law.
+        (None, None) => {
+            let (status, reason) = match constant {
+                Status::Holds => (Status::Better, "it does not grow with the number of Services"),
+                Status::Worse => (Status::Holds, "it grows with the number of Services"),
+                other => (other, "whether it grows is within the measurement's bounds"),
+            };
+            (status, format!("{reason} ({between})"), grown)
+        }
+        _ if constant == Status::Holds => {
+            (Status::Better, format!("it does not grow with the number of Services: at most 1.25 × ({between})"), grown)
+        }
+        _ => {
+            let exponent = exponent(points);
+            let (status, reason) = judge(&exponent, &claim_of(row, side, None));
+            (status, format!("exponent of the growth above the smallest size: {reason} ({between})"), exponent)
+        }
+    }
+}
+
+fn exponent(points: &[(f64, Estimate)]) -> Figure {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Figure::default() };
+    let Some(middle) = points.get(points.len() / 2) else { return Figure::default() };
+    let base = ((last.0 - first.0) / (middle.0 - first.0)).ln();
+    let law = |y3: Option<f64>, y2: Option<f64>, y1_of_3: Option<f64>, y1_of_2: Option<f64>| {
+        let (above, below) = (y3? - y1_of_3?, y2? - y1_of_2?);
+        (above > 0.0 && below > 0.0 && base > 0.0).then(|| (above / below).ln() / base)
+    };
+    let (y1, y2, y3) = (first.1, middle.1, last.1);
+    Figure {
+        value: law(y3.value, y2.value, y1.value, y1.value),
+        low: law(y3.low, y2.high, y1.high, y1.low),
+        high: law(y3.high, y2.low, y1.low, y1.high),
+        n: points.len() as u64,
+        ..Figure::default()
+    }
+}
+
+/// Slope between the smallest and the largest size; its bounds are those of the two ends.
+fn slope(points: &[(f64, Estimate)]) -> Figure {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Figure::default() };
+    let run = last.0 - first.0;
+    let rise = |a: Option<f64>, b: Option<f64>| (run > 0.0).then_some((a? - b?) / run);
+    Figure {
+        value: rise(last.1.value, first.1.value),
+        low: rise(last.1.low, first.1.high),
+        high: rise(last.1.high, first.1.low),
+        n: points.len() as u64,
+        ..Figure::default()
+    }
+}
+
+/// A row that compares dataplanes: K1 once (beside Cilium), K4 for each side from the rows that it rests on.
+pub fn between(row: &Row, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Vec<Verdict> {
+    let Some(side) = row.side(dataplane) else { return Vec::new() };
+    match side.kind {
+        ClaimKind::None => Vec::new(),
+        ClaimKind::Ratio => vec![between_dataplanes(row, side, dataplane, runs)],
+        _ => vec![from_rows(row, side, dataplane, earlier)],
+    }
+}
+
+fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>]) -> Verdict {
+    let mut verdict = blank(row, side, dataplane, "compare", None);
+    let other = "kube-proxy-iptables";
+    let Some(reading) = row.readings.first() else { return verdict };
+    // Only groups that both have; the one with the fewest Services stands for the comparison.
+    let key = |r: &RunResult<'_>| (r.run.services.map(one_figure), r.run.scenario.clone());
+    let mut keys: Vec<_> = runs.iter().filter(|r| r.run.dataplane == dataplane).map(key).collect();
+    keys.sort();
+    keys.dedup();
+    let of = |name: &str, wanted: &(Option<u64>, String)| {
+        let group: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
+        of_group(&group, reading, None)
+    };
+    let pair = keys
+        .iter()
+        .map(|k| (k, of(dataplane, k), of(other, k)))
+        .find(|(_, a, b)| !a.runs.is_empty() && !b.runs.is_empty());
+    let Some((key, own, others)) = pair else {
+        verdict.reason = format!("no scenario has {} of both {dataplane} and {other}", reading.measurement);
+        verdict.missing = Some(Missing {
+            what: verdict.reason.clone(),
+            remedy: "capture the same scenario of both with run_time_ns of the datapath programs (bpftool prog show), or softirq CPU and packet counters".into(),
+        });
+        return verdict;
+    };
+    let estimate = |g: &GroupFigure| Estimate { value: g.figure.value, low: g.figure.low, high: g.figure.high };
+    let over = ratio(estimate(&others), estimate(&own));
+    let figure = Figure { value: over.value, low: over.low, high: over.high, n: 2, ..Figure::default() };
+    let (status, reason) = judge(&figure, &claim_of(row, side, None));
+    let indirect = own.figure.upper_only || others.figure.upper_only;
+    verdict.status = if indirect && status != Status::NotMeasured { Status::Inconclusive } else { status };
+    verdict.reason = if indirect {
+        "at least one of the two figures is an upper bound, and a ratio of upper bounds proves nothing; the ratio is shown".into()
+    } else {
+        reason
+    };
+    verdict.services = key.0;
+    verdict.notes.push(format!("from the {} runs", key.1));
+    verdict.measured = over.value;
+    verdict.measured_bounds = Some([over.low, over.high]);
+    verdict.measurement = format!("{} of {other} / of {dataplane}", reading.measurement);
+    verdict.n = (own.runs.len() + others.runs.len()) as u64;
+    verdict.evidence = own.evidence.into_iter().chain(others.evidence).collect();
+    verdict.runs = own.runs.into_iter().chain(others.runs).collect();
+    verdict
+}
+
+/// K4: what T3.3 and T4.3 said of this dataplane; the worse of both.
+fn from_rows(row: &Row, side: &Side, dataplane: &str, earlier: &[Verdict]) -> Verdict {
+    let mut verdict = blank(row, side, dataplane, "compare", None);
+    let parts: Vec<&Verdict> = ["T3.3", "T4.3"].iter().filter_map(|id| overall(earlier, id, dataplane)).collect();
+    let mut judged = Vec::new();
+    for part in &parts {
+        let figure = Figure {
+            value: part.measured,
+            low: part.measured_bounds.and_then(|b| b[0]),
+            high: part.measured_bounds.and_then(|b| b[1]),
+            n: part.n,
+            ..Figure::default()
+        };
+        let (mut status, mut reason) = judge(&figure, &claim_of(row, side, None));
+        if part.status == Status::NotMeasured || part.reason.starts_with("load:") {
+            (status, reason) = (part.status, part.reason.clone());
+        }
+        verdict.readings.push(ReadingVerdict {
+            label: format!("{}: {}", part.id, part.claim),
+            measurement: part.measurement.clone(),
+            statistic: String::new(),
+            status,
+            reason: reason.clone(),
+            measured: part.measured,
+            measured_bounds: part.measured_bounds,
+            unit: part.unit.clone(),
+            shown_only: false,
+        });
+        judged.push((status, reason, *part));
+    }
+    let complete = judged.len() == 2;
+    judged.sort_by_key(|(status, _, _)| std::cmp::Reverse(rank(*status)));
+    if let Some((status, reason, part)) = judged.first() {
+        verdict.status = if complete || *status == Status::Worse { *status } else { Status::NotMeasured };
+        verdict.reason = format!("{}: {reason}", part.id);
+        verdict.measured = part.measured;
+        verdict.measured_bounds = part.measured_bounds;
+        verdict.measurement = part.measurement.clone();
+        verdict.n = part.n;
+        verdict.evidence = parts.iter().flat_map(|p| p.evidence.iter().cloned()).collect();
+        verdict.missing = part.missing.clone();
+    } else {
+        verdict.reason = "needs T3.3 and T4.3".into();
+    }
+    verdict
+}

@@ -1,0 +1,313 @@
+//! One row within groups of replicate runs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
+use super::figure::{GroupFigure, of_group};
+use super::judge::{Claim, Status, judge};
+use super::{ReadingVerdict, RunResult, Verdict, one_figure};
+use crate::measure::Missing;
+
+/// How a verdict that rests on too few samples begins.
+pub const TOO_FEW: &str = "too few samples";
+
+/// Key of a group: scenario, Services and (where it matters) endpoints, each to one significant figure.
+pub type GroupKey = (String, Option<u64>, Option<u64>);
+
+/// The runs of one dataplane, in groups of replicates.
+pub fn groups<'r, 'a>(row: &Row, runs: &[&'r RunResult<'a>]) -> BTreeMap<GroupKey, Vec<&'r RunResult<'a>>> {
+    let mut groups: BTreeMap<GroupKey, Vec<&RunResult<'_>>> = BTreeMap::new();
+    for result in runs {
+        let endpoints = if row.by_endpoints { result.run.baseline_endpoints.map(one_figure) } else { None };
+        let key = (result.run.scenario.clone(), result.run.services.map(one_figure), endpoints);
+        groups.entry(key).or_default().push(result);
+    }
+    groups
+}
+
+/// Judges a row for one dataplane. No documented value: no verdict.
+pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Verdict> {
+    let Some(side) = row.side(dataplane) else { return Vec::new() };
+    if side.kind == ClaimKind::None {
+        return Vec::new();
+    }
+    let groups = groups(row, runs);
+    let any = matches!(row.scenario.as_str(), "any" | "alert");
+    let mut chosen: Vec<(&GroupKey, &Vec<&RunResult<'_>>)> =
+        groups.iter().filter(|(key, _)| any || key.0 == row.scenario).collect();
+    let mut borrowed = false;
+    if chosen.is_empty() && row.borrow {
+        chosen = groups.iter().collect();
+        borrowed = true;
+    }
+    if chosen.is_empty() {
+        return vec![no_run(row, side, dataplane)];
+    }
+    chosen
+        .into_iter()
+        .map(|(key, runs)| {
+            let mut verdict = judge_group(row, side, dataplane, key, runs);
+            if borrowed {
+                verdict.notes.insert(0, format!("no {} run: taken from a {} run", row.scenario, key.0));
+            }
+            verdict
+        })
+        .collect()
+}
+
+fn no_run(row: &Row, side: &Side, dataplane: &str) -> Verdict {
+    let mut verdict = blank(row, side, dataplane, &row.scenario, None);
+    verdict.reason = format!("there is no {} run of {dataplane} among the captures", row.scenario);
+    verdict.missing = Some(Missing {
+        what: verdict.reason.clone(),
+        remedy: format!(
+            "capture a {} run of {dataplane} and pass it to `syncline report` with the others",
+            row.scenario
+        ),
+    });
+    verdict
+}
+
+/// A verdict with everything that does not depend on the runs.
+pub(super) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, services: Option<u64>) -> Verdict {
+    Verdict {
+        id: row.id.clone(),
+        claim: row.claim.clone(),
+        dataplane: dataplane.to_owned(),
+        scenario: scenario.to_owned(),
+        services,
+        status: Status::NotMeasured,
+        reason: String::new(),
+        expected: side.text.clone(),
+        expected_range: [side.low, side.high],
+        measured: None,
+        measured_bounds: None,
+        unit: row.unit.clone(),
+        measurement: String::new(),
+        bound: None,
+        n: 0,
+        documented_query: row.documented.query.clone(),
+        sound: row.sound.reason.clone(),
+        readings: Vec::new(),
+        runs: Vec::new(),
+        evidence: Vec::new(),
+        notes: if row.notes.is_empty() { Vec::new() } else { vec![row.notes.clone()] },
+        missing: None,
+    }
+}
+
+/// The claim as a reading has it.
+pub(super) fn claim_of(row: &Row, side: &Side, reading: Option<&Reading>) -> Claim {
+    let own = reading.filter(|r| r.low.is_some() || r.high.is_some());
+    let (low, high) = own.map_or((side.low, side.high), |r| (r.low, r.high));
+    let mut claim = Claim::new(side.kind, low, high, row.direction);
+    claim.beyond_low = row.beyond_low.unwrap_or(claim.beyond_low);
+    claim.beyond_high = row.beyond_high.unwrap_or(claim.beyond_high);
+    // Several spikes are claimed: a low count is the harmless side, whatever the row's direction.
+    if own.is_some_and(|r| r.low.is_some() && r.high.is_none()) && row.beyond_low.is_none() {
+        claim.beyond_low = Beyond::Better;
+    }
+    claim
+}
+
+fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult<'_>]) -> Verdict {
+    let mut verdict = blank(row, side, dataplane, &key.0, key.1);
+    let min_samples = side.min_samples.or(row.min_samples);
+    let few_runs = row.min_runs.is_some_and(|least| runs.len() < least);
+    let mut deciding: Vec<(ReadingVerdict, GroupFigure)> = Vec::new();
+    for reading in row.readings_of(dataplane) {
+        let stands_in = reading.when.as_deref() == Some("few-runs");
+        if stands_in && !few_runs {
+            continue;
+        }
+        let shown_only = reading.shown_only || (few_runs && !stands_in);
+        let figure = of_group(runs, reading, min_samples);
+        let (status, reason) = judge_reading(row, side, reading, &figure, min_samples);
+        let judged = ReadingVerdict {
+            label: reading.label.clone().unwrap_or_else(|| row.claim.clone()),
+            measurement: reading.measurement.clone(),
+            statistic: reading.statistic.clone(),
+            status,
+            reason,
+            measured: figure.figure.value,
+            measured_bounds: bounds(&figure),
+            unit: row.unit.clone(),
+            shown_only,
+        };
+        verdict.readings.push(judged.clone());
+        if !shown_only {
+            deciding.push((judged, figure));
+        }
+    }
+    let Some(at) = decide(row.combine, &deciding, &mut verdict) else {
+        verdict.reason = "no reading of this claim applies".into();
+        return verdict;
+    };
+    if let Some((reading, figure)) = deciding.into_iter().nth(at) {
+        verdict.measured = figure.figure.value;
+        verdict.measured_bounds = bounds(&figure);
+        verdict.measurement = format!("{} {}", reading.measurement, reading.statistic);
+        verdict.n = figure.figure.n;
+        verdict.bound = match (figure.figure.upper_only, figure.figure.lower_only) {
+            (true, _) => Some("upper bound".into()),
+            (_, true) => Some("lower bound".into()),
+            _ => None,
+        };
+        verdict.evidence = figure.evidence;
+        verdict.notes.extend(figure.notes);
+        verdict.notes.extend(figure.instead);
+        verdict.missing = figure.missing.filter(|_| verdict.status == Status::NotMeasured);
+        let measured = figure.runs.iter().filter(|r| r.left_out.is_none()).count();
+        if measured < runs.len() && measured > 0 {
+            verdict.notes.push(format!("measured in {measured} of {} runs", runs.len()));
+        }
+        verdict.runs = figure.runs;
+    }
+    if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
+        verdict.reason = format!("{}, in this run", verdict.reason);
+    }
+    load(row, runs, &mut verdict);
+    verdict
+}
+
+fn bounds(figure: &GroupFigure) -> Option<[Option<f64>; 2]> {
+    let f = figure.figure;
+    (f.low.is_some() || f.high.is_some()).then_some([f.low, f.high])
+}
+
+fn judge_reading(
+    row: &Row,
+    side: &Side,
+    reading: &Reading,
+    figure: &GroupFigure,
+    least: Option<u64>,
+) -> (Status, String) {
+    if figure.runs.is_empty() {
+        let reason = figure.missing.as_ref().map_or_else(
+            || format!("the captures do not give {} ({})", reading.measurement, reading.statistic),
+            |m| m.what.clone(),
+        );
+        return (Status::NotMeasured, reason);
+    }
+    // "none" says itself how many attempts it needs; an excess counts from any number.
+    if figure.too_few && side.kind != ClaimKind::Zero {
+        return (Status::Inconclusive, format!("{TOO_FEW}: {} of at least {}", figure.figure.n, least.unwrap_or(0)));
+    }
+    judge(&figure.figure, &claim_of(row, side, Some(reading)))
+}
+
+/// Makes one verdict of several readings; the answer is the reading whose figure is shown.
+fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict: &mut Verdict) -> Option<usize> {
+    let status = |at: usize| deciding.get(at).map(|(r, _)| r.status);
+    let worst = |at: &usize| match status(*at) {
+        Some(Status::Worse) => 4,
+        Some(Status::NotMeasured) => 3,
+        Some(Status::Inconclusive) => 2,
+        Some(Status::Better) => 1,
+        _ => 0,
+    };
+    let at = match combine {
+        Combine::First => (0..deciding.len())
+            .find(|at| status(*at) != Some(Status::NotMeasured))
+            .or((!deciding.is_empty()).then_some(0)),
+        // The first of the worst.
+        Combine::All => (0..deciding.len()).rev().max_by_key(worst),
+        Combine::Agree => (0..deciding.len())
+            .find(|at| status(*at) != Some(Status::NotMeasured))
+            .or((!deciding.is_empty()).then_some(0)),
+    }?;
+    let (reading, _) = deciding.get(at)?;
+    verdict.status = reading.status;
+    verdict.reason = reading.reason.clone();
+    if combine == Combine::Agree && deciding.iter().any(|(r, _)| r.status != reading.status) {
+        verdict.status = Status::Inconclusive;
+        let each: Vec<String> =
+            deciding.iter().map(|(r, _)| format!("read as “{}” it is {}", r.label, r.status.word())).collect();
+        verdict.reason = format!("ambiguous claim: {}", each.join(", "));
+    }
+    Some(at)
+}
+
+/// A comparison of two windows of which only one ran on a saturated node cannot be judged.
+fn load(row: &Row, runs: &[&RunResult<'_>], verdict: &mut Verdict) {
+    if !row.two_windows || verdict.status == Status::NotMeasured {
+        return;
+    }
+    for result in runs {
+        let [baseline, action] = ["baseline", "action"].map(|phase| busy(result, phase));
+        if let (Some(b), Some(a)) = (baseline, action)
+            && (b > SATURATED) != (a > SATURATED)
+        {
+            verdict.status = Status::Inconclusive;
+            verdict.reason = format!(
+                "load: the node's CPU was {:.0} % busy in the baseline and {:.0} % in the action of {}, so the two windows do not compare ({})",
+                b * 100.0,
+                a * 100.0,
+                result.run.name,
+                verdict.reason
+            );
+            return;
+        }
+    }
+}
+
+/// Node CPU share above which a window is saturated.
+pub const SATURATED: f64 = 0.9;
+
+/// Share of the node's CPU that was busy in a phase: measurement `node_busy`, one variant a phase.
+pub fn busy(result: &RunResult<'_>, phase: &str) -> Option<f64> {
+    result
+        .measurements
+        .iter()
+        .find(|m| m.name == "node_busy" && m.variant == phase && m.missing.is_none())
+        .and_then(|m| m.estimate.value)
+}
+
+/// A figure of a dataplane without documented values, shown beside the others.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    pub id: String,
+    pub dataplane: String,
+    pub scenario: String,
+    pub services: Option<u64>,
+    pub measured: Option<f64>,
+    pub measured_bounds: Option<[Option<f64>; 2]>,
+    pub unit: String,
+    pub n: u64,
+    pub evidence: Vec<crate::clock::Evidence>,
+}
+
+/// The figures of nftables and ipvs runs for the rows of kube-proxy: measured, not judged.
+pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Beside> {
+    let mut shown = Vec::new();
+    for dataplane in ["kube-proxy-nftables", "kube-proxy-ipvs"] {
+        let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
+        for row in catalogue.rows.iter().filter(|r| r.scenario != "compare" && r.kube_proxy.kind != ClaimKind::None) {
+            for (key, runs) in groups(row, &own) {
+                if key.0 != row.scenario && !matches!(row.scenario.as_str(), "any" | "alert") {
+                    continue;
+                }
+                let readings = row.readings_of(dataplane);
+                let Some(reading) = readings.iter().find(|r| !r.shown_only) else { continue };
+                let figure = of_group(&runs, reading, None);
+                if figure.runs.is_empty() {
+                    continue;
+                }
+                shown.push(Beside {
+                    id: row.id.clone(),
+                    dataplane: dataplane.to_owned(),
+                    scenario: key.0,
+                    services: key.1,
+                    measured: figure.figure.value,
+                    measured_bounds: bounds(&figure),
+                    unit: row.unit.clone(),
+                    n: figure.figure.n,
+                    evidence: figure.evidence,
+                });
+            }
+        }
+    }
+    shown
+}

@@ -1,0 +1,240 @@
+//! The rules of judging on constructed measurements.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bundle::Bundle;
+use crate::events::Windows;
+use crate::math::Estimate;
+
+pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Run {
+    Run {
+        bundle: Bundle { path: PathBuf::new(), manifest: Default::default() },
+        name: name.into(),
+        id: name.into(),
+        dataplane: dataplane.into(),
+        scenario: scenario.into(),
+        synthetic: false,
+        node: "node-a".into(),
+        clocks: Default::default(),
+        windows: Windows::default(),
+        services: Some(services),
+        baseline_endpoints: Some(1),
+        service_under_test: None,
+        episodes: Vec::new(),
+        facts: BTreeMap::new(),
+        findings: Vec::new(),
+    }
+}
+
+fn measured(name: &str, value: f64, low: f64, high: f64, n: u64) -> Measurement {
+    let estimate = Estimate { value: Some(value), low: Some(low), high: Some(high) };
+    let quantiles = ["p50", "p95", "max"].map(|q| (q.to_owned(), estimate)).into();
+    Measurement { name: name.into(), n, estimate, statistic: "value".into(), quantiles, ..Default::default() }
+}
+
+fn judged(runs: &[(Run, Vec<Measurement>)]) -> Vec<Verdict> {
+    let results: Vec<RunResult<'_>> = runs.iter().map(|(run, m)| RunResult { run, measurements: m.clone() }).collect();
+    judge(&results, &Catalogue::built_in().expect("built-in"))
+}
+
+fn status(verdicts: &[Verdict], id: &str, dataplane: &str) -> Status {
+    overall(verdicts, id, dataplane).unwrap_or_else(|| panic!("{id}")).status
+}
+
+const C: &str = "cilium";
+const K: &str = "kube-proxy-iptables";
+
+#[test]
+fn one_significant_figure() {
+    for (n, rounded) in [(0, 0), (5, 5), (9, 9), (11, 10), (505, 500), (550, 600), (2005, 2000), (9_960, 10_000)] {
+        assert_eq!(one_figure(n), rounded);
+    }
+}
+
+#[test]
+fn runs_without_measurements_pass_nothing() {
+    let verdicts = judged(&[(run("c", C, "scale-up", 5), vec![]), (run("k", K, "scale-up", 5), vec![])]);
+    assert!(verdicts.iter().all(|v| v.status == Status::NotMeasured), "{verdicts:#?}");
+    assert!(verdicts.iter().all(|v| !v.reason.is_empty()));
+}
+
+#[test]
+fn every_row_with_a_claim_has_a_verdict_and_no_other_has() {
+    let verdicts = judged(&[(run("c", C, "scale-up", 5), vec![]), (run("k", K, "scale-up", 5), vec![])]);
+    for row in Catalogue::built_in().expect("built-in").rows {
+        for dataplane in [C, K] {
+            let claims = row.side(dataplane).is_some_and(|s| s.kind != catalogue::ClaimKind::None);
+            assert_eq!(overall(&verdicts, &row.id, dataplane).is_some(), claims, "{} {dataplane}", row.id);
+        }
+    }
+}
+
+#[test]
+fn a_group_takes_the_hull_of_its_runs_and_the_median() {
+    let a1 = |value, low, high| vec![measured("endpoint_propagation", value, low, high, 43)];
+    let one = judged(&[(run("a", C, "scale-up", 5), a1(0.3, 0.2, 0.4))]);
+    assert_eq!(status(&one, "A1", C), Status::Holds);
+    let two =
+        judged(&[(run("a", C, "scale-up", 5), a1(0.3, 0.2, 0.4)), (run("b", C, "scale-up", 5), a1(0.4, 0.3, 0.6))]);
+    let verdict = overall(&two, "A1", C).expect("A1");
+    assert_eq!((verdict.status, verdict.measured), (Status::Inconclusive, Some(0.35)));
+    assert_eq!(verdict.measured_bounds, Some([Some(0.2), Some(0.6)]));
+    // Another number of Services is another group; the worst stands for the row.
+    let sizes =
+        judged(&[(run("a", C, "scale-up", 5), a1(0.3, 0.2, 0.4)), (run("b", C, "scale-up", 2005), a1(0.9, 0.8, 1.0))]);
+    assert_eq!(sizes.iter().filter(|v| v.id == "A1").count(), 2);
+    assert_eq!(status(&sizes, "A1", C), Status::Worse);
+}
+
+#[test]
+fn a_run_whose_end_is_open_opens_the_group() {
+    let mut open = measured("endpoint_propagation", 0.3, 0.2, 0.4, 43);
+    open.quantiles.insert("max".into(), Estimate { value: None, low: Some(0.3), high: None });
+    let verdicts = judged(&[
+        (run("a", C, "scale-up", 5), vec![measured("endpoint_propagation", 0.3, 0.2, 0.4, 43)]),
+        (run("b", C, "scale-up", 5), vec![open]),
+    ]);
+    assert_eq!(status(&verdicts, "A1", C), Status::Inconclusive);
+}
+
+#[test]
+fn too_few_samples() {
+    let verdicts = judged(&[(run("a", C, "scale-up", 5), vec![measured("endpoint_propagation", 0.3, 0.2, 0.4, 19)])]);
+    let verdict = overall(&verdicts, "A1", C).expect("A1");
+    assert_eq!(verdict.status, Status::Inconclusive);
+    assert!(verdict.reason.contains("19 of at least 20"), "{}", verdict.reason);
+}
+
+#[test]
+fn two_readings_that_differ_are_ambiguous() {
+    let mut points = measured("cpu_increase_points", 1.0, 0.9, 1.1, 30);
+    points.unit = "points".into();
+    let verdicts =
+        judged(&[(run("a", C, "scale-up", 5), vec![measured("cpu_increase_ratio", 1.2, 1.1, 1.3, 30), points])]);
+    let verdict = overall(&verdicts, "C4", C).expect("C4");
+    assert_eq!(verdict.status, Status::Inconclusive);
+    assert!(verdict.reason.starts_with("ambiguous claim"), "{}", verdict.reason);
+    assert_eq!(verdict.readings.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Worse, Status::Holds]);
+    // One reading alone cannot be taken for both.
+    let half = judged(&[(run("a", C, "scale-up", 5), vec![measured("cpu_increase_points", 1.0, 0.9, 1.1, 30)])]);
+    assert_eq!(status(&half, "C4", C), Status::Inconclusive);
+}
+
+#[test]
+fn a_loaded_window_against_a_quiet_one_is_inconclusive() {
+    let busy =
+        |variant: &str, value| Measurement { variant: variant.into(), ..measured("node_busy", value, value, value, 1) };
+    let with = |b, a| {
+        let m = vec![measured("cpu_increase_points", 1.0, 0.9, 1.1, 30), busy("baseline", b), busy("action", a)];
+        status(&judged(&[(run("a", C, "scale-up", 5), m)]), "A3", C)
+    };
+    assert_eq!(with(0.5, 0.6), Status::Holds);
+    assert_eq!(with(0.95, 0.96), Status::Holds);
+    assert_eq!(with(0.5, 0.95), Status::Inconclusive);
+}
+
+#[test]
+fn settle_time_of_few_runs_is_judged_by_a1() {
+    let m = || vec![measured("settle_time", 0.3, 0.2, 0.4, 1), measured("endpoint_propagation", 0.9, 0.8, 1.0, 43)];
+    let few = judged(&[(run("a", C, "scale-up", 5), m())]);
+    assert_eq!(status(&few, "T3.1", C), Status::Worse);
+    let names = ["a", "b", "c"].map(|name| (run(name, C, "scale-up", 5), m()));
+    assert_eq!(status(&judged(&names), "T3.1", C), Status::Holds);
+}
+
+#[test]
+fn upper_bounds_of_packet_cost() {
+    let with = |value: f64| {
+        let m =
+            Measurement { upper_bound_only: true, ..measured("packet_cost", value, value * 0.9, value * 1.1, 20_000) };
+        judged(&[(run("k", K, "scale-up", 5), vec![m])])
+    };
+    assert_eq!(status(&with(1e-4), "C2", K), Status::Holds);
+    assert_eq!(status(&with(1e-5), "C2", K), Status::Better);
+    assert_eq!(status(&with(1e-3), "C2", K), Status::Inconclusive);
+    assert_eq!(status(&with(1e-4), "T2.3", K), Status::Better);
+}
+
+#[test]
+fn growth_needs_sizes_and_tells_flat_from_linear() {
+    let at = |services: u64, y: f64| {
+        let m = vec![
+            measured("sync_duration", y, y * 0.99, y * 1.01, 30),
+            measured(
+                "memory_bytes",
+                4e7 + 3000.0 * services as f64,
+                4e7 + 3000.0 * services as f64,
+                4e7 + 3000.0 * services as f64,
+                30,
+            ),
+        ];
+        (run(&format!("k{services}"), K, "scale-up", services), m)
+    };
+    assert_eq!(status(&judged(&[at(5, 0.02), at(500, 0.1)]), "K2", K), Status::NotMeasured);
+    let linear = judged(&[at(5, 0.02), at(505, 0.12), at(2005, 0.42)]);
+    let verdict = overall(&linear, "K2", K).expect("K2");
+    assert!(verdict.measured.is_some_and(|x| (x - 1.0).abs() < 0.05), "{verdict:#?}");
+    assert_eq!(verdict.status, Status::Holds);
+    assert_eq!(status(&linear, "C6", K), Status::Holds);
+    assert_eq!(status(&judged(&[at(5, 0.02), at(505, 0.02), at(2005, 0.021)]), "K2", K), Status::Better);
+}
+
+#[test]
+fn alerts_are_not_measured_without_values() {
+    let with = |value| judged(&[(run("k", K, "scale-up", 5), vec![measured("alert:AL2", value, value, value, 9)])]);
+    assert_eq!(status(&with(0.0), "AL2", K), Status::Holds);
+    assert_eq!(status(&with(1.0), "AL2", K), Status::Worse);
+    assert_eq!(status(&with(0.5), "AL2", K), Status::Inconclusive);
+    assert_eq!(status(&judged(&[(run("k", K, "scale-up", 5), vec![])]), "AL2", K), Status::NotMeasured);
+}
+
+#[test]
+fn nftables_is_shown_without_a_verdict() {
+    let nft = run("n", "kube-proxy-nftables", "scale-up", 5);
+    let m = vec![measured("endpoint_propagation", 0.3, 0.2, 0.4, 43)];
+    assert!(judged(&[(nft.clone(), m.clone())]).is_empty());
+    let shown = beside(&[RunResult { run: &nft, measurements: m }], &Catalogue::built_in().expect("built-in"));
+    assert!(shown.iter().any(|b| b.id == "A1" && b.measured == Some(0.3)));
+}
+
+fn end() -> impl Strategy<Value = Option<f64>> {
+    prop_oneof![4 => (-1.0..40.0f64).prop_map(Some), 1 => Just(None), 1 => Just(Some(f64::NAN)), 1 => Just(Some(f64::INFINITY))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    /// Whatever the measurements are, a verdict that holds has a finite value and no bound that is not a number.
+    #[test]
+    fn nothing_unknown_holds(ends in proptest::collection::vec((end(), end(), end(), 0u64..20_000, any::<bool>()), 1..60), cilium in any::<bool>()) {
+        let dataplane = if cilium { C } else { K };
+        let catalogue = Catalogue::built_in().expect("built-in");
+        let readings: Vec<_> = catalogue.rows.iter().flat_map(|r| &r.readings).collect();
+        let runs: Vec<(Run, Vec<Measurement>)> = ends.chunks(20).enumerate().map(|(i, chunk)| {
+            let scenario = ["scale-up", "rolling-restart", "steady-state"][i % 3];
+            let measurements = readings.iter().zip(chunk.iter().cycle()).map(|(reading, (value, low, high, n, upper))| {
+                let estimate = Estimate { value: *value, low: *low, high: *high };
+                Measurement {
+                    name: reading.measurement.clone(),
+                    variant: reading.variant.clone().unwrap_or_default(),
+                    n: *n,
+                    estimate,
+                    quantiles: ["p50", "p95", "max"].map(|q| (q.to_owned(), estimate)).into(),
+                    upper_bound_only: *upper,
+                    ..Default::default()
+                }
+            }).collect();
+            (run(&format!("r{i}"), dataplane, scenario, 5), measurements)
+        }).collect();
+        for verdict in judged(&runs) {
+            if verdict.status == Status::Holds {
+                prop_assert!(verdict.measured.is_some_and(f64::is_finite), "{verdict:#?}");
+                let bounds = verdict.measured_bounds.unwrap_or_default();
+                prop_assert!(bounds.iter().flatten().all(|b| b.is_finite()), "{verdict:#?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Charts as SVG: numbers in, markup out. No script, no colour that a theme cannot change, no text that is not escaped.
+
+pub mod cpu;
+pub mod propagation;
+pub mod ranges;
+pub mod timeline;
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// A finished chart.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Chart {
+    /// Stem: of its file beside the Markdown report, and of the identifiers within.
+    pub stem: String,
+    pub title: String,
+    /// What it shows, for who cannot see it.
+    pub description: String,
+    /// Markup for a page that has the style of [`STYLE`] already.
+    pub svg: String,
+}
+
+impl Chart {
+    /// The chart as a file of its own: with its style, for light and dark.
+    pub fn standalone(&self) -> String {
+        let style = format!("<style>{STYLE}</style>");
+        let svg = self.svg.replacen("><title", &format!("><style/><title"), 1);
+        svg.replacen("<style/>", &style, 1)
+    }
+}
+
+/// Style of all charts, in a page and in files. Colours are told apart by lightness as well.
+pub const STYLE: &str = include_str!("../../../../templates/chart.css");
+
+/// Class that carries a dataplane's colour.
+pub fn class_of(dataplane: &str) -> &'static str {
+    match dataplane {
+        "cilium" => "dp-cilium",
+        "kube-proxy-iptables" => "dp-iptables",
+        "kube-proxy-nftables" => "dp-nftables",
+        "kube-proxy-ipvs" => "dp-ipvs",
+        _ => "dp-other",
+    }
+}
+
+/// A drawing under construction.
+pub struct Drawing {
+    body: String,
+}
+
+impl Drawing {
+    pub fn new() -> Self {
+        Drawing { body: String::new() }
+    }
+
+    pub fn line(&mut self, class: &str, x1: f64, y1: f64, x2: f64, y2: f64) {
+        let _ =
+            write!(self.body, r#"<line class="{class}" x1="{}" y1="{}" x2="{}" y2="{}"/>"#, n(x1), n(y1), n(x2), n(y2));
+    }
+
+    pub fn rect(&mut self, class: &str, x: f64, y: f64, width: f64, height: f64) {
+        let _ = write!(
+            self.body,
+            r#"<rect class="{class}" x="{}" y="{}" width="{}" height="{}"/>"#,
+            n(x),
+            n(y),
+            n(width.max(0.0)),
+            n(height.max(0.0))
+        );
+    }
+
+    pub fn circle(&mut self, class: &str, x: f64, y: f64, radius: f64) {
+        let _ = write!(self.body, r#"<circle class="{class}" cx="{}" cy="{}" r="{}"/>"#, n(x), n(y), n(radius));
+    }
+
+    /// Text with `anchor` `start`, `middle` or `end`.
+    pub fn text(&mut self, class: &str, x: f64, y: f64, anchor: &str, text: &str) {
+        let _ = write!(
+            self.body,
+            r#"<text class="{class}" x="{}" y="{}" text-anchor="{anchor}">{}</text>"#,
+            n(x),
+            n(y),
+            escape(text)
+        );
+    }
+
+    /// A path through points; `close` fills an area.
+    pub fn path(&mut self, class: &str, points: &[(f64, f64)], close: bool) {
+        if points.len() < 2 {
+            return;
+        }
+        let mut d = String::new();
+        for (at, (x, y)) in points.iter().enumerate() {
+            let _ = write!(d, "{}{} {}", if at == 0 { 'M' } else { 'L' }, n(*x), n(*y));
+        }
+        if close {
+            d.push('Z');
+        }
+        let _ = write!(self.body, r#"<path class="{class}" d="{d}"/>"#);
+    }
+
+    /// A shape for a status, so that colour is not its only sign.
+    pub fn mark(&mut self, status: &str, x: f64, y: f64) {
+        let class = format!("mark st-{status}");
+        let r = 5.0;
+        match status {
+            "holds" => self.circle(&class, x, y, r - 0.5),
+            "better" => self.path(&class, &[(x, y - r), (x + r, y + r - 1.0), (x - r, y + r - 1.0)], true),
+            "worse" => self.path(&class, &[(x, y + r), (x + r, y - r + 1.0), (x - r, y - r + 1.0)], true),
+            _ => self.path(&class, &[(x, y - r), (x + r, y), (x, y + r), (x - r, y)], true),
+        }
+    }
+
+    /// Ends the drawing.
+    pub fn finish(self, stem: &str, title: &str, description: &str, width: f64, height: f64) -> Chart {
+        let svg = format!(
+            r#"<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-labelledby="{stem}-t {stem}-d"><title id="{stem}-t">{}</title><desc id="{stem}-d">{}</desc>{}</svg>"#,
+            escape(title),
+            escape(description),
+            self.body,
+            w = n(width),
+            h = n(height),
+        );
+        Chart { stem: stem.to_owned(), title: title.to_owned(), description: description.to_owned(), svg }
+    }
+}
+
+impl Default for Drawing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A coordinate: one decimal; what is no number is drawn at the origin, never written into markup.
+fn n(x: f64) -> String {
+    if !x.is_finite() {
+        return "0".into();
+    }
+    let text = format!("{:.1}", x.clamp(-1e6, 1e6));
+    match text.strip_suffix(".0") {
+        Some("-0") => "0".into(),
+        Some(whole) => whole.to_owned(),
+        None => text,
+    }
+}
+
+/// Text for XML; control characters, which XML forbids, become U+FFFD.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\t' | '\n' | '\r' => out.push(' '),
+            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A linear or logarithmic axis from values to pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub low: f64,
+    pub high: f64,
+    pub from: f64,
+    pub to: f64,
+    pub log: bool,
+}
+
+impl Scale {
+    pub fn at(&self, value: f64) -> f64 {
+        let f = |x: f64| if self.log { x.max(f64::MIN_POSITIVE).log10() } else { x };
+        let span = f(self.high) - f(self.low);
+        if span <= 0.0 || !value.is_finite() {
+            return self.from;
+        }
+        self.from + (f(value) - f(self.low)) / span * (self.to - self.from)
+    }
+
+    /// As `at`, kept within the axis.
+    pub fn within(&self, value: f64) -> f64 {
+        self.at(value).clamp(self.from.min(self.to), self.from.max(self.to))
+    }
+
+    /// Round values for grid lines: powers of ten, or about `wanted` steps of 1, 2 or 5.
+    pub fn ticks(&self, wanted: usize) -> Vec<f64> {
+        if self.log {
+            let (a, b) = (self.low.log10().ceil() as i32, self.high.log10().floor() as i32);
+            return (a..=b).take(40).map(|e| 10f64.powi(e)).collect();
+        }
+        let span = self.high - self.low;
+        if span <= 0.0 || !span.is_finite() {
+            return vec![self.low];
+        }
+        let raw = span / wanted.max(1) as f64;
+        let power = 10f64.powf(raw.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw).unwrap_or(raw);
+        let first = (self.low / step).ceil() as i64;
+        let last = (self.high / step + 1e-9).floor() as i64;
+        (first..=last).take(60).map(|k| k as f64 * step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let mut d = Drawing::new();
+        d.text("t", f64::NAN, 1.0, "start", "</text><script>alert(1)</script>\u{0}");
+        let chart = d.finish("x", "<b>\"", "&", 10.0, 10.0);
+        assert!(!chart.svg.contains("<script") && !chart.svg.contains("<b>") && !chart.svg.contains('\u{0}'));
+        assert!(!chart.svg.contains("NaN"));
+        assert!(chart.standalone().contains("<style>"));
+    }
+
+    #[test]
+    fn ticks() {
+        let s = Scale { low: 0.0, high: 1.3, from: 0.0, to: 100.0, log: false };
+        assert_eq!(s.ticks(5).len(), 3);
+        let l = Scale { low: 1e-6, high: 100.0, from: 0.0, to: 80.0, log: true };
+        assert_eq!(l.ticks(0).len(), 9);
+        assert!((l.at(1e-2) - 40.0).abs() < 1e-9);
+    }
+}

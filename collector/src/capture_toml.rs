@@ -1,0 +1,250 @@
+//! `capture.toml`: what the files of a capture cannot say themselves, written by whoever captured the run.
+//!
+//! ```toml
+//! name = "iptables-scale-up-1"
+//! dataplane = "kube-proxy-iptables"
+//! scenario = "scale-up"
+//! node = "node-a"
+//! same_host = ["node-a", "apiserver", "prometheus", "operator"]
+//! timezone = "UTC"
+//! year = 2026
+//!
+//! [versions]
+//! kube-proxy = "1.36.2"
+//!
+//! [source."odd/*.txt"]
+//! kind = "iptables-save"
+//! clock = "node"
+//! ```
+
+use std::io::Read;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::bundle::{BundleError, SourceRule};
+use crate::input::{self, Entry};
+
+/// What was stated.
+#[derive(Clone, Debug, Default)]
+pub struct Statements {
+    /// Whether there is such a file.
+    pub found: bool,
+    /// Name of the run.
+    pub name: Option<String>,
+    /// Dataplane.
+    pub dataplane: Option<String>,
+    /// Scenario.
+    pub scenario: Option<String>,
+    /// Node of the node-level captures.
+    pub node: Option<String>,
+    /// Year of logs that lack one.
+    pub year: Option<i16>,
+    /// Offset from UTC of logs that lack a zone, seconds.
+    pub utc_offset: Option<i32>,
+    /// Whether the captures were generated.
+    pub synthetic: bool,
+    /// Kinds and clocks of some files.
+    pub sources: Vec<SourceRule>,
+    /// Every statement with its line, as rows of `facts`.
+    pub facts: Vec<(i64, String, String)>,
+}
+
+/// Whether a path is that of a `capture.toml`.
+pub fn is_one(path: &str) -> bool {
+    path == "capture.toml" || path.ends_with("/capture.toml")
+}
+
+/// Reads the `capture.toml` among the entries, if there is one.
+///
+/// # Errors
+/// One that cannot be read, with path and line; or several, which contradict each other.
+pub fn find(entries: &[Entry]) -> Result<Statements, BundleError> {
+    let found: Vec<&Entry> = entries.iter().filter(|entry| is_one(&entry.path)).collect();
+    let [entry] = found.as_slice() else {
+        return match found.as_slice() {
+            [] => Ok(Statements::default()),
+            [first, second, ..] => Err(BundleError::Usage(format!(
+                "{} and {}: one run has one capture.toml; bundle runs one by one",
+                first.file.display(),
+                second.file.display()
+            ))),
+            [_] => Ok(Statements::default()),
+        };
+    };
+    let mut text = String::new();
+    let (mut reader, _) = input::open(&entry.file).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
+    reader.read_to_string(&mut text).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
+    parse(&text).map_err(|(line, what)| BundleError::Usage(format!("{}:{line}: {what}", entry.file.display())))
+}
+
+/// Line of a byte offset, from 1.
+fn line_of(text: &str, offset: usize) -> i64 {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count() as i64
+}
+
+/// Parses the text.
+///
+/// # Errors
+/// Line and what was expected there.
+pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        (line, error.message().to_owned())
+    })?;
+    let mut found = Statements { found: true, ..Statements::default() };
+    for (key, value) in table.get_ref() {
+        let line = line_of(text, key.span().start);
+        let name: &str = key.get_ref();
+        let wanted = |what: &str| (line, format!("`{name}`: expected {what}"));
+        match (name, value.get_ref()) {
+            ("name" | "dataplane" | "scenario" | "node" | "timezone", DeValue::String(text)) => {
+                let text = text.to_string();
+                found.facts.push((line, name.to_owned(), text.clone()));
+                match name {
+                    "name" => found.name = Some(text),
+                    "dataplane" => {
+                        found.dataplane =
+                            Some(one_of(&text, &DATAPLANES).ok_or_else(|| wanted(&DATAPLANES.join(", ")))?)
+                    }
+                    "scenario" => {
+                        found.scenario = Some(one_of(&text, &SCENARIOS).ok_or_else(|| wanted(&SCENARIOS.join(", ")))?)
+                    }
+                    "node" => found.node = Some(text),
+                    _ => {
+                        found.utc_offset = Some(utc_offset(&text).ok_or_else(|| wanted("UTC or an offset as +02:00"))?)
+                    }
+                }
+            }
+            ("year", DeValue::Integer(number)) => {
+                let year = number.as_str().parse().map_err(|_| wanted("a year"))?;
+                found.year = Some(year);
+                found.facts.push((line, "year".to_owned(), year.to_string()));
+            }
+            ("synthetic", DeValue::Boolean(flag)) => {
+                found.synthetic = *flag;
+                found.facts.push((line, "synthetic".to_owned(), flag.to_string()));
+            }
+            ("same_host", DeValue::Array(items)) => {
+                let mut domains = Vec::new();
+                for item in items {
+                    let DeValue::String(domain) = item.get_ref() else { return Err(wanted("a list of clock domains")) };
+                    domains.push(domain.to_string());
+                }
+                found.facts.push((line, "same_host".to_owned(), domains.join(",")));
+            }
+            ("versions", DeValue::Table(versions)) => {
+                for (component, version) in versions {
+                    let line = line_of(text, component.span().start);
+                    let DeValue::String(version) = version.get_ref() else {
+                        return Err((line, format!("`versions.{}`: expected a string", component.get_ref())));
+                    };
+                    found.facts.push((line, format!("version/{}", component.get_ref()), version.to_string()));
+                }
+            }
+            ("source", DeValue::Table(sources)) => {
+                for (glob, rule) in sources {
+                    let line = line_of(text, glob.span().start);
+                    let DeValue::Table(rule) = rule.get_ref() else {
+                        return Err((
+                            line,
+                            format!("`source.\"{}\"`: expected a table with kind and clock", glob.get_ref()),
+                        ));
+                    };
+                    let mut one = SourceRule { glob: glob.get_ref().to_string(), kind: None, clock: None };
+                    for (key, value) in rule {
+                        let line = line_of(text, key.span().start);
+                        match (key.get_ref().as_ref(), value.get_ref()) {
+                            ("kind", DeValue::String(kind)) => one.kind = Some(kind.to_string()),
+                            ("clock", DeValue::String(clock)) => one.clock = Some(clock.to_string()),
+                            (other, _) => return Err((line, format!("`{other}`: expected kind or clock, as strings"))),
+                        }
+                    }
+                    check_kind(one.kind.as_deref()).map_err(|what| (line, what))?;
+                    found.facts.push((
+                        line,
+                        format!("source/{}", one.glob),
+                        format!("{}@{}", one.kind.as_deref().unwrap_or(""), one.clock.as_deref().unwrap_or("")),
+                    ));
+                    found.sources.push(one);
+                }
+            }
+            ("name" | "dataplane" | "scenario" | "node" | "timezone", _) => return Err(wanted("a string")),
+            ("year", _) => return Err(wanted("a whole number")),
+            ("synthetic", _) => return Err(wanted("true or false")),
+            ("same_host", _) => return Err(wanted("a list of clock domains")),
+            ("versions" | "source", _) => return Err(wanted("a table")),
+            _ => {
+                return Err((
+                    line,
+                    format!(
+                        "`{name}`: expected name, dataplane, scenario, node, same_host, year, timezone, synthetic, [versions] or [source.\"glob\"]"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Dataplanes that can be stated.
+pub const DATAPLANES: [&str; 4] = ["cilium", "kube-proxy-iptables", "kube-proxy-nftables", "kube-proxy-ipvs"];
+/// Scenarios that can be stated.
+pub const SCENARIOS: [&str; 4] = ["scale-up", "rolling-restart", "steady-state", "pod-crash"];
+
+fn one_of(text: &str, choices: &[&str]) -> Option<String> {
+    choices.contains(&text).then(|| text.to_owned())
+}
+
+/// Whether a stated kind exists.
+///
+/// # Errors
+/// The sentence to show.
+pub fn check_kind(kind: Option<&str>) -> Result<(), String> {
+    match kind {
+        Some(kind) if !crate::parse::FORMATS.iter().any(|format| format.kind == kind) => {
+            Err(format!("`{kind}`: expected a kind that `syncline-collector formats` lists"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn utc_offset(text: &str) -> Option<i32> {
+    if ["UTC", "Z", "GMT"].contains(&text) {
+        return Some(0);
+    }
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = text[1..].split_once(':').unwrap_or((&text[1..], "0"));
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_read_with_their_lines() {
+        let text = "name = \"a\"\ndataplane = \"cilium\"\nyear = 2026\ntimezone = \"+02:00\"\nsame_host = [\"n\", \"operator\"]\n[versions]\ncilium = \"1.19.4\"\n";
+        let found = parse(text).expect("valid");
+        assert_eq!((found.name.as_deref(), found.year, found.utc_offset), (Some("a"), Some(2026), Some(7200)));
+        assert!(found.facts.contains(&(5, "same_host".to_owned(), "n,operator".to_owned())));
+        assert!(found.facts.contains(&(7, "version/cilium".to_owned(), "1.19.4".to_owned())));
+    }
+
+    #[test]
+    fn an_error_names_its_line() {
+        for (text, line) in [
+            ("name = \"a\"\ndataplane = \"ipfire\"\n", 2),
+            ("\n\nyears = 3\n", 3),
+            ("name = \n", 1),
+            ("[source.\"x\"]\nkind = \"no-such\"\n", 1),
+        ] {
+            let (at, what) = parse(text).expect_err("wrong");
+            assert_eq!(at, line, "{what}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Cuts a stream into chunks of whole records.
+
+use std::io::{self, Read};
+
+use crate::parse::Cut;
+
+/// Bytes that a chunk has at least, unless the file ends. Fixed: a bundle must not depend on memory or threads.
+pub const CHUNK: usize = 4 << 20;
+
+/// A chunk that owns its bytes.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// Whole records.
+    pub bytes: Vec<u8>,
+    /// Number of its first line, from 1.
+    pub first_line: i64,
+    /// Offset of its first byte in the decompressed file.
+    pub offset: i64,
+    /// Whether it is the first of its file.
+    pub first: bool,
+    /// Whether it is the last of its file.
+    pub last: bool,
+    /// Why the input broke off, where it did.
+    pub truncated: Option<String>,
+    /// A record that was longer than the limit stood here and was skipped: its line, offset and length.
+    pub skipped: Option<(i64, i64, u64)>,
+}
+
+/// Reads a stream piece by piece.
+pub struct Cutter<R> {
+    reader: R,
+    cut: Cut,
+    /// Longest record that is kept.
+    limit: usize,
+    buffer: Vec<u8>,
+    line: i64,
+    offset: i64,
+    begun: bool,
+    ended: bool,
+    truncated: Option<String>,
+}
+
+impl<R: Read> Cutter<R> {
+    /// `head` was read already; it stands ahead of what `reader` still has.
+    pub fn new(head: Vec<u8>, reader: R, cut: Cut, limit: usize) -> Self {
+        let mut buffer = head;
+        let mut offset = 0;
+        if buffer.starts_with(b"\xef\xbb\xbf") {
+            buffer.drain(..3);
+            offset = 3;
+        }
+        Self {
+            reader,
+            cut,
+            limit: limit.max(CHUNK),
+            buffer,
+            line: 1,
+            offset,
+            begun: false,
+            ended: false,
+            truncated: None,
+        }
+    }
+
+    /// The next piece; `None` after the last.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        if self.ended && self.buffer.is_empty() && self.begun {
+            return None;
+        }
+        let mut wanted = CHUNK;
+        let mut skipped = None;
+        loop {
+            self.fill(wanted);
+            if self.ended {
+                return Some(self.take(self.buffer.len(), skipped));
+            }
+            if let Some(at) = self.last_cut() {
+                return Some(self.take(at, skipped));
+            }
+            if self.buffer.len() >= self.limit {
+                skipped = Some(self.skip_record());
+                continue;
+            }
+            wanted = (self.buffer.len() * 2).min(self.limit);
+        }
+    }
+
+    fn fill(&mut self, wanted: usize) {
+        while !self.ended && self.buffer.len() < wanted {
+            let missing = (wanted - self.buffer.len()) as u64;
+            match self.reader.by_ref().take(missing).read_to_end(&mut self.buffer) {
+                Ok(0) => self.ended = true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.truncated = Some(error.to_string());
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    /// Where the buffer may be cut: behind the last line end, or ahead of the last mark.
+    fn last_cut(&self) -> Option<usize> {
+        match self.cut {
+            Cut::Whole => None,
+            Cut::Lines => memchr::memrchr(b'\n', &self.buffer).map(|at| at + 1),
+            Cut::Marks(mark) => {
+                let found = memchr::memmem::rfind_iter(&self.buffer, mark.as_bytes())
+                    .find(|at| *at > 0 && self.buffer[at - 1] == b'\n');
+                found.filter(|at| *at > 0)
+            }
+        }
+    }
+
+    /// Drops the record that fills the whole buffer, up to where the next one begins.
+    fn skip_record(&mut self) -> (i64, i64, u64) {
+        let (line, offset) = (self.line, self.offset);
+        let mut dropped = 0;
+        loop {
+            // Keep a tail: a mark may stand across two reads.
+            let keep = match self.cut {
+                Cut::Marks(mark) => mark.len() + 1,
+                _ => 0,
+            };
+            let end = self.buffer.len().saturating_sub(keep);
+            dropped += end as u64;
+            self.advance(end);
+            self.fill(CHUNK);
+            let begin = match self.cut {
+                Cut::Whole => None,
+                Cut::Lines => memchr::memchr(b'\n', &self.buffer).map(|at| at + 1),
+                Cut::Marks(mark) => memchr::memmem::find_iter(&self.buffer, mark.as_bytes())
+                    .find(|at| *at > 0 && self.buffer[at - 1] == b'\n'),
+            };
+            if let Some(begin) = begin {
+                dropped += begin as u64;
+                self.advance(begin);
+                return (line, offset, dropped);
+            }
+            if self.ended {
+                dropped += self.buffer.len() as u64;
+                self.advance(self.buffer.len());
+                return (line, offset, dropped);
+            }
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.line += memchr::memchr_iter(b'\n', &self.buffer[..count]).count() as i64;
+        self.offset += count as i64;
+        self.buffer.drain(..count);
+    }
+
+    fn take(&mut self, end: usize, skipped: Option<(i64, i64, u64)>) -> Piece {
+        let rest = self.buffer.split_off(end);
+        let bytes = std::mem::replace(&mut self.buffer, rest);
+        let piece = Piece {
+            first_line: self.line,
+            offset: self.offset,
+            first: !self.begun,
+            last: self.ended && self.buffer.is_empty(),
+            truncated: if self.ended && self.buffer.is_empty() { self.truncated.take() } else { None },
+            skipped,
+            bytes,
+        };
+        self.line += memchr::memchr_iter(b'\n', &piece.bytes).count() as i64;
+        self.offset += piece.bytes.len() as i64;
+        self.begun = true;
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &[u8], cut: Cut, limit: usize) -> Vec<Piece> {
+        let mut cutter = Cutter::new(Vec::new(), text, cut, limit);
+        std::iter::from_fn(|| cutter.next_piece()).collect()
+    }
+
+    #[test]
+    fn pieces_are_whole_records_and_nothing_is_lost() {
+        let text: Vec<u8> = (0..400_000).flat_map(|n| format!("line {n} of a capture\n").into_bytes()).collect();
+        let all = pieces(&text, Cut::Lines, 64 << 20);
+        assert!(all.len() > 1);
+        assert_eq!(all.iter().flat_map(|piece| piece.bytes.clone()).collect::<Vec<_>>(), text);
+        for pair in all.windows(2) {
+            assert!(pair[0].bytes.ends_with(b"\n"));
+            let lines = pair[0].bytes.iter().filter(|byte| **byte == b'\n').count() as i64;
+            assert_eq!(pair[1].first_line, pair[0].first_line + lines);
+            assert_eq!(pair[1].offset, pair[0].offset + pair[0].bytes.len() as i64);
+        }
+        assert!(all.last().expect("one").last && all[0].first);
+    }
+
+    #[test]
+    fn marks_begin_pieces() {
+        let text: Vec<u8> =
+            (0..300).flat_map(|n| format!("# TIMESTAMP {n}\n{}", "x y z\n".repeat(5_000)).into_bytes()).collect();
+        let all = pieces(&text, Cut::Marks("# TIMESTAMP "), 64 << 20);
+        assert!(all.len() > 1);
+        assert!(all.iter().all(|piece| piece.bytes.starts_with(b"# TIMESTAMP ")));
+    }
+
+    #[test]
+    fn a_record_beyond_the_limit_is_skipped_and_named() {
+        let mut text = b"first\n".to_vec();
+        text.extend(vec![b'x'; 3 * CHUNK]);
+        text.extend(b"\nlast\n");
+        let all = pieces(&text, Cut::Lines, CHUNK);
+        let kept: Vec<u8> = all.iter().flat_map(|piece| piece.bytes.clone()).collect();
+        assert_eq!(kept, b"first\nlast\n");
+        assert_eq!(
+            all.iter().filter_map(|piece| piece.skipped).map(|(line, offset, _)| (line, offset)).collect::<Vec<_>>(),
+            [(2, 6)]
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! One file, decompressed while it is read; its bytes as they lie are hashed on the way.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 and size of a file as it lies there, known once it was read to its end.
+#[derive(Clone, Default)]
+pub struct Digested(Arc<Mutex<(Sha256, u64)>>);
+
+impl Digested {
+    /// Hash as hex and bytes so far.
+    pub fn finish(&self) -> (String, u64) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = state.0.clone().finalize();
+        (hash.iter().map(|byte| format!("{byte:02x}")).collect(), state.1)
+    }
+
+    fn update(&self, bytes: &[u8]) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0.update(bytes);
+        state.1 += bytes.len() as u64;
+    }
+}
+
+struct Hashing<R> {
+    inner: R,
+    digest: Digested,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.digest.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Largest window of a zstd frame that is accepted, as a power of two (`zstd --long=31`).
+const ZSTD_WINDOW_LOG: u32 = 31;
+
+/// Opens a file (`-` is standard input) and undoes gzip or zstd, recognised by their first bytes.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, Digested)> {
+    let digest = Digested::default();
+    let raw: Box<dyn Read + Send> =
+        if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    let mut reader = BufReader::with_capacity(256 << 10, Hashing { inner: raw, digest: digest.clone() });
+    let magic = reader.fill_buf()?;
+    let plain: Box<dyn Read + Send> = if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::bufread::MultiGzDecoder::new(reader))
+    } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+        Box::new(decoder)
+    } else {
+        Box::new(reader)
+    };
+    Ok((plain, digest))
+}

@@ -1,0 +1,55 @@
+//! Which files there are: arguments, folders below them, sorted by path.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One file to read.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where it lies; `-` is standard input.
+    pub file: PathBuf,
+    /// Path relative to the argument, with `/`.
+    pub path: String,
+}
+
+/// Files of all arguments: a folder's files sorted by path, hidden ones left out.
+///
+/// # Errors
+/// An argument that does not exist, or a folder that cannot be read.
+pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for argument in arguments {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", argument.display()));
+        if argument.as_os_str() == "-" {
+            entries.push(Entry { file: argument.clone(), path: "-".to_owned() });
+        } else if fs::metadata(argument).map_err(named)?.is_dir() {
+            let mut found = Vec::new();
+            descend(argument, "", &mut found).map_err(named)?;
+            found.sort_by(|a: &Entry, b| a.path.cmp(&b.path));
+            entries.append(&mut found);
+        } else {
+            let name = argument.file_name().map_or_else(|| argument.to_string_lossy(), |name| name.to_string_lossy());
+            entries.push(Entry { file: argument.clone(), path: name.into_owned() });
+        }
+    }
+    Ok(entries)
+}
+
+fn descend(folder: &Path, prefix: &str, found: &mut Vec<Entry>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let kind = fs::metadata(entry.path())?;
+        if kind.is_dir() {
+            descend(&entry.path(), &path, found)?;
+        } else if kind.is_file() {
+            found.push(Entry { file: entry.path(), path });
+        }
+    }
+    Ok(())
+}

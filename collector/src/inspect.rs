@@ -1,0 +1,205 @@
+//! `inspect`: what is in a bundle. `formats`: what can be read.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use clap::{Args, ValueEnum};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use syncline_schema::clock::ClockToken;
+use syncline_schema::manifest::{MANIFEST, Manifest};
+
+use crate::parse::FORMATS;
+use crate::write::rebuild;
+
+/// Arguments of `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArguments {
+    /// A bundle
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+    /// Print snapshot N (from 0) of a source (path or index) as it was captured
+    #[arg(long, value_name = "SOURCE:N")]
+    snapshot: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Prints what is in a bundle.
+///
+/// # Errors
+/// No bundle, or a table that cannot be read.
+pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
+    let file = arguments.bundle.join(MANIFEST);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("{}: expected a bundle", file.display()))?;
+    let manifest: Manifest = serde_json::from_str(&text)
+        .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
+    let mut out = std::io::stdout().lock();
+    if let Some(wanted) = &arguments.snapshot {
+        let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;
+        let number: i64 = number.parse().with_context(|| format!("`{number}`: expected the number of a snapshot"))?;
+        let index = source_index(&manifest, source)?;
+        out.write_all(&rebuild::snapshot(&arguments.bundle, index, number)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match arguments.format {
+        Format::Json => {
+            let rejects: Vec<serde_json::Value> = first_rejects(&arguments.bundle, 100)?
+                .into_iter()
+                .map(|one| {
+                    serde_json::json!({"source": path_of(&manifest, one.source), "record": one.record, "offset": one.offset, "reason": one.reason, "excerpt": one.excerpt})
+                })
+                .collect();
+            let mut value = serde_json::to_value(&manifest)?;
+            value["rejects"] = rejects.into();
+            writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
+        }
+        Format::Table => table(&mut out, &manifest, &arguments.bundle)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn source_index(manifest: &Manifest, text: &str) -> anyhow::Result<i32> {
+    if let Some(at) = manifest.sources.iter().position(|source| source.path == text) {
+        return Ok(i32::try_from(at)?);
+    }
+    match text.parse::<i32>() {
+        Ok(index) if usize::try_from(index).is_ok_and(|at| at < manifest.sources.len()) => Ok(index),
+        _ => bail!("`{text}`: expected the path or the index of a source that `inspect` lists"),
+    }
+}
+
+fn path_of(manifest: &Manifest, index: i32) -> &str {
+    usize::try_from(index).ok().and_then(|at| manifest.sources.get(at)).map_or("?", |source| source.path.as_str())
+}
+
+fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Result<()> {
+    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    writeln!(out, "run        {} ({})", or_unknown(&manifest.name), manifest.run_id.get(..12).unwrap_or_default())?;
+    writeln!(out, "dataplane  {}", or_unknown(&manifest.dataplane))?;
+    writeln!(out, "scenario   {}", or_unknown(&manifest.scenario))?;
+    writeln!(
+        out,
+        "nodes      {}",
+        if manifest.nodes.is_empty() { "unknown".to_owned() } else { manifest.nodes.join(", ") }
+    )?;
+    if manifest.synthetic {
+        writeln!(out, "synthetic  yes: these captures were generated, not measured")?;
+    }
+    for (component, version) in &manifest.versions {
+        writeln!(out, "version    {component} {version}")?;
+    }
+    writeln!(out, "\n{:>5} {:>9} {:>8}  {:22} {:16} source", "index", "records", "rejected", "kind", "clock")?;
+    for (index, source) in manifest.sources.iter().enumerate() {
+        let clock = source.clock.as_deref().unwrap_or("-");
+        writeln!(
+            out,
+            "{index:>5} {:>9} {:>8}  {:22} {clock:16} {}",
+            source.records,
+            source.rejected,
+            source.kind,
+            source.path.escape_debug()
+        )?;
+    }
+    writeln!(out, "\n{:>9} {:>10}  table", "rows", "bytes")?;
+    for one in &manifest.tables {
+        writeln!(out, "{:>9} {:>10}  {}", one.rows, one.bytes, one.name)?;
+    }
+    writeln!(out, "\nlosses: {}", manifest.losses.len())?;
+    for loss in &manifest.losses {
+        let source = loss.source.as_deref().unwrap_or("the whole bundle");
+        writeln!(out, "  {} {} × {} in {}", loss.severity, loss.count, loss.name, source.escape_debug())?;
+    }
+    let rejects = first_rejects(bundle, 10)?;
+    if !rejects.is_empty() {
+        writeln!(out, "\nfirst rejects (all are in rejects.parquet):")?;
+    }
+    for one in rejects {
+        let excerpt: String = one.excerpt.chars().take(60).collect();
+        writeln!(
+            out,
+            "  {}:{}: {}: {}",
+            path_of(manifest, one.source),
+            one.record,
+            one.reason,
+            excerpt.escape_debug()
+        )?;
+    }
+    Ok(())
+}
+
+/// A row of `rejects`.
+struct Reject {
+    source: i32,
+    record: i64,
+    offset: i64,
+    reason: String,
+    excerpt: String,
+}
+
+fn first_rejects(bundle: &Path, count: usize) -> anyhow::Result<Vec<Reject>> {
+    let path = bundle.join("rejects.parquet");
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?.with_limit(count).build()?;
+    let mut found = Vec::new();
+    for batch in reader {
+        let batch = batch?;
+        let text = |name: &str, at: usize| {
+            batch.column_by_name(name).map(|column| column.as_string::<i32>().value(at).to_owned()).unwrap_or_default()
+        };
+        let number = |name: &str, at: usize| {
+            batch.column_by_name(name).map(|column| column.as_primitive::<Int64Type>().value(at)).unwrap_or_default()
+        };
+        for at in 0..batch.num_rows() {
+            let source = batch.column_by_name("source").map(|column| column.as_primitive::<Int32Type>().value(at));
+            found.push(Reject {
+                source: source.unwrap_or(-1),
+                record: number("record", at),
+                offset: number("offset", at),
+                reason: text("reason", at),
+                excerpt: text("excerpt", at),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Lists the formats.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn formats() -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Files may be plain, gzip or zstd, also inside a tar. Kinds are recognised by content, then by name;"
+    )?;
+    writeln!(out, "--source KIND[@CLOCK]=GLOB and capture.toml override. Clocks: {}.", {
+        let tokens: Vec<&str> = ClockToken::ALL.into_iter().map(ClockToken::token).collect();
+        tokens.join(", ")
+    })?;
+    for format in FORMATS {
+        writeln!(out, "\n{}  ({})", format.kind, format.title)?;
+        writeln!(out, "  clock       {}", format.clock.token())?;
+        writeln!(out, "  recognised  {}", format.recognised)?;
+        writeln!(out, "  capture     {}", format.capture)?;
+        writeln!(out, "  proves      {}", format.proves)?;
+        for (at, line) in format.sample.lines().enumerate() {
+            writeln!(out, "  {}  {line}", if at == 0 { "sample    " } else { "          " })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,69 @@
+//! How the formats of dataplane snapshots take their text apart.
+//!
+//! A snapshot is cut into pieces (`split`); joined they are the text again. A piece that has counters is kept without
+//! them, so that a rule whose packets were counted is still the same rule.
+
+use std::ops::Range;
+
+/// Where the running piece stands: the iptables table, the chain, the frontend.
+pub type Section = String;
+
+/// Digits of the counters within a piece, the padding on their left included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packet counter.
+    pub packets: Option<Range<usize>>,
+    /// Byte counter; stands behind the packet counter.
+    pub bytes: Option<Range<usize>>,
+}
+
+/// What a piece says (columns of `dataplane_rules`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleFields {
+    /// `rule`, `chain`, `frontend`, `backend`, `other`.
+    pub kind: &'static str,
+    /// Table.
+    pub table: Option<String>,
+    /// Chain, or frontend.
+    pub chain: Option<String>,
+    /// Jump target.
+    pub target: Option<String>,
+    /// `namespace/service:port`.
+    pub service: Option<String>,
+    /// Protocol, lower case.
+    pub protocol: Option<String>,
+    /// Address.
+    pub address: Option<String>,
+    /// Port.
+    pub port: Option<i32>,
+    /// Slot of the load-balancer map.
+    pub slot: Option<i32>,
+}
+
+/// How one format is taken apart.
+pub struct Dissector {
+    /// Kind of the format.
+    pub format: &'static str,
+    /// Ranges of the pieces; they cover the text without gaps.
+    pub split: fn(&[u8]) -> Vec<Range<usize>>,
+    /// Updates the section by a piece, before the piece is looked up.
+    pub section: fn(&mut Section, &[u8]),
+    /// Finds the counters of a piece.
+    pub counters: fn(&[u8]) -> Counters,
+    /// Reads a new piece. `path` is that of the source.
+    pub fields: fn(path: &str, section: &Section, piece: &[u8]) -> RuleFields,
+}
+
+/// Pieces that are lines with their line ends.
+pub fn lines(text: &[u8]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut from = 0;
+    for at in memchr::memchr_iter(b'\n', text) {
+        ranges.push(from..at + 1);
+        from = at + 1;
+    }
+    if from < text.len() {
+        ranges.push(from..text.len());
+    }
+    ranges
+}

@@ -1,0 +1,99 @@
+//! One snapshot of a bundle, as it was captured.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use syncline_schema::dataplane::COUNTER;
+
+/// Text of the snapshot with `number` (from 0) of the source with index `source`, byte for byte.
+///
+/// # Errors
+/// No such snapshot, or a table that cannot be read.
+pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u8>> {
+    // A source of a series of files has a part of its stream's snapshots: `number` counts within the source.
+    let mut own = Vec::new();
+    for batch in read(bundle, "dataplane_snapshots")? {
+        for at in 0..batch.num_rows() {
+            if int32(&batch, "source", at)? == source {
+                own.push((int32(&batch, "stream", at)?, int64(&batch, "snapshot", at)?.unwrap_or(0)));
+            }
+        }
+    }
+    let wanted = usize::try_from(number).ok().and_then(|at| own.get(at));
+    let Some((stream, last)) = wanted.copied() else {
+        bail!("source {source} has {} snapshots, numbered from 0; there is no {number}", own.len());
+    };
+    let mut pieces: Vec<(i64, Option<i64>, Option<i64>)> = Vec::new();
+    for batch in read(bundle, "dataplane_changes")? {
+        let operations = batch.column_by_name("operation").context("column operation")?.as_string::<i32>();
+        for at in 0..batch.num_rows() {
+            if int32(&batch, "stream", at)? != stream || int64(&batch, "snapshot", at)?.unwrap_or(0) > last {
+                continue;
+            }
+            let position = usize::try_from(int64(&batch, "position", at)?.unwrap_or(0))?;
+            let piece =
+                (int64(&batch, "rule", at)?.unwrap_or(0), int64(&batch, "packets", at)?, int64(&batch, "bytes", at)?);
+            match operations.value(at) {
+                "insert" if position <= pieces.len() => pieces.insert(position, piece),
+                "delete" if position < pieces.len() => drop(pieces.remove(position)),
+                "counters" if position < pieces.len() => pieces[position] = piece,
+                other => bail!("dataplane_changes: {other} at {position} of {} pieces", pieces.len()),
+            }
+        }
+    }
+    let mut texts: HashMap<i64, String> = HashMap::new();
+    for batch in read(bundle, "dataplane_rules")? {
+        let column = batch.column_by_name("text").context("column text")?.as_string::<i32>();
+        for at in 0..batch.num_rows() {
+            if int32(&batch, "stream", at)? == stream {
+                texts.insert(int64(&batch, "rule", at)?.unwrap_or(0), column.value(at).to_owned());
+            }
+        }
+    }
+    let mut out = Vec::new();
+    for (rule, packets, bytes) in pieces {
+        let text = texts.get(&rule).with_context(|| format!("dataplane_rules has no rule {rule}"))?;
+        render(text, packets, bytes, &mut out);
+    }
+    Ok(out)
+}
+
+/// Writes a piece with its counters.
+pub fn render(text: &str, packets: Option<i64>, bytes: Option<i64>, out: &mut Vec<u8>) {
+    let mut counters = [packets, bytes].into_iter().flatten();
+    let mut rest = text;
+    while let Some(at) = rest.find(COUNTER) {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let width = rest.as_bytes().get(at + 1).map_or(0, |byte| usize::from(byte.saturating_sub(b'0')));
+        let number = counters.next().map(|number| number.to_string()).unwrap_or_default();
+        out.extend_from_slice(format!("{number:>width$}").as_bytes());
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest.as_bytes());
+}
+
+fn read(bundle: &Path, table: &str) -> anyhow::Result<Vec<RecordBatch>> {
+    let path = bundle.join(format!("{table}.parquet"));
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+    reader.map(|batch| batch.with_context(|| path.display().to_string())).collect()
+}
+
+fn int32(batch: &RecordBatch, name: &str, at: usize) -> anyhow::Result<i32> {
+    let column = batch.column_by_name(name).with_context(|| format!("column {name}"))?;
+    Ok(column.as_primitive::<Int32Type>().value(at))
+}
+
+fn int64(batch: &RecordBatch, name: &str, at: usize) -> anyhow::Result<Option<i64>> {
+    let column = batch.column_by_name(name).with_context(|| format!("column {name}"))?.as_primitive::<Int64Type>();
+    Ok((!column.is_null(at)).then(|| column.value(at)))
+}

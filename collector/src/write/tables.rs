@@ -1,0 +1,161 @@
+//! Parquet files of a bundle: one a table, row groups of a fixed number of rows.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use syncline_schema::{Column, ColumnType, Row, TABLES};
+
+use super::columns::TableBuilder;
+
+/// Rows of a row group (`feasibility`: statistics prune groups of about this size well).
+const GROUP_ROWS: usize = 100_000;
+/// Bytes after which a row group ends though it has fewer rows, so that memory stays bounded. Fixed, for determinism.
+const GROUP_BYTES: usize = 24 << 20;
+
+/// What can go wrong while a table is written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk.
+    #[error("{path}: {error}")]
+    Io {
+        /// File.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Parquet.
+    #[error("table {table}: {error}")]
+    Parquet {
+        /// Table.
+        table: String,
+        /// What the library said.
+        error: ParquetError,
+    },
+    /// Arrow.
+    #[error("table {table}: {error}")]
+    Arrow {
+        /// Table.
+        table: String,
+        /// What the library said.
+        error: arrow_schema::ArrowError,
+    },
+}
+
+struct Open {
+    writer: ArrowWriter<File>,
+    rows: u64,
+    path: PathBuf,
+}
+
+/// The open files of a bundle.
+pub struct Tables {
+    folder: PathBuf,
+    open: BTreeMap<&'static str, Open>,
+    own: BTreeMap<&'static str, TableBuilder>,
+}
+
+impl Tables {
+    /// Tables in `folder`, which exists.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), open: BTreeMap::new(), own: BTreeMap::new() }
+    }
+
+    /// Appends a row of the sequential pass.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn push<'a, R: Row<'a>>(&mut self, row: &R) -> Result<(), WriteError> {
+        let builder = self.own.entry(R::TABLE).or_insert_with(|| TableBuilder::new(R::TABLE, R::COLUMNS));
+        row.write(builder);
+        if builder.rows() >= 8_192 {
+            let batch = finish(builder)?;
+            self.append(R::TABLE, R::COLUMNS, &batch)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the rows of a parsed chunk.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn append(&mut self, table: &'static str, columns: &[Column], batch: &RecordBatch) -> Result<(), WriteError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        if !self.open.contains_key(table) {
+            let path = self.folder.join(format!("{table}.parquet"));
+            let file = File::create(&path).map_err(|error| WriteError::Io { path: path.clone(), error })?;
+            let schema = Arc::new(TableBuilder::schema(columns));
+            let writer = ArrowWriter::try_new(file, schema, Some(properties(columns)))
+                .map_err(|error| WriteError::Parquet { table: table.to_owned(), error })?;
+            self.open.insert(table, Open { writer, rows: 0, path });
+        }
+        let Some(open) = self.open.get_mut(table) else { return Ok(()) };
+        let parquet = |error| WriteError::Parquet { table: table.to_owned(), error };
+        open.writer.write(batch).map_err(parquet)?;
+        open.rows += batch.num_rows() as u64;
+        if open.writer.in_progress_size() > GROUP_BYTES {
+            open.writer.flush().map_err(parquet)?;
+        }
+        Ok(())
+    }
+
+    /// Closes and syncs every file. Returns name, rows and bytes of each table that has rows, in the order of [`TABLES`].
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn close(mut self) -> Result<Vec<(String, u64, u64)>, WriteError> {
+        for (table, mut builder) in std::mem::take(&mut self.own) {
+            let columns = TABLES.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
+            let batch = finish(&mut builder)?;
+            self.append(table, columns, &batch)?;
+        }
+        let mut written = Vec::new();
+        for (table, _) in TABLES {
+            let Some(open) = self.open.remove(table) else { continue };
+            let path = open.path;
+            let io = |error| WriteError::Io { path: path.clone(), error };
+            let file =
+                open.writer.into_inner().map_err(|error| WriteError::Parquet { table: (*table).to_owned(), error })?;
+            file.sync_all().map_err(io)?;
+            let bytes = file.metadata().map_err(io)?.len();
+            written.push(((*table).to_owned(), open.rows, bytes));
+        }
+        Ok(written)
+    }
+}
+
+fn finish(builder: &mut TableBuilder) -> Result<RecordBatch, WriteError> {
+    let table = builder.table;
+    builder.finish().map_err(|error| WriteError::Arrow { table: table.to_owned(), error })
+}
+
+fn properties(columns: &[Column]) -> WriterProperties {
+    let level = ZstdLevel::try_new(6).unwrap_or_default();
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by("syncline".to_owned());
+    for column in columns {
+        let path = ColumnPath::from(column.name);
+        match column.kind {
+            ColumnType::I64 => {
+                builder = builder
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+            _ => builder = builder.set_column_dictionary_enabled(path, true),
+        }
+    }
+    builder.build()
+}
