@@ -27,6 +27,7 @@ pub mod packet_cost;
 pub mod packet_loss_ratio;
 pub mod proxy_cpu;
 pub mod readings;
+pub mod recovery_time;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
@@ -45,6 +46,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     request_latency_ratio::measure,
     connection_setup_time::measure,
     impact_duration::measure,
+    recovery_time::measure,
     sync_duration::measure,
     sync_rate::measure,
     cilium_updates::measure,
