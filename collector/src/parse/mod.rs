@@ -9,11 +9,19 @@ mod batch;
 mod format;
 pub mod snapshot;
 
+mod bpftool_prog;
+mod bpftrace_json;
+mod bpftrace_text;
 mod exposition;
 #[cfg(test)]
 mod harness;
 mod instant;
+mod json_pairs;
+mod kube_proxy_log;
+mod log_line;
 mod metric_line;
+mod prometheus_api;
+mod trace_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -21,6 +29,11 @@ pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
     &exposition::SCRAPE,
+    &bpftrace_json::FORMAT,
+    &bpftool_prog::FORMAT,
+    &prometheus_api::FORMAT,
+    &kube_proxy_log::FORMAT,
+    &bpftrace_text::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
