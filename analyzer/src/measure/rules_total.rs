@@ -176,16 +176,16 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         None => {
             let gauges =
                 readings::series(run, "kubeproxy_sync_proxy_rules_iptables_total", |c| c.label("table") == "nat");
-            let last = gauges.first().and_then(|s| s.readings.last().map(|r| (s, *r)));
-            match last {
+            // One series per address family: the larger one is the table that the claim means.
+            let ends = gauges.iter().filter_map(|s| s.readings.last().map(|r| (s, *r)));
+            match ends.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
                 Some((series, reading)) => {
                     row.n = 1;
                     row.window = "last sample".into();
                     row.statistic = "last".into();
-                    row.estimate =
-                        Estimate::exact(gauges.iter().filter_map(|s| s.readings.last()).map(|r| r.value).sum());
+                    row.estimate = Estimate::exact(reading.value);
                     row.method = format!(
-                        "{}{{table=\"nat\"}} of kube-proxy, summed over families (witness: {}); wrong in Kubernetes 1.26 and 1.27",
+                        "{}{{table=\"nat\"}} of kube-proxy, the larger address family (witness: {}); wrong in Kubernetes 1.26 and 1.27",
                         series.name, series.witness
                     );
                     row.evidence = vec![run.evidence(series.source, reading.record, &series.name)];
