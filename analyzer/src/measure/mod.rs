@@ -19,6 +19,8 @@ pub mod across;
 pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
+#[cfg(test)]
+mod fixture;
 pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;

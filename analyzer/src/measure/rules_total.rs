@@ -201,3 +201,60 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     }
     vec![row]
 }
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
+
+    use super::super::fixture;
+    use super::sizes;
+
+    #[test]
+    fn sizes_follow_the_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            let rule = |rule: i64, kind: &'static str, table: &'static str, chain: &'static str| RuleRow {
+                rule,
+                kind: kind.into(),
+                table: Some(table.into()),
+                chain: Some(chain.into()),
+                ..RuleRow::default()
+            };
+            for row in [
+                rule(0, "chain", "nat", "KUBE-SVC-A"),
+                rule(1, "rule", "nat", "KUBE-SVC-A"),
+                rule(2, "rule", "nat", "POSTROUTING"),
+                rule(3, "rule", "nat", "KUBE-SEP-B"),
+                rule(4, "rule", "filter", "KUBE-SERVICES"),
+                rule(5, "other", "nat", ""),
+            ] {
+                tables.push(&row).unwrap();
+            }
+            let change = |snapshot: i64, operation: &'static str, rule: i64| ChangeRow {
+                snapshot,
+                operation: operation.into(),
+                rule,
+                ..ChangeRow::default()
+            };
+            for row in [0, 1, 2, 4, 5].map(|r| change(0, "insert", r)).into_iter().chain([
+                change(1, "counters", 1),
+                change(2, "insert", 3),
+                change(2, "delete", 2),
+            ]) {
+                tables.push(&row).unwrap();
+            }
+            for snapshot in 0..4 {
+                let row = SnapshotRow {
+                    snapshot,
+                    format: "iptables-save".into(),
+                    complete: snapshot != 3,
+                    ..SnapshotRow::default()
+                };
+                tables.push(&row).unwrap();
+            }
+        });
+        let found = sizes(&run, "iptables-save").remove(&0).unwrap();
+        let figures: Vec<_> = found.iter().map(|s| (s.service_rules, s.rules, s.chains)).collect();
+        assert_eq!(figures, [(1, 2, 1), (1, 2, 1), (2, 2, 1)], "a truncated snapshot proves nothing");
+    }
+}
