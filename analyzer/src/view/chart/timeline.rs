@@ -55,7 +55,7 @@ pub fn draw(t: &Timeline) -> Option<Chart> {
         d.line("event", at, 24.0, at, bottom);
         // A label that would run into its neighbour is left out: the line stays, the table names it.
         if at >= free {
-            let words: String = label.chars().take(34).collect();
+            let words = super::super::rows::cut(label, 40);
             let width = words.chars().count() as f64 * 6.4;
             let anchor = if at + width > WIDTH { "end" } else { "start" };
             d.text("tick", if anchor == "end" { at - 4.0 } else { at + 4.0 }, 18.0, anchor, &words);
