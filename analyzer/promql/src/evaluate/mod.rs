@@ -23,14 +23,14 @@ use crate::answer::{Answer, EvalError, MatrixSeries, Value, VectorElement};
 use crate::storage::Storage;
 use crate::syntax::Expr;
 use crate::syntax::tree::ValueType;
-pub(crate) use aggregate::note_combination;
+pub(crate) use aggregate::{note_combination, note_reset_conflict};
 pub(crate) use context::Context;
 pub(crate) use node::{evaluate, scalar, vector};
 pub(crate) use notes::Extent;
 use notes::Notes;
 pub(crate) use rank::{note_invalid_quantiles, quantile};
 pub(crate) use rows::{Cells, Row, SAME_LABELS, Steps, merge_same_labels};
-pub(crate) use select::{RangeInput, RangeVector, range_vector, sample_times, select_latest};
+pub(crate) use select::{RangeInput, RangeVector, range_vector, sample_starts, sample_times, select_latest};
 pub(crate) use sums::{CompensatedSum, Mean, Variance};
 pub(crate) use window::{Window, roll, windows};
 
