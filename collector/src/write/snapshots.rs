@@ -327,4 +327,70 @@ mod tests {
         };
         assert_eq!(rule("[9:480]"), rule("[10:99999]"));
     }
+
+    fn counters(piece: &[u8]) -> Counters {
+        let end = piece.iter().position(|byte| *byte == b']');
+        let colon = piece.iter().position(|byte| *byte == b':');
+        match (piece.first(), colon, end) {
+            (Some(b'['), Some(colon), Some(end)) if colon < end => {
+                Counters { packets: Some(1..colon), bytes: Some(colon + 1..end) }
+            }
+            _ => Counters::default(),
+        }
+    }
+
+    #[test]
+    fn every_snapshot_of_a_real_stream_is_rebuilt() {
+        let dissector = Dissector {
+            format: "test",
+            split: crate::parse::snapshot::lines,
+            section: |section, piece| {
+                if piece.starts_with(b"*") {
+                    *section = String::from_utf8_lossy(piece).into_owned();
+                }
+            },
+            counters,
+            fields: |_, _, _| crate::parse::snapshot::RuleFields { kind: "rule", ..Default::default() },
+        };
+        let stream = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../sample-data/iptables-scale-up-1/iptables/nat-save.stream.zst");
+        let text = zstd::decode_all(std::fs::File::open(&stream).expect("a sample")).expect("decompressed");
+        let mark = b"# TIMESTAMP ";
+        let mut starts: Vec<usize> = memchr::memmem::find_iter(&text, mark).collect();
+        starts.push(text.len());
+        let mut states: Vec<Vec<u8>> = starts.windows(2).map(|pair| text[pair[0]..pair[1]].to_vec()).collect();
+        // Bytes that are no text, an empty state, and a state that begins anew.
+        states.extend([b"[1:2] \xff\x01 a\n\n\r\n".to_vec(), Vec::new(), states[0].clone()]);
+        assert!(states.len() > 10);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let mut encoder = Encoder::default();
+        let context = crate::parse::Context {
+            source: 0,
+            path: "x".to_owned(),
+            clock: "node".to_owned(),
+            node: "node".to_owned(),
+            year: None,
+            utc_offset: None,
+            mtime: None,
+        };
+        for state in &states {
+            let snapshot = RawSnapshot {
+                format: "test",
+                record: 1,
+                first_line: 1,
+                time: None,
+                time_from: "none",
+                text: state.clone(),
+                complete: true,
+                file_of_series: false,
+            };
+            encoder.encode(&context, &snapshot, &dissector, &mut tables).expect("encoded");
+        }
+        tables.close().expect("closed");
+        for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
+            let again = crate::write::rebuild::snapshot(folder.path(), 0, number as i64).expect("rebuilt");
+            assert!(again == states[number], "snapshot {number} differs");
+        }
+    }
 }
