@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::answer::{Answer, EvalError, SampleValue, Value};
 use crate::histogram::Histogram;
 use crate::labels::Labels;
-use crate::number::{format_float, format_json_float, format_json_number, format_time};
+use crate::number::{format_float, format_json_float, format_json_number, format_time, write_json_float, write_time};
 use crate::syntax::ParseError;
 
 /// An answer as the HTTP API gives it.
@@ -131,7 +131,11 @@ fn write_labels(out: &mut String, labels: &Labels) {
 }
 
 fn write_float_point(out: &mut String, time: i64, value: f64) {
-    let _ = write!(out, r#"[{},"{}"]"#, format_time(time), format_json_float(value));
+    out.push('[');
+    write_time(out, time);
+    out.push_str(",\"");
+    write_json_float(out, value);
+    out.push_str("\"]");
 }
 
 fn write_histogram_point(out: &mut String, time: i64, histogram: &Histogram) {

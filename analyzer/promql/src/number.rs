@@ -1,5 +1,7 @@
 //! Numbers and times as Prometheus prints them.
 
+use std::fmt::Write;
+
 /// A float as Go's `strconv.FormatFloat(value, 'f', -1, 64)` prints it: shortest, never an exponent.
 pub fn format_float(value: f64) -> String {
     if value.is_nan() {
@@ -32,17 +34,32 @@ pub fn format_float_short(value: f64) -> String {
 
 /// A float inside the JSON of a histogram or a `value`: plain between 1e-6 and 1e21, else with an exponent.
 pub fn format_json_float(value: f64) -> String {
+    let mut out = String::new();
+    write_json_float(&mut out, value);
+    out
+}
+
+/// The same, appended to a text.
+pub(crate) fn write_json_float(out: &mut String, value: f64) {
     let magnitude = value.abs();
-    if value == 0.0 || !value.is_finite() || (1e-6..1e21).contains(&magnitude) {
-        return format_float(value);
-    }
-    let text = format!("{value:e}");
-    match text.split_once('e') {
-        Some((mantissa, exponent)) => match exponent.strip_prefix('-') {
-            Some(digits) => format!("{mantissa}e-{digits:0>2}"),
-            None => format!("{mantissa}e+{exponent:0>2}"),
-        },
-        None => text,
+    if value == 0.0 || !value.is_finite() {
+        out.push_str(&format_float(value));
+    } else if (1e-6..1e21).contains(&magnitude) {
+        // Whole numbers are common, and cheaper to print as such.
+        let _ = if magnitude < 1e15 && value.trunc() == value {
+            write!(out, "{}", value as i64)
+        } else {
+            write!(out, "{value}")
+        };
+    } else {
+        let text = format!("{value:e}");
+        match text.split_once('e') {
+            Some((mantissa, exponent)) => match exponent.strip_prefix('-') {
+                Some(digits) => out.push_str(&format!("{mantissa}e-{digits:0>2}")),
+                None => out.push_str(&format!("{mantissa}e+{exponent:0>2}")),
+            },
+            None => out.push_str(&text),
+        }
     }
 }
 
@@ -51,16 +68,19 @@ pub fn format_json_number(value: f64) -> String {
     format_json_float(value).replace("e-0", "e-").replace("e+0", "e+")
 }
 
-/// Milliseconds as seconds with at most three decimals: `1435781430.781`, `1435781430`.
+/// Milliseconds as seconds with three decimals, or none for whole seconds: `1435781430.781`, `1435781430`.
 pub fn format_time(milliseconds: i64) -> String {
+    let mut out = String::new();
+    write_time(&mut out, milliseconds);
+    out
+}
+
+/// The same, appended to a text.
+pub(crate) fn write_time(out: &mut String, milliseconds: i64) {
     let sign = if milliseconds < 0 { "-" } else { "" };
     let absolute = milliseconds.unsigned_abs();
     let (seconds, rest) = (absolute / 1000, absolute % 1000);
-    if rest == 0 {
-        return format!("{sign}{seconds}");
-    }
-    // Prometheus keeps trailing zeros of the three decimals: 1.500, not 1.5.
-    format!("{sign}{seconds}.{rest:03}")
+    let _ = if rest == 0 { write!(out, "{sign}{seconds}") } else { write!(out, "{sign}{seconds}.{rest:03}") };
 }
 
 #[cfg(test)]

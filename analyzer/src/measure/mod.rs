@@ -15,16 +15,26 @@ use crate::clock::Evidence;
 use crate::events::Run;
 use crate::math::Estimate;
 
+pub mod across;
+pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
 pub mod impact_duration;
+pub mod kube_proxy_counters;
 pub mod memory_bytes;
 pub mod node_busy;
+pub mod packet_cost;
+pub mod packet_loss_ratio;
 pub mod proxy_cpu;
 pub mod readings;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
+pub mod rules_rewritten_per_change;
+pub mod rules_total;
+pub mod sync_census;
+pub mod sync_duration;
+pub mod sync_rate;
 
 /// Every measurement, in the order of reports.
 const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
@@ -35,6 +45,14 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     request_latency_ratio::measure,
     connection_setup_time::measure,
     impact_duration::measure,
+    sync_duration::measure,
+    sync_rate::measure,
+    cilium_updates::measure,
+    kube_proxy_counters::measure,
+    packet_cost::measure,
+    packet_loss_ratio::measure,
+    rules_total::measure,
+    rules_rewritten_per_change::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.

@@ -19,7 +19,7 @@ use crate::math::{Estimate, arithmetic};
 pub type Labels = BTreeMap<String, String>;
 
 /// Witnesses from the best to the last.
-pub const WITNESSES: [&str; 4] = ["tsdb", "scrape", "api", "exposition"];
+pub const WITNESSES: [&str; 5] = ["tsdb", "scrape", "api", "exposition", "bpftool"];
 
 /// Least share of a window that a counter's first and last stamp must span.
 pub const LEAST_SPAN: f64 = 0.6;

@@ -429,6 +429,9 @@ mod tests {
     #[test]
     fn takes_the_expositions_of_the_corpus() {
         for (path, bytes) in corpus_files(&["prom_text", "promtool_dump"]) {
+            if path.ends_with("dump-series-1.prom") {
+                continue; // Series without samples.
+            }
             assert_ne!((EXPOSITION.sniff)(&head(&path, &bytes)), Sniff::No, "{path}");
             let batch = parse_text(&EXPOSITION, &String::from_utf8_lossy(&bytes));
             assert!(batch.rejected * 10 <= batch.records, "{path}: {} rejected of {}", batch.rejected, batch.records);

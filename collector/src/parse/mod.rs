@@ -5,25 +5,61 @@
 //! by `write` in one sequential pass. The table [`FORMATS`] declares every format: how it is recognised, where it
 //! may be cut, how to capture it and what it can prove.
 
+mod audit;
 mod batch;
+mod cilium_lb_list;
+mod clock;
 mod format;
+mod iptables_list;
+mod iptables_save;
+mod kubernetes;
+mod lb4_reader;
+mod list;
+mod markers;
+mod requests;
 pub mod snapshot;
+mod stamped;
+mod watch;
 
+mod bpftool_prog;
+mod bpftrace_json;
+mod bpftrace_text;
 mod exposition;
 #[cfg(test)]
 mod harness;
 mod instant;
+mod json_pairs;
+mod kube_proxy_log;
+mod log_line;
 mod metric_line;
+mod prometheus_api;
+mod trace_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
+    &clock::CLOCK,
+    &markers::MARKERS,
+    &iptables_save::IPTABLES_SAVE,
+    &iptables_list::IPTABLES_LIST,
+    &cilium_lb_list::CILIUM_LB_LIST,
+    &lb4_reader::LB4_READER,
+    &audit::AUDIT,
+    &watch::WATCH,
+    &requests::REQUESTS,
+    &list::LIST,
     &exposition::SCRAPE,
+    &bpftrace_json::FORMAT,
+    &bpftool_prog::FORMAT,
+    &prometheus_api::FORMAT,
+    &kube_proxy_log::FORMAT,
+    &bpftrace_text::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
 
 /// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&snapshot::Dissector] = &[];
+pub const DISSECTORS: &[&snapshot::Dissector] =
+    &[&iptables_save::DISSECTOR, &iptables_list::DISSECTOR, &cilium_lb_list::DISSECTOR, &lb4_reader::DISSECTOR];

@@ -10,6 +10,7 @@ use super::{Cells, CompensatedSum, Context, Mean, Row, Variance, vector};
 use crate::answer::{EvalError, SampleValue};
 use crate::histogram::{Combined, Histogram};
 use crate::labels::{Labels, METRIC_NAME};
+use crate::series::is_stale;
 use crate::syntax::tree::{Aggregate, AggregateOperator, Node, Span};
 
 /// A group: its labels and the numbers of its rows.
@@ -153,39 +154,45 @@ fn with_histograms(
     cells
 }
 
-fn sums(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
-    let mut totals = vec![CompensatedSum::default(); context.steps];
-    let mut filled = vec![false; context.steps];
-    for &row in &group.rows {
-        for (step, total) in totals.iter_mut().enumerate() {
-            if let Some(value) = rows[row].cells.float(step) {
-                total.add(value);
-                filled[step] = true;
+/// Feeds all floats of a group to one accumulator per step; steps without floats are left empty.
+///
+/// Rows are taken in order at each step, so the result does not depend on the number of threads.
+fn fold_floats<A: Default + Clone>(
+    rows: &[Row],
+    group: &Group,
+    steps: usize,
+    add: impl Fn(&mut A, f64) + Sync,
+    finish: impl Fn(&A) -> f64 + Sync,
+) -> Cells {
+    let mut cells = Cells::empty(steps);
+    let chunk = if group.rows.len() * steps > 100_000 { 64 } else { steps.max(1) };
+    cells.floats.par_chunks_mut(chunk).enumerate().for_each(|(number, out)| {
+        let from = number * chunk;
+        let mut accumulators = vec![A::default(); out.len()];
+        let mut filled = vec![false; out.len()];
+        for &row in &group.rows {
+            let floats = &rows[row].cells.floats[from..from + out.len()];
+            for (place, &value) in floats.iter().enumerate() {
+                if !is_stale(value) {
+                    add(&mut accumulators[place], value);
+                    filled[place] = true;
+                }
             }
         }
-    }
-    let mut cells = Cells::empty(context.steps);
-    for (step, total) in totals.iter().enumerate().filter(|(step, _)| filled[*step]) {
-        cells.floats[step] = total.value();
-    }
+        for (place, accumulator) in accumulators.iter().enumerate().filter(|(place, _)| filled[*place]) {
+            out[place] = finish(accumulator);
+        }
+    });
+    cells
+}
+
+fn sums(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
+    let cells = fold_floats(rows, group, context.steps, CompensatedSum::add, CompensatedSum::value);
     with_histograms(cells, rows, group, span, context, |sum, _| sum)
 }
 
 fn averages(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
-    let mut means = vec![Mean::default(); context.steps];
-    let mut filled = vec![false; context.steps];
-    for &row in &group.rows {
-        for (step, mean) in means.iter_mut().enumerate() {
-            if let Some(value) = rows[row].cells.float(step) {
-                mean.add(value);
-                filled[step] = true;
-            }
-        }
-    }
-    let mut cells = Cells::empty(context.steps);
-    for (step, mean) in means.iter().enumerate().filter(|(step, _)| filled[*step]) {
-        cells.floats[step] = mean.value();
-    }
+    let cells = fold_floats(rows, group, context.steps, Mean::add, Mean::value);
     with_histograms(cells, rows, group, span, context, |sum, count| sum.divided_by(count))
 }
 
@@ -225,21 +232,8 @@ fn extremes(
 
 fn variances(rows: &[Row], group: &Group, aggregate: &Aggregate, context: &Context<'_>) -> Cells {
     note_ignored_histograms(rows, &group.rows, aggregate, context);
-    let mut variances = vec![Variance::default(); context.steps];
-    let mut filled = vec![false; context.steps];
-    for &row in &group.rows {
-        for (step, variance) in variances.iter_mut().enumerate() {
-            if let Some(value) = rows[row].cells.float(step) {
-                variance.add(value);
-                filled[step] = true;
-            }
-        }
-    }
-    let mut cells = Cells::empty(context.steps);
-    for (step, variance) in variances.iter().enumerate().filter(|(step, _)| filled[*step]) {
-        let value = variance.value();
-        cells.floats[step] =
-            if aggregate.operator == AggregateOperator::StandardDeviation { value.sqrt() } else { value };
-    }
-    cells
+    let root = aggregate.operator == AggregateOperator::StandardDeviation;
+    fold_floats(rows, group, context.steps, Variance::add, |variance| {
+        if root { variance.value().sqrt() } else { variance.value() }
+    })
 }

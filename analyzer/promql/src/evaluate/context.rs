@@ -62,7 +62,7 @@ impl<'a> Context<'a> {
     pub(crate) fn milliseconds(&self, duration: &DurationNode) -> Result<i64, EvalError> {
         let range = (self.query_end - self.query_start) as f64 / 1000.0;
         let seconds = duration.seconds(self.query_step as f64 / 1000.0, range).map_err(EvalError::Execution)?;
-        if !(seconds.abs() < 9.2e12) {
+        if seconds.abs() >= 9.2e12 || seconds.is_nan() {
             return Err(EvalError::Execution("duration is out of range".to_owned()));
         }
         Ok((seconds * 1000.0).round() as i64)

@@ -186,7 +186,7 @@ impl Sides<'_> {
         let mut place_of: HashMap<Labels, usize> = HashMap::new();
         for step in 0..steps {
             let any = |rows: &[Row]| rows.iter().any(|row| row.cells.has(step));
-            if !fills && !(any(&self.many) && any(&self.one)) {
+            if !(fills || any(&self.many) && any(&self.one)) {
                 continue;
             }
             let mut one_of = vec![usize::MAX; self.signatures];
@@ -234,13 +234,17 @@ impl Sides<'_> {
                         (b, self.result_labels(&row.labels, &self.one[one].labels))
                     }
                 };
-                let Some(value) = self.sample(&a, &b) else { continue };
-                if one_to_one && std::mem::replace(&mut used[id], true) {
+                // Two floats that a comparison filters out have met all the same.
+                let met = matches!((&a, &b), (SampleValue::Float(_), SampleValue::Float(_)));
+                let value = self.sample(&a, &b);
+                if one_to_one && (met || value.is_some()) && std::mem::replace(&mut used[id], true) {
                     let message =
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
                     return Err(EvalError::Execution(message.to_owned()));
                 }
-                put(labels, row.drop_name || self.operation.drops_name(), value, id)?;
+                if let Some(value) = value {
+                    put(labels, row.drop_name || self.operation.drops_name(), value, id)?;
+                }
             }
             let Some(fill_many) = fill_many else { continue };
             for (one, &id) in self.one_ids.iter().enumerate() {

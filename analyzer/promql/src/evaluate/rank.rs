@@ -73,7 +73,7 @@ pub(crate) fn note_invalid_quantiles(parameters: &[f64], span: Span, context: &C
     }
 }
 
-/// The quantile of values by linear interpolation between ranks; NaN counts as the smallest value. Sorts the values.
+/// The quantile of values by linear interpolation between ranks; NaN counts as the smallest value. Reorders the values.
 pub(crate) fn quantile(parameter: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || parameter.is_nan() {
         return f64::NAN;
@@ -84,12 +84,13 @@ pub(crate) fn quantile(parameter: f64, values: &mut [f64]) -> f64 {
     if parameter > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| ascending(*a, *b));
     let rank = parameter * (values.len() - 1) as f64;
     let lower = rank.floor() as usize;
-    let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    let (_, &mut low, above) = values.select_nth_unstable_by(lower, |a, b| ascending(*a, *b));
+    // The next value in order is the least of those above; without any it is the same one.
+    let high = above.iter().copied().min_by(|a, b| ascending(*a, *b)).unwrap_or(low);
+    low * (1.0 - weight) + high * weight
 }
 
 /// Ascending, NaN first.
@@ -132,16 +133,9 @@ fn select_rows(
             let count = element_count(parameter)?;
             chosen.clear();
             if by_value {
-                chosen.extend(group.rows.iter().filter(|&&row| rows[row].cells.float(step).is_some()));
-                let value = |row: &usize| rows[*row].cells.floats[step];
-                let better = |a: &usize, b: &usize| rank_order(aggregate.operator, value(a), value(b)).then(a.cmp(b));
-                if count == 0 {
-                    chosen.clear();
-                } else if count < chosen.len() {
-                    chosen.select_nth_unstable_by(count - 1, better);
-                    chosen.truncate(count);
-                }
-                chosen.sort_by(better);
+                let value = |row: usize| rows[row].cells.floats[step];
+                let present = group.rows.iter().copied().filter(|&row| rows[row].cells.float(step).is_some());
+                best_elements(aggregate.operator, present, count, value, &mut chosen);
             } else {
                 chosen.extend(group.rows.iter().filter(|&&row| rows[row].cells.has(step)).take(count));
             }
@@ -161,6 +155,58 @@ fn select_rows(
         }
     }
     Ok(order.into_iter().filter_map(|row| results[row].take()).collect())
+}
+
+/// The best `count` elements, best first.
+///
+/// A binary heap with the worst element on top, kept as Go's `container/heap` does, so that of equal values the same
+/// ones are chosen as by Prometheus.
+fn best_elements(
+    operator: AggregateOperator,
+    elements: impl Iterator<Item = usize>,
+    count: usize,
+    value: impl Fn(usize) -> f64,
+    heap: &mut Vec<usize>,
+) {
+    // Whether `a` is worse than `b`; NaN is the worst for both operators.
+    let worse = |a: usize, b: usize| {
+        let (a, b) = (value(a), value(b));
+        a.is_nan() || if operator == AggregateOperator::TopK { a < b } else { a > b }
+    };
+    for element in elements {
+        if heap.len() < count {
+            heap.push(element);
+            let mut place = heap.len() - 1;
+            while place > 0 {
+                let parent = (place - 1) / 2;
+                if !worse(heap[place], heap[parent]) {
+                    break;
+                }
+                heap.swap(place, parent);
+                place = parent;
+            }
+        } else if let Some(&top) = heap.first()
+            && worse(top, element)
+            && !(value(top).is_nan() && value(element).is_nan())
+        {
+            heap[0] = element;
+            let mut place = 0;
+            loop {
+                let left = 2 * place + 1;
+                if left >= heap.len() {
+                    break;
+                }
+                let right = left + 1;
+                let child = if right < heap.len() && worse(heap[right], heap[left]) { right } else { left };
+                if !worse(heap[child], heap[place]) {
+                    break;
+                }
+                heap.swap(place, child);
+                place = child;
+            }
+        }
+    }
+    heap.sort_by(|&a, &b| rank_order(operator, value(a), value(b)));
 }
 
 /// Best first; NaN is the worst for both.

@@ -30,11 +30,15 @@ pub(super) fn info(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
         boundary: None,
         span: arguments.span(1),
     };
-    let is_info = |labels: &Labels| selector.matchers.iter().all(|matcher| matcher.matches(labels.metric_name()));
+    // Info series themselves pass unchanged; which ones they are only a name (or no selector at all) can say.
+    let passes = arguments.len() == 1 || !name_matchers.is_empty();
+    let is_info =
+        |labels: &Labels| passes && selector.matchers.iter().all(|matcher| matcher.matches(labels.metric_name()));
     // Every info series at every step, with the time of its sample: of two with the same identity the newer counts.
     let infos = select_latest(&selector, context)?;
     let mut by_identity: HashMap<Labels, Vec<usize>> = HashMap::new();
-    for (index, (row, _)) in infos.iter().enumerate() {
+    let wanted = |labels: &Labels| data_matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)));
+    for (index, (row, _)) in infos.iter().enumerate().filter(|(_, (row, _))| wanted(&row.labels)) {
         by_identity.entry(row.labels.only(&IDENTIFYING)).or_default().push(index);
     }
     // A series without any matching info series is dropped if the labels asked for cannot be empty.
@@ -45,12 +49,13 @@ pub(super) fn info(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
             results.push(row);
             continue;
         }
-        let candidates = by_identity.get(&row.labels.only(&IDENTIFYING)).map_or(&[][..], |found| found);
+        let identity = row.labels.only(&IDENTIFYING);
+        let candidates = by_identity.get(&identity).filter(|_| !identity.is_empty()).map_or(&[][..], |found| found);
         let mut enriched: HashMap<Labels, Cells> = HashMap::new();
         let mut order: Vec<Labels> = Vec::new();
         for step in 0..context.steps {
             let Some(value) = row.cells.get(step) else { continue };
-            let Some(labels) = enriched_labels(&row.labels, candidates, &infos, &data_matchers, step, required) else {
+            let Some(labels) = enriched_labels(&row.labels, candidates, &infos, &data_matchers, step, required)? else {
                 continue;
             };
             let cells = enriched.entry(labels.clone()).or_insert_with(|| {
@@ -91,7 +96,7 @@ fn enriched_labels(
     data_matchers: &[Matcher],
     step: usize,
     required: bool,
-) -> Option<Labels> {
+) -> Result<Option<Labels>, EvalError> {
     // Of each info metric the newest series counts.
     let mut newest: Vec<usize> = Vec::new();
     for &candidate in candidates {
@@ -101,24 +106,28 @@ fn enriched_labels(
         }
         match newest.iter_mut().find(|other| infos[**other].0.labels.metric_name() == row.labels.metric_name()) {
             Some(other) if infos[*other].1[step] < times[step] => *other = candidate,
+            Some(other) if infos[*other].1[step] == times[step] => {
+                return Err(EvalError::Execution(format!(
+                    "found duplicate series for info metric: existing {} @ {}, new {} @ {}",
+                    infos[*other].0.labels, times[step], row.labels, times[step]
+                )));
+            }
             Some(_) => {}
             None => newest.push(candidate),
         }
     }
     let mut labels = base.clone();
-    let mut any = false;
-    for info in newest {
-        let info_labels = &infos[info].0.labels;
-        if !data_matchers.iter().all(|matcher| matcher.matches(info_labels.get(&matcher.name))) {
-            continue;
-        }
-        any = true;
-        for (name, value) in info_labels.pairs() {
+    for info in &newest {
+        for (name, value) in infos[*info].0.labels.pairs() {
             let wanted = data_matchers.is_empty() || data_matchers.iter().any(|matcher| matcher.name == **name);
-            if &**name != METRIC_NAME && wanted && !base.has(name) {
-                labels = labels.with(name, value);
+            if &**name == METRIC_NAME || !wanted || base.has(name) {
+                continue;
             }
+            if labels.has(name) && labels.get(name) != &**value {
+                return Err(EvalError::Execution(format!("conflicting label: {name}")));
+            }
+            labels = labels.with(name, value);
         }
     }
-    (any || !required).then_some(labels)
+    Ok((!newest.is_empty() || !required).then_some(labels))
 }

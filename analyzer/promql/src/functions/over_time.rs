@@ -1,5 +1,7 @@
 //! Aggregations over time, one series at a time.
 
+mod sliding;
+
 use std::sync::Arc;
 
 use super::Arguments;
@@ -9,6 +11,7 @@ use crate::evaluate::{
 };
 use crate::histogram::Histogram;
 use crate::labels::quoted;
+use sliding::{SlidingExtreme, SlidingSum};
 
 /// Evaluates one of the `…_over_time` functions.
 pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
@@ -45,22 +48,27 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
     };
     Ok(match name {
         "sum_over_time" => roll(&range, context, false, |_| {
-            |window: &Window<'_>| match total(window, arguments)? {
-                Total::Floats => {
+            let mut sums = SlidingSum::default();
+            move |window: &Window<'_>| match total(window, arguments)? {
+                Total::Floats => Some(SampleValue::Float(sums.sum(window).unwrap_or_else(|| {
                     let mut sum = CompensatedSum::default();
                     window.values().iter().for_each(|&value| sum.add(value));
-                    Some(SampleValue::Float(sum.value()))
-                }
+                    sum.value()
+                }))),
                 Total::Histograms(sum) => Some(SampleValue::Histogram(Arc::new(sum))),
             }
         }),
         "avg_over_time" => roll(&range, context, false, |_| {
-            |window: &Window<'_>| match total(window, arguments)? {
-                Total::Floats => {
-                    let mut mean = Mean::default();
-                    window.values().iter().for_each(|&value| mean.add(value));
-                    Some(SampleValue::Float(mean.value()))
-                }
+            let mut sums = SlidingSum::default();
+            move |window: &Window<'_>| match total(window, arguments)? {
+                Total::Floats => Some(SampleValue::Float(match sums.sum(window) {
+                    Some(sum) => sum / window.values().len() as f64,
+                    None => {
+                        let mut mean = Mean::default();
+                        window.values().iter().for_each(|&value| mean.add(value));
+                        mean.value()
+                    }
+                })),
                 Total::Histograms(sum) => {
                     let count = window.histograms().len() as f64;
                     Some(SampleValue::Histogram(Arc::new(sum.divided_by(count))))
@@ -79,8 +87,16 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
         "ts_of_first_over_time" => {
             roll(&range, context, false, |_| |window: &Window<'_>| first(window).map(|found| seconds(found.0)))
         }
-        "min_over_time" => float(|window| window.values()[best(window.values(), |new, old| new < old)]),
-        "max_over_time" => float(|window| window.values()[best(window.values(), |new, old| new > old)]),
+        "min_over_time" | "max_over_time" => roll(&range, context, false, |_| {
+            let mut extreme = SlidingExtreme::new(name == "max_over_time");
+            move |window: &Window<'_>| {
+                if window.values().is_empty() {
+                    return None;
+                }
+                note_ignored(window, arguments);
+                Some(SampleValue::Float(extreme.value(window)))
+            }
+        }),
         "ts_of_min_over_time" => {
             float(|window| window.times()[best(window.values(), |new, old| new <= old)] as f64 / 1000.0)
         }

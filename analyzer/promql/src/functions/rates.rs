@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Arguments;
 use crate::answer::{EvalError, SampleValue};
-use crate::evaluate::{Context, Row, Window, roll};
+use crate::evaluate::{Context, RangeVector, Row, Window, roll};
 use crate::histogram::{Histogram, ResetHint};
 use crate::labels::{Labels, quoted};
 use crate::syntax::tree::Span;
@@ -53,24 +53,16 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
             }
         }),
         "irate" | "idelta" => roll(&range, context, false, |_| move |window: &Window<'_>| rate.last_two(window)),
-        "resets" => roll(&range, context, false, |_| {
-            |window: &Window<'_>| {
-                Some(SampleValue::Float(steps_between(
-                    window,
-                    |a, b| b < a,
-                    |a, b| {
-                        let gauge = |one: &Histogram| one.reset_hint == ResetHint::Gauge;
-                        gauge(a) != gauge(b) || b.is_reset_since(a)
-                    },
-                )))
-            }
-        }),
-        _ => roll(&range, context, false, |_| {
-            |window: &Window<'_>| {
-                let differs = |a: f64, b: f64| a != b && !(a.is_nan() && b.is_nan());
-                Some(SampleValue::Float(steps_between(window, differs, |a, b| !a.same_as(b))))
-            }
-        }),
+        "resets" => count_between(
+            &range,
+            context,
+            |a, b| b < a,
+            |a, b| {
+                let gauge = |one: &Histogram| one.reset_hint == ResetHint::Gauge;
+                gauge(a) != gauge(b) || b.is_reset_since(a)
+            },
+        ),
+        _ => count_between(&range, context, |a, b| a != b && !(a.is_nan() && b.is_nan()), |a, b| !a.same_as(b)),
     })
 }
 
@@ -230,17 +222,41 @@ impl Rate<'_> {
 }
 
 /// How many pairs of neighbours satisfy a condition; a float next to a histogram always does.
-fn steps_between(
+fn count_between(
+    range: &RangeVector,
+    context: &Context<'_>,
+    float: fn(f64, f64) -> bool,
+    histogram: fn(&Histogram, &Histogram) -> bool,
+) -> Vec<Row> {
+    roll(range, context, false, |input| {
+        // For each sample, how many of the pairs up to it satisfy the condition.
+        let mut total = 0u32;
+        let mut before = Vec::new();
+        if input.series.histograms.is_empty() {
+            before.push(0);
+            before.extend(input.series.values.windows(2).map(|two| {
+                total += u32::from(float(two[0], two[1]));
+                total
+            }));
+        }
+        move |window: &Window<'_>| {
+            let count = if window.series.histograms.is_empty() {
+                f64::from(before[window.past - 1] - before[window.first])
+            } else {
+                mixed_count_between(window, float, histogram)
+            };
+            Some(SampleValue::Float(count))
+        }
+    })
+}
+
+fn mixed_count_between(
     window: &Window<'_>,
-    float: impl Fn(f64, f64) -> bool,
-    histogram: impl Fn(&Histogram, &Histogram) -> bool,
+    float: fn(f64, f64) -> bool,
+    histogram: fn(&Histogram, &Histogram) -> bool,
 ) -> f64 {
-    let values = window.values();
-    if window.histograms().is_empty() {
-        return values.windows(2).filter(|two| float(two[0], two[1])).count() as f64;
-    }
-    let mut all: Vec<(i64, SampleValue)> =
-        window.times().iter().zip(values).map(|(&time, &value)| (time, SampleValue::Float(value))).collect();
+    let floats = window.times().iter().zip(window.values());
+    let mut all: Vec<(i64, SampleValue)> = floats.map(|(&time, &value)| (time, SampleValue::Float(value))).collect();
     let histograms = window.histograms().iter();
     all.extend(histograms.map(|sample| (sample.time, SampleValue::Histogram(Arc::clone(&sample.histogram)))));
     all.sort_by_key(|(time, _)| *time);

@@ -44,10 +44,12 @@ fn day_of_year(date: &Date) -> i64 {
 }
 
 fn part(name: &str, time: f64) -> f64 {
-    // A float out of the range of integers becomes the smallest one in Go on the usual machines, NaN too.
-    let seconds = if time.is_nan() || time.abs() >= 9.2e18 { i64::MIN / 1000 } else { time as i64 };
-    let days = seconds.div_euclid(86_400);
-    let second_of_day = seconds.rem_euclid(86_400);
+    // Go turns a float that no integer can hold (NaN too) into −2⁶³, and its calendar wraps that around to 2⁶³.
+    let (days, second_of_day) = if time.is_nan() || time.abs() >= 9.223_372_036_854_775e18 {
+        (106_751_991_167_300, 55_808)
+    } else {
+        ((time as i64).div_euclid(86_400), (time as i64).rem_euclid(86_400))
+    };
     let date = date_of(days);
     let value = match name {
         "year" => date.year,
@@ -89,7 +91,7 @@ mod tests {
         assert_eq!(all(-1.0), [1969.0, 12.0, 31.0, 3.0, 365.0, 31.0, 23.0, 59.0]);
         // 31 December 2000, the 366th day.
         assert_eq!(part("day_of_year", 978_220_800.0), 366.0);
-        part("year", f64::NAN);
+        assert_eq!((part("hour", f64::NAN), part("minute", f64::INFINITY)), (15.0, 30.0));
         part("year", 1e300);
     }
 }

@@ -22,29 +22,17 @@ pub struct Bucket {
 /// Specification: base^index with base = 2^(2^−schema); the bucket that would end beyond the largest float ends
 /// there, the next one at +Inf.
 pub(crate) fn exponential_bound(index: i32, schema: i32) -> f64 {
-    let bound = if schema < 0 {
+    if schema < 0 {
         let exponent = i64::from(index) << schema.unsigned_abs().min(31);
-        if exponent == 1024 {
-            return f64::MAX;
-        }
-        power_of_two(exponent)
-    } else {
-        let steps = 1i64 << schema.min(31);
-        let (whole, part) = (i64::from(index).div_euclid(steps), i64::from(index).rem_euclid(steps));
-        if whole == 1024 && part == 0 {
-            return f64::MAX;
-        }
-        // 2^whole · 2^(part/steps); the first factor is exact.
-        let fraction = (part as f64 / steps as f64).exp2();
-        if whole > 1023 {
-            return f64::INFINITY;
-        }
-        if whole < -1022 {
-            return fraction * power_of_two(whole);
-        }
-        return fraction * power_of_two(whole);
-    };
-    bound
+        return if exponent == 1024 { f64::MAX } else { power_of_two(exponent) };
+    }
+    let steps = 1i64 << schema.min(31);
+    let (whole, part) = (i64::from(index).div_euclid(steps), i64::from(index).rem_euclid(steps));
+    if whole == 1024 && part == 0 {
+        return f64::MAX;
+    }
+    // 2^whole · 2^(part/steps); the first factor is exact.
+    (part as f64 / steps as f64).exp2() * power_of_two(whole)
 }
 
 fn power_of_two(exponent: i64) -> f64 {

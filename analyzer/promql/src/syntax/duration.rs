@@ -80,7 +80,7 @@ impl Parser<'_> {
         let node = self.duration_expression(0)?;
         if node.is_constant() {
             let seconds = node.seconds(0.0, 0.0).map_err(|message| Fault::new(place, message))?;
-            if !(seconds > 0.0) {
+            if seconds <= 0.0 || seconds.is_nan() {
                 return Err(Fault::new(place, "duration must be greater than 0"));
             }
             if seconds > 9_223_372_036.0 {
@@ -96,7 +96,7 @@ impl Parser<'_> {
         let node = self.duration_primary("offset")?;
         if node.is_constant() {
             let seconds = node.seconds(0.0, 0.0).map_err(|message| Fault::new(place, message))?;
-            if !(seconds.abs() <= 9_223_372_036.0) {
+            if seconds.abs() > 9_223_372_036.0 || seconds.is_nan() {
                 return Err(Fault::new(place, "duration out of range"));
             }
         }

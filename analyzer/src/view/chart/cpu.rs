@@ -48,8 +48,15 @@ pub fn draw(curves: &[Curve]) -> Option<Chart> {
     d.text("label", (x.from + x.to) / 2.0, height - 4.0, "middle", "since the action began");
     for (at, (label, own)) in strips.iter().enumerate() {
         let top = at as f64 * ROW + 22.0;
-        let most = own.iter().flat_map(|c| c.points.iter().map(|p| p.1)).filter(|v| v.is_finite()).fold(0.0f64, f64::max);
-        let y = Scale { low: 0.0, high: if most > 0.0 { most * 1.1 } else { 1.0 }, from: top + ROW - 34.0, to: top, log: false };
+        let most =
+            own.iter().flat_map(|c| c.points.iter().map(|p| p.1)).filter(|v| v.is_finite()).fold(0.0f64, f64::max);
+        let y = Scale {
+            low: 0.0,
+            high: if most > 0.0 { most * 1.1 } else { 1.0 },
+            from: top + ROW - 34.0,
+            to: top,
+            log: false,
+        };
         let class = own.first().map_or("dp-other", |c| class_of(&c.dataplane));
         d.text("label strong", x.from, top - 6.0, "start", &format!("{label}, cores"));
         for tick in y.ticks(3) {

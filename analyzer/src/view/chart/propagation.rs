@@ -39,7 +39,13 @@ pub fn draw(curves: &[Curve], scenario: &str) -> Option<Chart> {
         d.line("grid", x.at(tick), y.from, x.at(tick), y.to);
         d.text("tick", x.at(tick), y.from + 18.0, "middle", &format!("{} s", super::super::number::digits(tick)));
     }
-    d.text("label", (x.from + x.to) / 2.0, HEIGHT - 8.0, "middle", "from the commit of the EndpointSlice to the dataplane");
+    d.text(
+        "label",
+        (x.from + x.to) / 2.0,
+        HEIGHT - 8.0,
+        "middle",
+        "from the commit of the EndpointSlice to the dataplane",
+    );
     for curve in curves {
         let class = class_of(&curve.dataplane);
         let total = curve.delays.len() as f64;

@@ -70,7 +70,9 @@ fn legend(d: &mut Drawing, panels: &[Panel], y: f64) {
     d.rect("claim dp-other", x, y - 5.0, 30.0, 10.0);
     d.text("label", x + 36.0, y + 4.0, "start", "claimed");
     x += 100.0;
-    for (status, word) in [("holds", "holds"), ("better", "better"), ("worse", "worse"), ("inconclusive", "inconclusive")] {
+    for (status, word) in
+        [("holds", "holds"), ("better", "better"), ("worse", "worse"), ("inconclusive", "inconclusive")]
+    {
         if panels.iter().flat_map(|p| &p.groups).flat_map(|g| &g.lanes).any(|l| l.status == status) {
             d.mark(status, x, y);
             d.text("label", x + 10.0, y + 4.0, "start", word);
@@ -123,7 +125,10 @@ fn draw_panel(d: &mut Drawing, panel: &Panel, top: f64) -> f64 {
 fn draw_lane(d: &mut Drawing, lane: &Lane, scale: &Scale, y: f64) {
     let class = class_of(&lane.dataplane);
     d.text("label right", LEFT - 12.0, y + 4.0, "end", &lane.short);
-    let (from, to) = (lane.claimed[0].map_or(scale.from, |x| scale.within(x)), lane.claimed[1].map_or(scale.to, |x| scale.within(x)));
+    let (from, to) = (
+        lane.claimed[0].map_or(scale.from, |x| scale.within(x)),
+        lane.claimed[1].map_or(scale.to, |x| scale.within(x)),
+    );
     // An exact claim ("about 10 s" before its margin, "one") still needs to be seen.
     let (from, to) = if to - from < 4.0 { (from - 2.0, from + 2.0) } else { (from, to) };
     d.rect(&format!("claim {class}"), from, y - 6.0, to - from, 12.0);

@@ -34,7 +34,9 @@ const LEFT: f64 = 118.0;
 
 /// Draws the lanes that the captures fill; a lane without data says so.
 pub fn draw(t: &Timeline) -> Option<Chart> {
-    if !(t.to > t.from) || (t.ready.is_empty() && t.dataplane_steps.is_empty() && t.cpu.is_empty() && t.syncs.is_empty()) {
+    if !(t.to > t.from)
+        || (t.ready.is_empty() && t.dataplane_steps.is_empty() && t.cpu.is_empty() && t.syncs.is_empty())
+    {
         return None;
     }
     let class = class_of(&t.dataplane);

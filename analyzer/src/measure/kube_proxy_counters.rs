@@ -1,0 +1,100 @@
+//! `restore_failures` and `programming_observations`: what kube-proxy's own counters say of errors and of endpoints programmed.
+
+use std::collections::BTreeSet;
+
+use super::readings;
+use super::{Measurement, Missing};
+use crate::events::{Phase, Run};
+use crate::math::Estimate;
+
+/// Counters of failed restores and syncs, of all modes.
+const FAILURES: [&str; 3] = [
+    "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
+    "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
+    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
+];
+
+const SCRAPE: &str = "Scrape kube-proxy's /metrics (:10249) every second over the whole run.";
+
+/// Both names.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    if !run.is_kube_proxy() {
+        let what = "the counters are kube-proxy's";
+        return [("restore_failures", "1"), ("programming_observations", "ratio")]
+            .iter()
+            .map(|(name, unit)| Measurement::missing(run, name, unit, what, "Nothing: the claim is about kube-proxy."))
+            .collect();
+    }
+    vec![failures(run), observations(run)]
+}
+
+fn failures(run: &Run) -> Measurement {
+    let mut row = Measurement::new(run, "restore_failures", "1");
+    row.window = "action".into();
+    row.statistic = "total".into();
+    let mut sum = None;
+    for name in FAILURES {
+        let found = readings::series(run, name, |_| true);
+        if let Some(count) = readings::events_in_phase(run, &found, Phase::Action) {
+            sum = Some(sum.unwrap_or(0.0) + count);
+            row.details.insert(name.into(), count);
+            row.evidence
+                .extend(found.iter().filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, name))));
+        }
+    }
+    if sum.is_none() && !readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_count", |_| true).is_empty()
+    {
+        sum = Some(0.0);
+        row.notes.push("No failure counter is exported although syncs are counted: none has ever been raised.".into());
+    }
+    match sum {
+        Some(sum) => {
+            row.n = 1;
+            row.estimate = Estimate::exact(sum);
+            row.method = "Δ of kube-proxy's counters of failed restores (iptables) and failed syncs (nftables)".into();
+        }
+        None => row.missing = Some(Missing { what: "no counter of kube-proxy's syncs".into(), remedy: SCRAPE.into() }),
+    }
+    row
+}
+
+/// Observations of network programming latency in the action over the endpoints that became ready in it.
+fn observations(run: &Run) -> Measurement {
+    let mut row = Measurement::new(run, "programming_observations", "ratio");
+    row.window = "action".into();
+    row.statistic = "observations / readiness changes".into();
+    let counters = readings::series(run, "kubeproxy_network_programming_duration_seconds_count", |_| true);
+    let changes: BTreeSet<_> = run
+        .episodes
+        .iter()
+        .filter(|e| e.phase == Some(Phase::Action))
+        .map(|e| (&e.endpoint, e.direction, e.number))
+        .collect();
+    match readings::events_in_phase(run, &counters, Phase::Action) {
+        Some(count) if !changes.is_empty() => {
+            row.n = changes.len() as u64;
+            row.estimate = Estimate::exact(count / changes.len() as f64);
+            row.details.insert("observations".into(), count);
+            row.details.insert("readiness_changes".into(), changes.len() as f64);
+            row.method =
+                format!("Δ kubeproxy_network_programming_duration_seconds_count (witness: {})", counters[0].witness);
+            row.evidence = counters
+                .iter()
+                .filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, &s.name)))
+                .collect();
+        }
+        Some(_) => {
+            row.missing = Some(Missing {
+                what: "no endpoint changed in the action".into(),
+                remedy: "Capture watches or audit events of EndpointSlices.".into(),
+            });
+        }
+        None => {
+            row.missing = Some(Missing {
+                what: "no series kubeproxy_network_programming_duration_seconds_count".into(),
+                remedy: SCRAPE.into(),
+            })
+        }
+    }
+    row
+}

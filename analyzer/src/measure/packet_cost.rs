@@ -1,0 +1,221 @@
+//! `packet_cost` and `lookup_time`: seconds of kernel work per packet.
+//!
+//! Cilium, direct: `bpftool prog` keeps `run_time_ns` and `run_cnt` of every program (with kernel.bpf_stats_enabled=1);
+//! the difference of two dumps by program id is the mean run time, measuring included.
+//! Any dataplane, from above: softirq CPU-seconds of the node over the workload's packets. It charges *all* softirq
+//! work to the workload, so it is an upper bound. Ticks of the kernel (250 Hz) are sampled: ± 2√ticks.
+
+use std::collections::BTreeMap;
+
+use super::readings::{self, Series};
+use super::requests;
+use super::{Measurement, Missing};
+use crate::events::{Phase, Run};
+use crate::math::{Estimate, arithmetic};
+
+/// Kernel ticks a second, by which softirq time is sampled.
+const TICKS: f64 = 250.0;
+
+/// Packets of one short request both ways: three of the handshake, request and answer with their acknowledgements, the closing.
+const PACKETS_A_REQUEST: f64 = 10.0;
+
+/// Programs on the path of a packet.
+const PACKET_PROGRAMS: [&str; 8] = [
+    "cil_from_container",
+    "cil_to_container",
+    "cil_from_netdev",
+    "cil_to_netdev",
+    "cil_from_host",
+    "cil_to_host",
+    "cil_from_overlay",
+    "cil_xdp_entry",
+];
+
+/// Programs that look a Service up when a socket connects or sends.
+const LOOKUP_PROGRAMS: [&str; 4] = ["cil_sock4_connect", "cil_sock6_connect", "cil_sock4_sendmsg", "cil_sock6_sendmsg"];
+
+const BPFTOOL: &str = "sysctl kernel.bpf_stats_enabled=1, then `date +%s.%N; bpftool prog show -j` at the start and at the end of the baseline.";
+const NODE: &str = "Save query_range of node_cpu_seconds_total and container_network_*_packets_total over the baseline, with load on the Service.";
+
+/// `packet_cost` (main: direct for Cilium where there are dumps, else the upper bound; `upper bound` beside it) and `lookup_time`.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let direct = (!run.is_kube_proxy()).then(|| programs(run, "packet_cost", &PACKET_PROGRAMS));
+    let bound = softirq(run);
+    let mut found = Vec::new();
+    match direct {
+        Some(direct) if direct.missing.is_none() => {
+            found.push(direct);
+            found.push(Measurement { variant: "upper bound".into(), ..bound });
+        }
+        _ => found.push(bound),
+    }
+    let lookup = if run.is_kube_proxy() {
+        let mut row = Measurement { name: "lookup_time".into(), ..found[0].clone() };
+        row.notes.push("A rule lookup is part of a packet's cost: the whole bounds it from above.".into());
+        row
+    } else {
+        programs(run, "lookup_time", &LOOKUP_PROGRAMS)
+    };
+    found.push(lookup);
+    found
+}
+
+/// Mean run time of programs between two dumps, by id.
+fn programs(run: &Run, name: &str, wanted: &[&str]) -> Measurement {
+    let mut row = Measurement::new(run, name, "s");
+    row.statistic = "mean of a run".into();
+    let keep = |c: readings::Candidate| wanted.contains(&c.label("name"));
+    let times = readings::series(run, "bpftool_prog_run_time_ns", keep);
+    let counts = readings::series(run, "bpftool_prog_run_cnt", keep);
+    let mut sums = (0.0, 0.0);
+    let mut by_name: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    let mut window = String::new();
+    for count in &counts {
+        let Some(time) = times.iter().find(|t| t.labels == count.labels) else { continue };
+        let Some((first, last, words)) = pair(run, count) else { continue };
+        let at = |t: i64| time.readings.iter().find(|r| r.high == t).map(|r| r.value);
+        let (Some(start), Some(end)) = (at(first.high), at(last.high)) else { continue };
+        let (runs, nanoseconds) = (last.value - first.value, end - start);
+        if runs > 0.0 && nanoseconds >= 0.0 {
+            sums = (sums.0 + nanoseconds, sums.1 + runs);
+            let entry = by_name.entry(count.label("name").to_owned()).or_default();
+            *entry = (entry.0 + nanoseconds, entry.1 + runs);
+            window = words;
+            if row.evidence.len() < 6 {
+                row.evidence.push(run.evidence(
+                    count.source,
+                    last.record,
+                    format!("{} run_cnt {}", count.label("name"), last.value),
+                ));
+            }
+        }
+    }
+    if sums.1 > 0.0 {
+        row.n = sums.1 as u64;
+        row.window = window;
+        row.estimate = Estimate::exact(sums.0 / sums.1 / 1e9);
+        row.method = format!(
+            "Δrun_time_ns / Δrun_cnt of {} between two dumps of bpftool prog, by program id",
+            wanted.join(", ")
+        );
+        row.notes.push("bpftool counts the measuring itself; a packet may pass more than one program.".into());
+        for (program, (nanoseconds, runs)) in by_name {
+            row.details.insert(format!("{program}_seconds"), nanoseconds / runs / 1e9);
+            row.details.insert(format!("{program}_runs"), runs);
+        }
+    } else {
+        row.missing = Some(Missing {
+            what: "no two dumps of bpftool prog with run_cnt of the datapath's programs".into(),
+            remedy: BPFTOOL.into(),
+        });
+    }
+    row
+}
+
+/// The two dumps to use: the last pair that ends by the end of the baseline, else the first and the last of all.
+fn pair(run: &Run, series: &Series) -> Option<(readings::Reading, readings::Reading, String)> {
+    let first = *series.readings.first()?;
+    let last = *series.readings.last()?;
+    if let Some(baseline) = run.window(Phase::Baseline, &series.clock) {
+        // A dump "at the end of the baseline" may be written a moment after the marker.
+        let end = series.readings.iter().rev().find(|r| r.high <= baseline.end + 1_000_000_000);
+        if let Some(end) = end
+            && end.high > first.high
+        {
+            return Some((first, *end, "from the first dump to the baseline's end".into()));
+        }
+    }
+    (last.high > first.high).then(|| (first, last, "between the first and the last dump".into()))
+}
+
+/// Softirq CPU-seconds of the baseline per packet.
+fn softirq(run: &Run) -> Measurement {
+    let mut row = Measurement::new(run, "packet_cost", "s");
+    row.upper_bound_only = true;
+    row.window = "baseline".into();
+    row.statistic = "Δ softirq CPU-seconds / packets".into();
+    let absent = |mut row: Measurement, what: String| {
+        row.missing = Some(Missing { what, remedy: NODE.into() });
+        row
+    };
+    let cpus = readings::series(run, "node_cpu_seconds_total", |c| c.label("mode") == "softirq");
+    let mut rate = Estimate::exact(0.0);
+    let (mut seconds, mut used) = (0.0f64, 0.0);
+    for series in &cpus {
+        let Some(window) = run.window(Phase::Baseline, &series.clock) else { continue };
+        // The counter moves in steps of 10 ms.
+        match readings::increase(series, &window, 0.01) {
+            Ok(increase) => {
+                rate = arithmetic::sum(rate, increase.rate());
+                seconds = seconds.max(increase.seconds.value.unwrap_or_default());
+                used += increase.delta.value.unwrap_or_default();
+                row.evidence.extend(readings::evidence(run, series, &increase));
+            }
+            Err(why) => return absent(row, why),
+        }
+    }
+    if seconds <= 0.0 {
+        return absent(row, "no node_cpu_seconds_total{mode=\"softirq\"} in the baseline".into());
+    }
+    let ticks = used * TICKS;
+    let sampling = 2.0 * ticks.sqrt() / TICKS / seconds;
+    let rate = Estimate {
+        value: rate.value,
+        low: rate.low.map(|low| (low - sampling).max(0.0)),
+        high: rate.high.map(|high| high + sampling),
+    };
+    let Some((packets, per_second, told)) = packets(run) else {
+        return absent(
+            row,
+            "neither container_network_*_packets_total nor requests of a client in the baseline".into(),
+        );
+    };
+    row.n = packets as u64;
+    row.estimate = arithmetic::ratio(rate, Estimate::exact(per_second));
+    row.method = format!("softirq CPU of the node (witness: {}) over packets of the workload: {told}", cpus[0].witness);
+    row.notes.push("All softirq work of the node is charged to the workload: an upper bound.".into());
+    row.details.insert("softirq_seconds".into(), used);
+    row.details.insert("ticks".into(), ticks);
+    row.details.insert("packets".into(), packets);
+    row.details.insert("packets_per_second".into(), per_second);
+    row
+}
+
+/// Packets of the workload in the baseline, per second too, and what told them.
+fn packets(run: &Run) -> Option<(f64, f64, String)> {
+    let service = run.service_under_test.as_deref().unwrap_or("");
+    let (namespace, name) = service.split_once('/').unwrap_or(("", ""));
+    let mut total = (0.0, 0.0);
+    for metric in ["container_network_receive_packets_total", "container_network_transmit_packets_total"] {
+        let found = readings::series(run, metric, |c| {
+            !name.is_empty() && c.label("namespace") == namespace && c.label("pod").starts_with(name)
+        });
+        for series in found.into_iter().map(readings::distinct) {
+            let window = run.window(Phase::Baseline, &series.clock)?;
+            if let Ok(increase) = readings::increase(&series, &window, 0.0)
+                && let (Some(delta), Some(rate)) = (increase.delta.value, increase.rate().value)
+            {
+                total = (total.0 + delta, total.1 + rate);
+            }
+        }
+    }
+    if total.0 > 0.0 {
+        return Some((total.0, total.1, format!("container_network_*_packets_total of pods {service}-…, both ways")));
+    }
+    let attempts = ["new", "keepalive"]
+        .iter()
+        .filter_map(|kind| requests::tally(run, Phase::Baseline, kind))
+        .map(|t| t.attempts)
+        .sum::<u64>() as f64;
+    let clock = requests::clocks(run).into_iter().next()?;
+    let seconds = run.window(Phase::Baseline, &clock)?.seconds();
+    if attempts <= 0.0 || seconds <= 0.0 {
+        return None;
+    }
+    let packets = attempts * PACKETS_A_REQUEST;
+    Some((
+        packets,
+        packets / seconds,
+        format!("{attempts} requests of the client × {PACKETS_A_REQUEST} (no packet counter of its pods was captured)"),
+    ))
+}

@@ -1,0 +1,235 @@
+//! `packet_loss_ratio`: SYN retransmits of the client towards the Service over new connection attempts.
+//!
+//! One definition for all dataplanes. A retransmit counts if its socket is in SYN_SENT (state 2 of the kernel's
+//! enum), it goes to the ClusterIP or to an endpoint of the Service, **and it comes from a client's address** where
+//! the requests tell one: the kubelet's probes of pods that start or end retransmit their SYNs as well, and are no
+//! loss of the Service. (In real scale-ups all SYN retransmits to backends were the kubelet's.) The variant
+//! `any source` counts them all.
+
+use std::collections::BTreeSet;
+
+use polars::prelude::{col, lit};
+use syncline_schema::endpoints::EndpointRow;
+use syncline_schema::flows::FlowRow;
+use syncline_schema::services::ServiceRow;
+use syncline_schema::trace::EventRow;
+
+use super::requests;
+use super::sync_census;
+use super::{Interval, Measurement, Missing};
+use crate::events::{Phase, Run};
+use crate::math::{Estimate, exact};
+
+const TRACE: &str = "Run tcp.bt (tracepoint:tcp:tcp_retransmit_skb with addresses and state) with bpftrace from before the baseline on.";
+
+/// Reasons of Cilium's drops that can hit a Service's traffic.
+const SERVICE_REASONS: [&str; 6] = ["stale", "unroutable", "no_service_backend", "no service backend", "nat", "ct"];
+
+/// A SYN retransmit.
+struct Retransmit {
+    time: i64,
+    clock: String,
+    from: String,
+    evidence: (i32, i64),
+}
+
+/// Main (from the client, excess over the baseline), `action`, `any source`, and `cilium drops`.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let rows = sync_census::trace_events(run, "RETRANSMIT");
+    let targets = targets(run);
+    let clients: BTreeSet<String> = requests::client_addresses(run).into_iter().collect();
+    let all: Vec<Retransmit> = rows.iter().filter_map(|row| syn(row, &targets)).collect();
+    let traced = !rows.is_empty() || traced_at_all(run);
+    let mine: Vec<&Retransmit> = all.iter().filter(|r| clients.is_empty() || clients.contains(&r.from)).collect();
+    let every: Vec<&Retransmit> = all.iter().collect();
+    let mut found = vec![excess(run, "", traced, &mine), excess(run, "any source", traced, &every)];
+    if clients.is_empty() {
+        found[0].notes.push("The requests do not tell the client's address: retransmits of others (the kubelet's probes) may be among these.".into());
+    }
+    found[0].details.insert("from_others".into(), (every.len() - mine.len()) as f64);
+    if !run.is_kube_proxy() {
+        found.push(drops(run));
+    }
+    found
+}
+
+/// Addresses that a client's SYN to the Service can have: ClusterIPs and endpoints.
+fn targets(run: &Run) -> BTreeSet<String> {
+    let Some((namespace, name)) = run.service_under_test.as_deref().and_then(|s| s.split_once('/')) else {
+        return BTreeSet::new();
+    };
+    let of = |column: &str| {
+        col("namespace").eq(lit(namespace.to_owned())).and(col(column.to_owned()).eq(lit(name.to_owned())))
+    };
+    let mut found = BTreeSet::new();
+    for row in run.bundle.rows::<ServiceRow<'static>>(Some(of("name"))).unwrap_or_default() {
+        found.extend(row.cluster_ip.map(|ip| ip.into_owned()));
+    }
+    for row in run
+        .bundle
+        .rows::<EndpointRow<'static>>(Some(of("service").and(col("address").is_not_null())))
+        .unwrap_or_default()
+    {
+        found.extend(row.address.map(|ip| ip.into_owned()));
+    }
+    found
+}
+
+/// `5707400172462 RETRANSMIT 10.244.0.1:40776 -> 10.244.0.50:8080 state=2`
+fn syn(row: &EventRow, targets: &BTreeSet<String>) -> Option<Retransmit> {
+    if sync_census::word(&row.text, "state")? != "2" {
+        return None;
+    }
+    let (from, rest) = row.text.split_once(" -> ")?;
+    let address = |text: &str| {
+        text.split_whitespace().next_back()?.rsplit_once(':').map(|(a, _)| a.trim_matches(['[', ']']).to_owned())
+    };
+    let to = address(rest.split_whitespace().next()?)?;
+    // Without a list of targets none can be told apart, and all count.
+    if !targets.is_empty() && !targets.contains(&to) {
+        return None;
+    }
+    Some(Retransmit {
+        time: row.time?,
+        clock: row.clock.to_string(),
+        from: address(from)?,
+        evidence: (row.source, row.record),
+    })
+}
+
+/// Whether a script that would have seen retransmits ran: it printed other events of TCP, or its map.
+fn traced_at_all(run: &Run) -> bool {
+    let words = col("event").eq(lit("RST_RECV")).or(col("event").eq(lit("CONNECT_FAILED")));
+    let events = run.bundle.rows::<EventRow<'static>>(Some(words)).is_ok_and(|r| !r.is_empty());
+    events
+        || run
+            .bundle
+            .rows::<syncline_schema::trace::MapRow<'static>>(Some(
+                col("map").eq(lit("@rst_recv")).or(col("map").eq(lit("@retransmits"))),
+            ))
+            .is_ok_and(|r| !r.is_empty())
+}
+
+fn excess(run: &Run, variant: &str, traced: bool, retransmits: &[&Retransmit]) -> Measurement {
+    let mut row = Measurement::new(run, "packet_loss_ratio", "ratio");
+    row.variant = variant.into();
+    row.window = "action against baseline".into();
+    row.statistic = "(SYN retransmits − expected by the baseline's rate) / attempts".into();
+    if !traced {
+        row.missing = Some(Missing { what: "no trace of TCP retransmits".into(), remedy: TRACE.into() });
+        return row;
+    }
+    let (Some(before), Some(during)) =
+        (requests::tally(run, Phase::Baseline, "new"), requests::tally(run, Phase::Action, "new"))
+    else {
+        row.missing = Some(Missing {
+            what: "no new connections of a client in baseline and action".into(),
+            remedy: requests::REMEDY.into(),
+        });
+        return row;
+    };
+    let count = |phase: Phase| {
+        retransmits.iter().filter(|r| run.window(phase, &r.clock).is_some_and(|w| w.contains(r.time))).count() as u64
+    };
+    let (quiet, seen) = (count(Phase::Baseline), count(Phase::Action));
+    let attempts = during.attempts as f64;
+    let share = attempts / before.attempts as f64;
+    row.n = during.attempts;
+    row.estimate = Estimate::exact((seen as f64 - quiet as f64 * share) / attempts);
+    let (low, high) = exact::poisson(seen, 0.95);
+    let (quiet_low, quiet_high) = exact::poisson(quiet, 0.95);
+    // The baseline's own uncertainty only where it had events: none at all says "no background", within its interval.
+    let background = if quiet == 0 { (0.0, 0.0) } else { (quiet_low, quiet_high) };
+    row.ci = Some(Interval {
+        level: 0.95,
+        low: (low - background.1 * share) / attempts,
+        high: (high - background.0 * share) / attempts,
+    });
+    row.method =
+        "kernel trace of tcp_retransmit_skb in SYN_SENT to the ClusterIP or an endpoint; exact Poisson interval".into();
+    for (name, value) in [
+        ("retransmits", seen as f64),
+        ("baseline_retransmits", quiet as f64),
+        ("attempts", attempts),
+        ("baseline_attempts", before.attempts as f64),
+        ("upper95", exact::poisson(seen, 0.9).1 / attempts),
+    ] {
+        row.details.insert(name.into(), value);
+    }
+    row.evidence = retransmits
+        .iter()
+        .filter(|r| run.window(Phase::Action, &r.clock).is_some_and(|w| w.contains(r.time)))
+        .take(5)
+        .map(|r| run.evidence(r.evidence.0, r.evidence.1, format!("SYN retransmit from {}", r.from)))
+        .collect();
+    row
+}
+
+/// Dropped flows that can have hit the Service, over attempts.
+fn drops(run: &Run) -> Measurement {
+    let mut row = Measurement::new(run, "packet_loss_ratio", "ratio");
+    row.variant = "cilium drops".into();
+    row.window = "action".into();
+    row.statistic = "dropped flows that can hit the Service / attempts".into();
+    let captured = run.bundle.manifest.tables.iter().any(|t| t.name == FlowRow::TABLE && t.rows > 0);
+    let Some(attempts) = requests::tally(run, Phase::Action, "new").filter(|_| captured) else {
+        row.missing = Some(Missing {
+            what: "no Hubble flows, or no requests, in the action".into(),
+            remedy: "Run `hubble observe --verdict DROPPED -o jsonpb --follow` over the whole run.".into(),
+        });
+        return row;
+    };
+    let dropped = run.bundle.rows::<FlowRow<'static>>(Some(col("verdict").eq(lit("DROPPED")))).unwrap_or_default();
+    // The same flow may stand in the exporter's file and in an observer's.
+    let mut seen = BTreeSet::new();
+    let mut other = 0u64;
+    for flow in dropped {
+        let inside = flow.time.is_some_and(|t| run.window(Phase::Action, &flow.clock).is_some_and(|w| w.contains(t)));
+        if !inside {
+            continue;
+        }
+        let reason = flow.drop_reason.as_deref().unwrap_or("").to_lowercase();
+        if SERVICE_REASONS.iter().any(|r| reason.contains(r)) && !reason.contains("unsupported") {
+            if seen.insert((flow.time, flow.source_address.clone(), flow.source_port, flow.destination_address.clone()))
+                && row.evidence.len() < 5
+            {
+                row.evidence.push(run.evidence(flow.source, flow.record, reason));
+            }
+        } else {
+            other += 1;
+        }
+    }
+    row.n = attempts.attempts;
+    row.estimate = Estimate::exact(seen.len() as f64 / attempts.attempts as f64);
+    let (low, high) = exact::poisson(seen.len() as u64, 0.95);
+    row.ci = Some(Interval { level: 0.95, low: low / attempts.attempts as f64, high: high / attempts.attempts as f64 });
+    row.method = "Hubble flows with the verdict DROPPED and a reason that can hit a Service (stale or unroutable address, no backend, no NAT mapping, CT)".into();
+    row.details.insert("drops".into(), seen.len() as f64);
+    row.details.insert("other_drops".into(), other as f64);
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use syncline_schema::trace::EventRow;
+
+    use super::syn;
+
+    fn row(text: &'static str) -> EventRow<'static> {
+        EventRow { time: Some(5_707_400_172_462), text: text.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn only_syns_to_the_service_count() {
+        let targets: BTreeSet<String> = ["10.244.0.50".to_owned(), "10.96.100.100".to_owned()].into();
+        let found = syn(&row("10.244.0.22:40776 -> 10.96.100.100:80 state=2"), &targets).unwrap();
+        assert_eq!(found.from, "10.244.0.22");
+        assert!(syn(&row("10.244.0.1:40776 -> 10.244.0.50:8080 state=2"), &targets).is_some());
+        assert!(syn(&row("10.244.0.22:40776 -> 10.96.100.100:80 state=1"), &targets).is_none());
+        assert!(syn(&row("10.244.0.22:40776 -> 10.96.0.1:443 state=2"), &targets).is_none());
+        assert!(syn(&row("10.244.0.22:40776 -> "), &targets).is_none());
+        assert!(syn(&row("state=2 -> "), &targets).is_none());
+    }
+}

@@ -1,0 +1,203 @@
+//! `rules_total`: rules of Services in the dataplane, and what snapshots say of tables' sizes.
+//!
+//! For iptables: rules of the nat chains KUBE-SERVICES, KUBE-SVC-*, KUBE-SEP-*, KUBE-EXT-*, KUBE-FW-*, KUBE-NODEPORTS
+//! in a whole-table snapshot. Without one, kube-proxy's own gauge. It measures the cluster's size: the Services and
+//! endpoints stand beside it.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::{DataType, Expr, JoinArgs, JoinType, col, len, lit};
+use syncline_schema::dataplane::SnapshotRow;
+
+use super::readings;
+use super::{Measurement, Missing};
+use crate::clock::Evidence;
+use crate::events::{Phase, Run};
+use crate::math::{Estimate, quantile};
+
+/// What one snapshot holds.
+#[derive(Clone, Debug, Default)]
+pub struct Size {
+    pub time: Option<i64>,
+    pub clock: String,
+    /// Rules of Services (iptables: nat chains of Services).
+    pub service_rules: i64,
+    /// All rules of the nat table, and its chains.
+    pub rules: i64,
+    pub chains: i64,
+    pub evidence: Option<Evidence>,
+}
+
+/// Sizes of every snapshot of whole tables of a format, by stream, in order.
+pub fn sizes(run: &Run, format: &str) -> BTreeMap<i32, Vec<Size>> {
+    let mut snapshots =
+        run.bundle.rows::<SnapshotRow<'static>>(Some(col("format").eq(lit(format.to_owned())))).unwrap_or_default();
+    snapshots.sort_by_key(|s| (s.stream, s.snapshot));
+    let mut found: BTreeMap<i32, Vec<Size>> = BTreeMap::new();
+    if snapshots.is_empty() {
+        return found;
+    }
+    let deltas = deltas(run).unwrap_or_default();
+    let mut at: BTreeMap<i32, (i64, i64, i64)> = BTreeMap::new();
+    for snapshot in &snapshots {
+        let state = at.entry(snapshot.stream).or_default();
+        if let Some(delta) = deltas.get(&(snapshot.stream, snapshot.snapshot)) {
+            *state = (state.0 + delta.0, state.1 + delta.1, state.2 + delta.2);
+        }
+        if !snapshot.complete {
+            continue;
+        }
+        found.entry(snapshot.stream).or_default().push(Size {
+            time: snapshot.time,
+            clock: snapshot.clock.to_string(),
+            service_rules: state.0,
+            rules: state.1,
+            chains: state.2,
+            evidence: Some(run.evidence(
+                snapshot.source,
+                snapshot.record,
+                format!("snapshot with {} rules of Services", state.0),
+            )),
+        });
+    }
+    found
+}
+
+/// Change of (service rules, rules, chains) at each snapshot.
+fn deltas(run: &Run) -> anyhow::Result<BTreeMap<(i32, i64), (i64, i64, i64)>> {
+    let begins = |prefix: &str| col("chain").fill_null(lit("")).str().starts_with(lit(prefix.to_owned()));
+    let of_service: Expr = [
+        "KUBE-SERVICES",
+        "KUBE-SVC-",
+        "KUBE-SVL-",
+        "KUBE-SEP-",
+        "KUBE-EXT-",
+        "KUBE-XLB-",
+        "KUBE-FW-",
+        "KUBE-NODEPORTS",
+    ]
+    .iter()
+    .map(|prefix| begins(prefix))
+    .reduce(Expr::or)
+    .unwrap_or_else(|| lit(false));
+    let rules =
+        run.bundle
+            .scan("dataplane_rules")?
+            .filter(col("table").is_null().or(
+                col("table").neq(lit("filter")).and(col("table").neq(lit("mangle"))).and(col("table").neq(lit("raw"))),
+            ))
+            .filter(col("kind").eq(lit("rule")).or(col("kind").eq(lit("chain"))))
+            .select([col("rule"), col("kind"), of_service.alias("of_service")]);
+    let frame = run
+        .bundle
+        .scan("dataplane_changes")?
+        .filter(col("operation").neq(lit("counters")))
+        .select([col("stream"), col("snapshot"), col("operation"), col("rule")])
+        .join(rules, [col("rule")], [col("rule")], JoinArgs::new(JoinType::Inner))
+        .group_by([col("stream"), col("snapshot"), col("operation"), col("kind"), col("of_service")])
+        .agg([len().cast(DataType::Int64).alias("n")])
+        .collect()?;
+    let (streams, snapshots) = (frame.column("stream")?.i32()?, frame.column("snapshot")?.i64()?);
+    let (operations, kinds) = (frame.column("operation")?.str()?, frame.column("kind")?.str()?);
+    let (services, counts) = (frame.column("of_service")?.bool()?, frame.column("n")?.i64()?);
+    let mut found: BTreeMap<(i32, i64), (i64, i64, i64)> = BTreeMap::new();
+    for at in 0..frame.height() {
+        let (Some(stream), Some(snapshot), Some(n)) = (streams.get(at), snapshots.get(at), counts.get(at)) else {
+            continue;
+        };
+        let n = if operations.get(at) == Some("delete") { -n } else { n };
+        let entry = found.entry((stream, snapshot)).or_default();
+        if kinds.get(at) == Some("chain") {
+            entry.2 += n;
+        } else {
+            entry.1 += n;
+            if services.get(at) == Some(true) {
+                entry.0 += n;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The main row: median over the baseline's snapshots, else the first snapshot; `details` have the most of the run.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let mut row = Measurement::new(run, "rules_total", "1");
+    row.statistic = "median".into();
+    row.window = "baseline".into();
+    if let Some(services) = run.services {
+        row.details.insert("services".into(), services as f64);
+    }
+    if let Some(endpoints) = run.baseline_endpoints {
+        row.details.insert("endpoints".into(), endpoints as f64);
+    }
+    if !run.is_kube_proxy() {
+        row.missing = Some(Missing {
+            what: "Cilium programs map entries, not rules".into(),
+            remedy: "Nothing: the claim is about kube-proxy.".into(),
+        });
+        return vec![row];
+    }
+    let mut best: Option<Vec<Size>> = None;
+    for format in ["iptables-save", "nft-json", "nft", "nft-text", "ipvs", "ipvsadm"] {
+        for sizes in sizes(run, format).into_values() {
+            // The stream with the most rules is the whole table; a stream of one chain has a part of them.
+            let most = |s: &[Size]| s.iter().map(|s| s.rules).max().unwrap_or(0);
+            if best.as_ref().is_none_or(|b| (most(&sizes), sizes.len()) > (most(b), b.len())) {
+                best = Some(sizes);
+            }
+        }
+    }
+    match best.filter(|b| b.iter().any(|s| s.rules > 0)) {
+        Some(sizes) => {
+            let iptables = sizes.iter().any(|s| s.service_rules > 0);
+            let count = |s: &Size| if iptables { s.service_rules } else { s.rules };
+            let inside: Vec<&Size> = sizes
+                .iter()
+                .filter(|s| {
+                    s.time.is_some_and(|t| run.window(Phase::Baseline, &s.clock).is_some_and(|w| w.contains(t)))
+                })
+                .collect();
+            let used: Vec<&Size> = if inside.is_empty() { sizes.iter().take(1).collect() } else { inside };
+            row.n = used.len() as u64;
+            if let Some(median) = quantile::of(&used.iter().map(|s| count(s) as f64).collect::<Vec<_>>(), 0.5) {
+                row.estimate = Estimate::exact(median);
+            }
+            row.details.insert("most".into(), sizes.iter().map(count).max().unwrap_or(0) as f64);
+            row.details.insert("nat_rules".into(), used[0].rules as f64);
+            row.details.insert("chains".into(), used[0].chains as f64);
+            row.method = if iptables {
+                "rules of Services' chains in snapshots of the nat table"
+            } else {
+                "rules in snapshots of the ruleset"
+            }
+            .into();
+            row.evidence.extend(used[0].evidence.clone());
+        }
+        None => {
+            let gauges =
+                readings::series(run, "kubeproxy_sync_proxy_rules_iptables_total", |c| c.label("table") == "nat");
+            let last = gauges.first().and_then(|s| s.readings.last().map(|r| (s, *r)));
+            match last {
+                Some((series, reading)) => {
+                    row.n = 1;
+                    row.window = "last sample".into();
+                    row.statistic = "last".into();
+                    row.estimate =
+                        Estimate::exact(gauges.iter().filter_map(|s| s.readings.last()).map(|r| r.value).sum());
+                    row.method = format!(
+                        "{}{{table=\"nat\"}} of kube-proxy, summed over families (witness: {}); wrong in Kubernetes 1.26 and 1.27",
+                        series.name, series.witness
+                    );
+                    row.evidence = vec![run.evidence(series.source, reading.record, &series.name)];
+                }
+                None => {
+                    row.missing = Some(Missing {
+                        what: "no snapshot of the rules and no gauge of kube-proxy".into(),
+                        remedy: "Run `iptables-save -c -t nat` in a loop with `# TIMESTAMP` ahead of each.".into(),
+                    });
+                }
+            }
+        }
+    }
+    vec![row]
+}

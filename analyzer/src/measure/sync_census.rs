@@ -1,0 +1,222 @@
+//! The syncs of kube-proxy in a run: one census, by the best witness there is.
+//!
+//! 1. `log`: every "SyncProxyRules complete" (or older wording) line, with its duration.
+//! 2. `trace`: the lives of iptables-restore children (`EXEC`/`EXIT` of a bpftrace script): part of a sync, so a
+//!    lower bound of its duration.
+//! 3. `histogram`: `kubeproxy_sync_proxy_rules_duration_seconds`: counts in buckets of 1 ms·2ⁿ, open above 16.384 s.
+
+use std::collections::BTreeMap;
+
+use polars::prelude::{col, lit};
+use syncline_schema::syncs::SyncRow;
+use syncline_schema::trace::EventRow;
+
+use super::readings;
+use crate::clock::Evidence;
+use crate::events::{Phase, Run};
+use crate::math::Estimate;
+
+/// One sync.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    /// End, ns on `clock`.
+    pub end: i64,
+    pub clock: String,
+    /// Seconds, with bounds.
+    pub duration: Estimate,
+    pub evidence: Evidence,
+}
+
+/// All syncs of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    pub syncs: Vec<Sync>,
+    /// `log`, `trace`, `histogram`, or empty where nothing shows syncs.
+    pub witness: &'static str,
+    /// True where durations are bounded only from below.
+    pub lower_bound_only: bool,
+}
+
+impl Census {
+    /// Syncs that ended in a phase.
+    pub fn within<'a>(&'a self, run: &Run, phase: Phase) -> Vec<&'a Sync> {
+        self.syncs.iter().filter(|s| run.window(phase, &s.clock).is_some_and(|w| w.contains(s.end))).collect()
+    }
+
+    /// Syncs of the run's windows: from the baseline's start to the tail's end; all, where there are no windows.
+    pub fn of_run<'a>(&'a self, run: &Run) -> Vec<&'a Sync> {
+        let phases = [Phase::Baseline, Phase::Action, Phase::Tail];
+        self.syncs
+            .iter()
+            .filter(|s| {
+                let windows: Vec<_> = phases.iter().filter_map(|p| run.window(*p, &s.clock)).collect();
+                let start = windows.iter().map(|w| w.start).min();
+                let end = windows.iter().map(|w| w.end).max();
+                match (start, end) {
+                    (Some(start), Some(end)) => start <= s.end && s.end < end,
+                    _ => true,
+                }
+            })
+            .collect()
+    }
+}
+
+/// How syncs are captured.
+pub const REMEDY: &str =
+    "Save kube-proxy's log (any verbosity from 2 on tells each sync's duration), or scrape its /metrics every second.";
+
+/// Takes the census.
+pub fn take(run: &Run) -> Census {
+    let rows = run.bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("complete")))).unwrap_or_default();
+    let mut syncs: Vec<Sync> = rows
+        .iter()
+        .filter_map(|row| {
+            let seconds = row.duration? as f64 / 1e9;
+            Some(Sync {
+                end: row.time,
+                clock: row.clock.to_string(),
+                duration: Estimate::exact(seconds),
+                evidence: run.evidence(row.source, row.record, format!("sync of {:.1} ms", seconds * 1e3)),
+            })
+        })
+        .collect();
+    if !syncs.is_empty() {
+        sort(&mut syncs);
+        return Census { syncs, witness: "log", lower_bound_only: false };
+    }
+    let mut syncs: Vec<Sync> = trace_events(run, "EXIT")
+        .iter()
+        .filter(|row| row.comm.as_deref().is_some_and(|comm| comm.starts_with("iptables-restor")))
+        .filter_map(|row| {
+            let seconds = figure(&row.text, "dur_ns")? / 1e9;
+            Some(Sync {
+                end: row.time?,
+                clock: row.clock.to_string(),
+                duration: Estimate { value: Some(seconds), low: Some(seconds), high: None },
+                evidence: run.evidence(row.source, row.record, "EXIT of iptables-restore"),
+            })
+        })
+        .collect();
+    if !syncs.is_empty() {
+        sort(&mut syncs);
+        return Census { syncs, witness: "trace", lower_bound_only: true };
+    }
+    let syncs = from_histogram(run);
+    if syncs.is_empty() { Census::default() } else { Census { syncs, witness: "histogram", lower_bound_only: false } }
+}
+
+/// Events of one word, of one source per clock: a script captured twice (text and JSON) saw the same events twice.
+/// The source with most of them is used, the first of equals.
+pub fn trace_events(run: &Run, word: &str) -> Vec<EventRow<'static>> {
+    let rows = run.bundle.rows::<EventRow<'static>>(Some(col("event").eq(lit(word.to_owned())))).unwrap_or_default();
+    one_source(rows)
+}
+
+/// As [`trace_events`], for rows at hand.
+pub fn one_source(rows: Vec<EventRow<'static>>) -> Vec<EventRow<'static>> {
+    let mut counts: BTreeMap<(String, i32), usize> = BTreeMap::new();
+    for row in &rows {
+        *counts.entry((row.clock.to_string(), row.source)).or_default() += 1;
+    }
+    let mut chosen: BTreeMap<String, (usize, i32)> = BTreeMap::new();
+    for ((clock, source), count) in counts {
+        let best = chosen.entry(clock).or_insert((count, source));
+        if count > best.0 {
+            *best = (count, source);
+        }
+    }
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .filter(|row| chosen.get(row.clock.as_ref()).is_some_and(|(_, source)| *source == row.source))
+        .collect();
+    rows.sort_by_key(|row| (row.time, row.source, row.record));
+    rows
+}
+
+/// The number behind `key=` in the text of an event.
+pub fn figure(text: &str, key: &str) -> Option<f64> {
+    word(text, key)?.parse().ok()
+}
+
+/// The word behind `key=` in the text of an event.
+pub fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.split_whitespace().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// Each observation as a sync of unknown duration within its bucket, ended at the scrape that first counted it.
+fn from_histogram(run: &Run) -> Vec<Sync> {
+    let buckets = readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_bucket", |_| true);
+    let mut edges: Vec<f64> = buckets.iter().filter_map(|s| s.label("le").parse().ok()).collect();
+    edges.sort_by(f64::total_cmp);
+    edges.dedup();
+    // Δ per scrape and bucket, less the next lower bucket of the same series.
+    let mut grid: BTreeMap<(String, i64), BTreeMap<usize, (f64, Evidence)>> = BTreeMap::new();
+    for series in &buckets {
+        let Some(at) = series.label("le").parse::<f64>().ok().and_then(|le| edges.iter().position(|e| *e == le)) else {
+            continue;
+        };
+        for pair in series.readings.windows(2) {
+            let delta = if pair[1].value >= pair[0].value { pair[1].value - pair[0].value } else { pair[1].value };
+            if delta > 0.0 {
+                let cell = grid.entry((series.clock.clone(), pair[1].high)).or_default().entry(at);
+                let evidence = run.evidence(series.source, pair[1].record, format!("{} le={}", series.name, edges[at]));
+                cell.or_insert((0.0, evidence)).0 += delta;
+            }
+        }
+    }
+    let mut syncs = Vec::new();
+    for ((clock, end), row) in grid {
+        let mut below = 0.0;
+        for at in 0..edges.len() {
+            let Some((upto, evidence)) = row.get(&at) else { continue };
+            let low = if at == 0 { 0.0 } else { edges[at - 1] };
+            let high = edges[at].is_finite().then_some(edges[at]);
+            // A bucket that cannot be divided is no reason to make up more syncs than were counted: whole ones only.
+            for _ in 0..((upto - below).round().max(0.0) as u64).min(100_000) {
+                syncs.push(Sync {
+                    end,
+                    clock: clock.clone(),
+                    duration: Estimate { value: None, low: Some(low), high },
+                    evidence: evidence.clone(),
+                });
+            }
+            below = *upto;
+        }
+    }
+    sort(&mut syncs);
+    syncs
+}
+
+fn sort(syncs: &mut [Sync]) {
+    syncs.sort_by(|a, b| (&a.clock, a.end, a.evidence.record).cmp(&(&b.clock, b.end, b.evidence.record)));
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::trace::EventRow;
+
+    use super::{figure, one_source, word};
+
+    #[test]
+    fn figures_of_a_trace_line() {
+        let text = "pid=20093 comm=iptables-restor table=nat entries=80 optlen=16000 dur_ns=62000 ret=0";
+        assert_eq!(figure(text, "entries"), Some(80.0));
+        assert_eq!(word(text, "table"), Some("nat"));
+        assert_eq!(figure(text, "ent"), None);
+        assert_eq!(figure("entries=x", "entries"), None);
+    }
+
+    #[test]
+    fn a_script_captured_twice_counts_once() {
+        let row = |source: i32, record: i64| EventRow {
+            source,
+            record,
+            clock: "node/boottime".into(),
+            time: Some(record),
+            ..Default::default()
+        };
+        let rows = vec![row(0, 1), row(1, 1), row(1, 2), row(0, 2), row(1, 3)];
+        let kept = one_source(rows);
+        assert_eq!(kept.iter().map(|r| (r.source, r.record)).collect::<Vec<_>>(), [(1, 1), (1, 2), (1, 3)]);
+    }
+}

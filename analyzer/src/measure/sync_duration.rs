@@ -1,0 +1,154 @@
+//! `sync_duration` and what follows from kube-proxy's syncs: `sync_share`, `long_syncs`, `sync_spikes`, `update_work`.
+//!
+//! | name | what |
+//! |---|---|
+//! | `sync_duration` | census of the run's syncs: p95, or the maximum with fewer than 20; variant `action` |
+//! | `sync_share` | Σ sync duration in the action / its length: how sustained the work is |
+//! | `long_syncs` | syncs of the action of 1 s or more |
+//! | `sync_spikes` | syncs of the action above 10 × the run's median and 100 ms |
+//! | `update_work` | kube-proxy: sync seconds per endpoint change (`details`: per sync); Cilium: map operations per change |
+
+use super::sync_census::{self, Census, Sync};
+use super::{Measurement, cilium_updates};
+use crate::events::{Phase, Run};
+use crate::math::{Estimate, arithmetic, quantile};
+
+/// From this many syncs on a p95 means something.
+const ENOUGH: usize = 20;
+
+/// All names above; for Cilium only `update_work` can have a figure.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    if !run.is_kube_proxy() {
+        let what = "Cilium has no syncs: it programs maps per change (see reconciler_duration)";
+        let mut found: Vec<Measurement> =
+            [("sync_duration", "s"), ("sync_share", "ratio"), ("long_syncs", "1"), ("sync_spikes", "1")]
+                .iter()
+                .map(|(name, unit)| {
+                    Measurement::missing(run, name, unit, what, "Nothing: the claim is about kube-proxy.")
+                })
+                .collect();
+        found.push(cilium_updates::work(run));
+        return found;
+    }
+    let census = sync_census::take(run);
+    let whole = census.of_run(run);
+    let action = census.within(run, Phase::Action);
+    let mut found = vec![duration(run, &census, &whole, ""), duration(run, &census, &action, "action")];
+    let window = run.window(Phase::Action, whole.first().map_or(run.windows.clock.as_str(), |s| s.clock.as_str()));
+
+    let total = action.iter().fold(Estimate::exact(0.0), |sum, s| arithmetic::sum(sum, s.duration));
+    let mut share = row(run, &census, "sync_share", "ratio", &action);
+    match &window {
+        Some(window) if !census.witness.is_empty() => {
+            share.estimate = arithmetic::scaled(total, 1.0 / window.seconds().max(1e-9));
+            share.statistic = "Σ duration / length of the action".into();
+            share.details.insert("action_seconds".into(), window.seconds());
+        }
+        _ => absent(&mut share),
+    }
+    found.push(share);
+
+    let median = quantile::of(&whole.iter().filter_map(|s| s.duration.value).collect::<Vec<_>>(), 0.5);
+    for (name, least) in [("long_syncs", Some(1.0)), ("sync_spikes", median.map(|m| (10.0 * m).max(0.1)))] {
+        let mut counted = row(run, &census, name, "1", &action);
+        match least {
+            Some(least) if !census.witness.is_empty() => {
+                let high: Vec<&&Sync> =
+                    action.iter().filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least)).collect();
+                counted.estimate = Estimate::exact(high.len() as f64);
+                counted.statistic = format!("syncs of {least:.3} s or more");
+                counted.details.insert("threshold_seconds".into(), least);
+                counted.evidence = high.iter().take(5).map(|s| s.evidence.clone()).collect();
+            }
+            _ => absent(&mut counted),
+        }
+        found.push(counted);
+    }
+
+    let mut work = row(run, &census, "update_work", "s", &action);
+    let changes = cilium_updates::endpoint_changes(run);
+    if changes > 0 && !action.is_empty() {
+        work.estimate = arithmetic::scaled(total, 1.0 / changes as f64);
+        work.statistic = "Σ sync seconds / endpoint changes of the action".into();
+        work.details.insert("endpoint_changes".into(), changes as f64);
+        work.details.insert("sync_seconds".into(), total.value.unwrap_or_default());
+        work.details.insert("syncs".into(), action.len() as f64);
+        if let Some(total) = total.value {
+            work.details.insert("seconds_per_sync".into(), total / action.len() as f64);
+        }
+    } else {
+        absent(&mut work);
+        if changes == 0 {
+            work.missing = Some(super::Missing {
+                what: "no endpoint changed in the action".into(),
+                remedy: "Capture k8s watches or audit events of EndpointSlices in a run that changes endpoints.".into(),
+            });
+        }
+    }
+    found.push(work);
+    found
+}
+
+fn row(run: &Run, census: &Census, name: &str, unit: &str, syncs: &[&Sync]) -> Measurement {
+    let mut row = Measurement::new(run, name, unit);
+    row.window = "action".into();
+    row.n = syncs.len() as u64;
+    row.lower_bound_only = census.lower_bound_only;
+    row.method = method(census);
+    row
+}
+
+fn method(census: &Census) -> String {
+    match census.witness {
+        "log" => "every sync that kube-proxy's log reports, with its own duration (witness: log)".into(),
+        "trace" => {
+            "lives of iptables-restore children in the kernel trace: parts of syncs, a lower bound (witness: trace)"
+                .into()
+        }
+        "histogram" => {
+            "buckets of kubeproxy_sync_proxy_rules_duration_seconds between scrapes (witness: histogram)".into()
+        }
+        _ => String::new(),
+    }
+}
+
+fn absent(row: &mut Measurement) {
+    row.missing =
+        Some(super::Missing { what: "no sync of kube-proxy was captured".into(), remedy: sync_census::REMEDY.into() });
+}
+
+fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measurement {
+    let mut row = row(run, census, "sync_duration", "s", syncs);
+    row.variant = variant.into();
+    row.window = if variant.is_empty() { "baseline, action and tail".into() } else { variant.into() };
+    if syncs.is_empty() {
+        absent(&mut row);
+        if !census.witness.is_empty() {
+            row.missing = Some(super::Missing {
+                what: "kube-proxy made no sync in the window".into(),
+                remedy: "Nothing is missing: a quiet cluster has no syncs.".into(),
+            });
+        }
+        return row;
+    }
+    let durations: Vec<Estimate> = syncs.iter().map(|s| s.duration).collect();
+    row.quantiles = quantile::envelope_all(&durations);
+    let (name, q) = if syncs.len() >= ENOUGH { ("p95", 0.95) } else { ("max", 1.0) };
+    row.statistic = name.into();
+    row.estimate = quantile::envelope(&durations, q);
+    if syncs.len() < ENOUGH {
+        row.notes.push(format!("Only {} syncs: the maximum stands in for p95.", syncs.len()));
+    }
+    let sum = durations.iter().fold(Estimate::exact(0.0), |a, b| arithmetic::sum(a, *b));
+    if let Some(sum) = sum.value {
+        row.details.insert("total_seconds".into(), sum);
+    }
+    let mut longest: Vec<&&Sync> = syncs.iter().collect();
+    longest.sort_by(|a, b| key(b).total_cmp(&key(a)).then(a.end.cmp(&b.end)));
+    row.evidence = longest.iter().take(3).map(|s| s.evidence.clone()).collect();
+    row
+}
+
+fn key(sync: &Sync) -> f64 {
+    sync.duration.value.or(sync.duration.low).unwrap_or_default()
+}

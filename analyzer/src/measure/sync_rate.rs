@@ -1,0 +1,89 @@
+//! `sync_rate`: how often the dataplane is programmed: kube-proxy's syncs, Cilium's load-balancer reconciler operations.
+
+use super::cilium_updates::RECONCILER;
+use super::readings;
+use super::sync_census;
+use super::{Measurement, Missing};
+use crate::events::{Phase, Run};
+use crate::math::Estimate;
+
+/// The main row is the action; variants `baseline`, `tail`.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let phases = [(Phase::Action, ""), (Phase::Baseline, "baseline"), (Phase::Tail, "tail")];
+    if run.is_kube_proxy() {
+        let census = sync_census::take(run);
+        return phases
+            .into_iter()
+            .map(|(phase, variant)| {
+                let mut row = start(run, phase, variant);
+                let syncs = census.within(run, phase);
+                // Before the first sync no line tells the log's clock: the sources of the log do.
+                let clock = census.syncs.first().map_or(run.windows.clock.clone(), |s| s.clock.clone());
+                match run.window(phase, &clock) {
+                    Some(window) if !census.witness.is_empty() => {
+                        rate(&mut row, syncs.len() as f64, window.seconds(), window.slack);
+                        row.method =
+                            format!("syncs that ended in the window / its length (witness: {})", census.witness);
+                        row.evidence = syncs.iter().take(1).chain(syncs.last()).map(|s| s.evidence.clone()).collect();
+                    }
+                    _ => {
+                        row.missing = Some(Missing {
+                            what: "no sync of kube-proxy, or no window, was captured".into(),
+                            remedy: sync_census::REMEDY.into(),
+                        })
+                    }
+                }
+                row
+            })
+            .collect();
+    }
+    let operations = readings::series(run, "cilium_reconciler_duration_seconds_count", |c| {
+        c.label("module_id").ends_with(RECONCILER)
+    });
+    phases
+        .into_iter()
+        .map(|(phase, variant)| {
+            let mut row = start(run, phase, variant);
+            let window = operations.first().and_then(|s| run.window(phase, &s.clock));
+            match (window, readings::events_in_phase(run, &operations, phase)) {
+                (Some(window), Some(count)) => {
+                    rate(&mut row, count, window.seconds(), window.slack);
+                    row.method = format!(
+                        "Δ cilium_reconciler_duration_seconds_count of the load-balancer reconciler / length of the window (witness: {})",
+                        operations[0].witness
+                    );
+                    row.evidence = operations.iter().filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, &s.name))).collect();
+                }
+                _ => {
+                    row.missing = Some(Missing {
+                        what: "no series cilium_reconciler_duration_seconds_count of the load-balancer reconciler".into(),
+                        remedy: "Scrape cilium-agent's /metrics every second (Cilium 1.18 or later).".into(),
+                    });
+                }
+            }
+            row
+        })
+        .collect()
+}
+
+fn start(run: &Run, phase: Phase, variant: &str) -> Measurement {
+    let mut row = Measurement::new(run, "sync_rate", "1/s");
+    row.variant = variant.into();
+    row.window = super::proxy_cpu::word(phase).into();
+    row.statistic = "mean".into();
+    row
+}
+
+/// A count may be off by one at each edge of the window.
+fn rate(row: &mut Measurement, count: f64, seconds: f64, slack: i64) {
+    let seconds = seconds.max(1e-9);
+    let slack = 2.0 * slack as f64 / 1e9;
+    row.n = count as u64;
+    row.estimate = Estimate {
+        value: Some(count / seconds),
+        low: Some((count - 1.0).max(0.0) / (seconds + slack)),
+        high: (seconds > slack).then(|| (count + 1.0) / (seconds - slack)),
+    };
+    row.details.insert("count".into(), count);
+    row.details.insert("seconds".into(), seconds);
+}

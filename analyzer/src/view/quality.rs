@@ -1,0 +1,198 @@
+//! What the figures rest on: runs, clocks, losses, sources.
+
+use serde::Serialize;
+
+use super::rows::{cut, evidence_line};
+use super::{dataplane_name, number};
+use crate::events::Window;
+use crate::verdict::RunResult;
+
+/// One run in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunView {
+    pub name: String,
+    pub id: String,
+    pub dataplane: String,
+    pub class: String,
+    pub scenario: String,
+    pub services: String,
+    pub endpoints: String,
+    pub node: String,
+    pub windows: String,
+    pub synthetic: bool,
+    pub facts: Vec<Fact>,
+}
+
+/// One statement of a capture.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fact {
+    pub key: String,
+    pub value: String,
+    pub evidence: String,
+}
+
+/// Data quality of all runs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Quality {
+    pub findings: Vec<FindingView>,
+    pub losses: Vec<LossView>,
+    pub clocks: Vec<ClockView>,
+    pub sources: Vec<SourceView>,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Serialize)]
+pub struct FindingView {
+    pub run: String,
+    pub title: String,
+    pub detail: String,
+    pub evidence: Vec<String>,
+}
+
+/// A loss of one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct LossView {
+    pub run: String,
+    pub name: String,
+    pub severity: String,
+    pub count: String,
+    pub source: String,
+    pub meaning: String,
+    pub remedy: String,
+}
+
+/// One edge between two clocks.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClockView {
+    pub run: String,
+    pub from: String,
+    pub to: String,
+    pub offset: String,
+    pub width: String,
+    pub evidence: Vec<String>,
+}
+
+/// One source.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceView {
+    pub run: String,
+    pub path: String,
+    pub kind: String,
+    pub clock: String,
+    pub records: String,
+    pub rejected: String,
+    pub bytes: String,
+    pub sha256: String,
+}
+
+/// Runs in words.
+pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
+    runs.iter()
+        .map(|r| {
+            let run = r.run;
+            let window = |name: &str, w: &Option<Window>| {
+                w.as_ref().map(|w| format!("{name} {} s", number::digits(w.seconds())))
+            };
+            let windows: Vec<String> = [
+                window("baseline", &run.windows.baseline),
+                window("action", &run.windows.action),
+                window("tail", &run.windows.tail),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            RunView {
+                name: run.name.clone(),
+                id: run.id.clone(),
+                dataplane: dataplane_name(&run.dataplane),
+                class: super::chart::class_of(&run.dataplane).into(),
+                scenario: run.scenario.clone(),
+                services: run.services.map_or_else(|| "–".into(), number::count),
+                endpoints: run.baseline_endpoints.map_or_else(|| "–".into(), number::count),
+                node: run.node.clone(),
+                windows: format!(
+                    "{}{}",
+                    windows.join(", "),
+                    if run.windows.from.is_empty() { String::new() } else { format!(" (from {})", run.windows.from) }
+                ),
+                synthetic: run.synthetic,
+                facts: run
+                    .facts
+                    .iter()
+                    .take(40)
+                    .map(|(key, (value, evidence))| Fact {
+                        key: key.clone(),
+                        value: cut(value, 200),
+                        evidence: evidence_line(evidence),
+                    })
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// Rows of a table in a page; the rest is in `report.json`.
+const MOST_SOURCES: usize = 400;
+
+/// Builds it.
+pub fn build(runs: &[RunResult<'_>]) -> Quality {
+    let mut quality = Quality::default();
+    for r in runs {
+        let run = r.run;
+        for finding in run.findings.iter().chain(&run.clocks.findings) {
+            quality.findings.push(FindingView {
+                run: run.name.clone(),
+                title: finding.title.clone(),
+                detail: finding.detail.clone(),
+                evidence: finding.evidence.iter().take(6).map(evidence_line).collect(),
+            });
+        }
+        for loss in &run.bundle.manifest.losses {
+            quality.losses.push(LossView {
+                run: run.name.clone(),
+                name: loss.name.clone(),
+                severity: loss.severity.clone(),
+                count: number::count(loss.count),
+                source: loss.source.clone().unwrap_or_default(),
+                meaning: loss.meaning.clone(),
+                remedy: loss.remedy.clone(),
+            });
+        }
+        for edge in &run.clocks.edges {
+            let end = |x: Option<i64>| x.map(|ns| ns as f64 / 1e9);
+            let width = match (edge.low, edge.high) {
+                (Some(low), Some(high)) => number::figure((high - low) as f64 / 1e9, "s", number::Show::Unit),
+                _ => "open".into(),
+            };
+            quality.clocks.push(ClockView {
+                run: run.name.clone(),
+                from: edge.from.clone(),
+                to: edge.to.clone(),
+                offset: number::interval(end(edge.low), end(edge.high), "s", number::Show::Unit),
+                width,
+                evidence: edge
+                    .tight
+                    .iter()
+                    .map(|c| format!("{}: {}", c.kind, evidence_line(&c.evidence)))
+                    .chain((edge.count > edge.tight.len()).then(|| format!("{} pieces of evidence in all", edge.count)))
+                    .collect(),
+            });
+        }
+        for source in &run.bundle.manifest.sources {
+            quality.sources.push(SourceView {
+                run: run.name.clone(),
+                path: source.path.clone(),
+                kind: source.kind.clone(),
+                clock: source.clock.clone().unwrap_or_else(|| "–".into()),
+                records: number::count(source.records),
+                rejected: number::count(source.rejected),
+                bytes: number::figure(source.bytes as f64, "bytes", number::Show::Unit),
+                sha256: source.sha256.clone(),
+            });
+        }
+    }
+    let rank = |severity: &str| ["error", "warning", "info"].iter().position(|s| *s == severity).unwrap_or(3);
+    quality.losses.sort_by_key(|l| rank(&l.severity));
+    quality.sources.truncate(MOST_SOURCES);
+    quality
+}

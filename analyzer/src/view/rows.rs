@@ -1,0 +1,321 @@
+//! The verdicts, row by row, side by side.
+
+use serde::Serialize;
+
+use super::dataplane_name;
+use super::number::{self, Show};
+use crate::clock::Evidence;
+use crate::verdict::catalogue::Row;
+use crate::verdict::{Beside, Catalogue, Status, Verdict, overall};
+
+/// Rows of one part of the source document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    /// Anchor.
+    pub stem: String,
+    pub title: String,
+    pub rows: Vec<RowView>,
+}
+
+/// One row of the catalogue.
+#[derive(Clone, Debug, Serialize)]
+pub struct RowView {
+    pub id: String,
+    pub claim: String,
+    pub scenario: String,
+    /// Provenance: heading of the document.
+    pub heading: String,
+    pub quote: Vec<String>,
+    pub query: Vec<String>,
+    pub sound: String,
+    pub notes: String,
+    /// Cilium, then kube-proxy; a side without a run has no cell.
+    pub cells: Vec<Cell>,
+}
+
+/// One row for one dataplane.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    pub dataplane: String,
+    pub name: String,
+    /// Class of the dataplane's colour.
+    pub class: String,
+    pub expected: String,
+    /// The verdict that stands for the row; the worst of `groups`. Null where nothing is claimed or no run exists.
+    pub worst: Option<Group>,
+    /// All groups, the shown one among them.
+    pub groups: Vec<Group>,
+}
+
+/// One verdict in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct Group {
+    /// `scale-up, 5 Services`.
+    pub label: String,
+    pub status: String,
+    pub status_class: String,
+    pub mark: String,
+    pub reason: String,
+    /// The median, or the bound where there is none.
+    pub measured: String,
+    /// The interval.
+    pub bounds: String,
+    /// `upper bound`, `lower bound` or empty.
+    pub bound: String,
+    pub measurement: String,
+    pub n: String,
+    pub readings: Vec<ReadingView>,
+    pub runs: Vec<RunLine>,
+    pub notes: Vec<String>,
+    /// What is missing and what would capture it.
+    pub remedy: String,
+    pub evidence: Vec<String>,
+    /// Further evidence that only `report.json` lists.
+    pub evidence_more: usize,
+}
+
+/// A reading in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReadingView {
+    pub label: String,
+    pub status: String,
+    pub status_class: String,
+    pub mark: String,
+    pub measured: String,
+    pub reason: String,
+    pub shown_only: bool,
+}
+
+/// One run's own figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunLine {
+    pub run: String,
+    pub measured: String,
+    pub n: String,
+    pub left_out: String,
+    pub method: String,
+}
+
+/// A figure of a dataplane without documented values.
+#[derive(Clone, Debug, Serialize)]
+pub struct BesideRow {
+    pub id: String,
+    pub claim: String,
+    pub dataplane: String,
+    pub group: String,
+    pub measured: String,
+    pub bounds: String,
+}
+
+/// Evidence lines shown per verdict; all of them are in `report.json`.
+const EVIDENCE_SHOWN: usize = 8;
+
+/// Whether a row's ratios are factors or shares.
+pub fn show(row: &Row) -> Show {
+    let factor = row.claim.contains("ratio kube-proxy")
+        || [&row.cilium, &row.kube_proxy].iter().any(|s| s.text.contains('×') || s.text.contains("one backend per"))
+        || row.cilium.text == "per endpoint";
+    if factor { Show::Times } else { Show::Unit }
+}
+
+/// Class of a status.
+pub fn status_class(status: Status) -> &'static str {
+    match status {
+        Status::NotMeasured => "not-measured",
+        other => other.word(),
+    }
+}
+
+/// A sign for a status, beside its word.
+pub fn mark(status: Status) -> &'static str {
+    match status {
+        Status::Holds => "●",
+        Status::Better => "▲",
+        Status::Worse => "▼",
+        Status::Inconclusive => "◆",
+        Status::NotMeasured => "○",
+    }
+}
+
+/// All rows in the order of the document, in its parts.
+pub fn sections(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for row in &catalogue.rows {
+        let title = row.documented.heading.clone();
+        let view = row_view(row, verdicts);
+        match sections.iter_mut().find(|s| s.title == title) {
+            Some(section) => section.rows.push(view),
+            None => {
+                let stem = format!("part-{}", sections.len() + 1);
+                sections.push(Section { stem, title, rows: vec![view] });
+            }
+        }
+    }
+    sections
+}
+
+/// One row with its cells.
+pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
+    let cells = ["cilium", "kube-proxy-iptables"]
+        .into_iter()
+        .map(|dataplane| {
+            let own: Vec<Group> = verdicts
+                .iter()
+                .filter(|v| v.id == row.id && v.dataplane == dataplane)
+                .map(|v| group(v, show(row)))
+                .collect();
+            Cell {
+                dataplane: dataplane.into(),
+                name: dataplane_name(dataplane),
+                class: super::chart::class_of(dataplane).into(),
+                expected: row.side(dataplane).map_or_else(String::new, |s| s.text.clone()),
+                worst: overall(verdicts, &row.id, dataplane).map(|v| group(v, show(row))),
+                groups: own,
+            }
+        })
+        .collect();
+    RowView {
+        id: row.id.clone(),
+        claim: row.claim.clone(),
+        scenario: row.scenario.clone(),
+        heading: row.documented.heading.clone(),
+        quote: row.documented.quote.clone(),
+        query: row.documented.query.clone(),
+        sound: row.sound.reason.clone(),
+        notes: row.notes.clone(),
+        cells,
+    }
+}
+
+/// A group in words: `scale-up, 5 Services`.
+pub fn group_label(scenario: &str, services: Option<u64>) -> String {
+    match services {
+        Some(n) => format!("{scenario}, {} Services", number::count(n)),
+        None => scenario.to_owned(),
+    }
+}
+
+fn group(verdict: &Verdict, show: Show) -> Group {
+    let bounds = verdict.measured_bounds.unwrap_or_default();
+    Group {
+        label: group_label(&verdict.scenario, verdict.services),
+        status: verdict.status.word().into(),
+        status_class: status_class(verdict.status).into(),
+        mark: mark(verdict.status).into(),
+        reason: sentence(&verdict.reason),
+        measured: measured(verdict.measured, bounds, &verdict.unit, show),
+        bounds: if verdict.measured_bounds.is_some() {
+            number::interval(bounds[0], bounds[1], &verdict.unit, show)
+        } else {
+            String::new()
+        },
+        bound: verdict.bound.clone().unwrap_or_default(),
+        measurement: verdict.measurement.clone(),
+        n: number::count(verdict.n),
+        readings: if verdict.readings.len() < 2 {
+            Vec::new()
+        } else {
+            verdict.readings.iter().map(|r| reading(r, show)).collect()
+        },
+        runs: verdict
+            .runs
+            .iter()
+            .map(|r| RunLine {
+                run: r.run.clone(),
+                measured: with_bounds(r.measured, r.bounds, &verdict.unit, show),
+                n: number::count(r.n),
+                left_out: r.left_out.as_ref().map_or_else(String::new, |why| format!("left out: {why}")),
+                method: r.method.clone(),
+            })
+            .collect(),
+        notes: verdict.notes.iter().map(|n| sentence(n)).collect(),
+        remedy: verdict.missing.as_ref().map_or_else(String::new, |m| sentence(&m.remedy)),
+        evidence: verdict.evidence.iter().take(EVIDENCE_SHOWN).map(evidence_line).collect(),
+        evidence_more: verdict.evidence.len().saturating_sub(EVIDENCE_SHOWN),
+    }
+}
+
+fn reading(r: &crate::verdict::ReadingVerdict, show: Show) -> ReadingView {
+    ReadingView {
+        label: r.label.clone(),
+        status: r.status.word().into(),
+        status_class: status_class(r.status).into(),
+        mark: mark(r.status).into(),
+        measured: with_bounds(r.measured, r.measured_bounds.unwrap_or_default(), &r.unit, show),
+        reason: sentence(&r.reason),
+        shown_only: r.shown_only,
+    }
+}
+
+/// The figure alone, or its open interval where it has none.
+pub fn measured(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: Show) -> String {
+    match value {
+        Some(value) => number::figure(value, unit, show),
+        None if bounds == [None, None] => "–".into(),
+        None => number::interval(bounds[0], bounds[1], unit, show),
+    }
+}
+
+fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: Show) -> String {
+    let figure = measured(value, bounds, unit, show);
+    if value.is_none() || bounds == [None, None] {
+        return figure;
+    }
+    let interval = number::interval(bounds[0], bounds[1], unit, show);
+    if interval == figure { figure } else { format!("{figure} ({interval})") }
+}
+
+/// `path:line  what stands there`.
+pub fn evidence_line(evidence: &Evidence) -> String {
+    let place =
+        if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.clone() };
+    if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) }
+}
+
+/// At most so many characters.
+pub fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+/// First letter large, a full stop at the end.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.trim().chars();
+    let Some(first) = letters.next() else { return String::new() };
+    // A metric or a row name keeps its case.
+    let word: String = text.trim().chars().take_while(|c| !c.is_whitespace()).collect();
+    let head =
+        if word.contains('_') || word.contains('/') { first.to_string() } else { first.to_uppercase().collect() };
+    let mut out = head + letters.as_str();
+    if !out.ends_with(['.', '!', '?', ':']) {
+        out.push('.');
+    }
+    out
+}
+
+/// Figures of the dataplanes without documented values.
+pub fn beside_rows(shown: &[Beside], catalogue: &Catalogue) -> Vec<BesideRow> {
+    shown
+        .iter()
+        .filter_map(|b| {
+            let row = catalogue.row(&b.id)?;
+            let bounds = b.measured_bounds.unwrap_or_default();
+            Some(BesideRow {
+                id: b.id.clone(),
+                claim: row.claim.clone(),
+                dataplane: dataplane_name(&b.dataplane),
+                group: group_label(&b.scenario, b.services),
+                measured: measured(b.measured, bounds, &b.unit, show(row)),
+                bounds: if b.measured_bounds.is_some() {
+                    number::interval(bounds[0], bounds[1], &b.unit, show(row))
+                } else {
+                    String::new()
+                },
+            })
+        })
+        .collect()
+}

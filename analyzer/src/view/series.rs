@@ -1,0 +1,123 @@
+//! Raw series for charts: CPU stamps, syncs, failed requests, markers, on the clock of the run's windows.
+
+use polars::prelude::{col, lit};
+use syncline_schema::markers::MarkerRow;
+use syncline_schema::requests::RequestRow;
+use syncline_schema::samples::{SampleRow, SeriesRow};
+use syncline_schema::syncs::SyncRow;
+
+use crate::events::Run;
+
+/// Middle of the offset from a clock to the windows' clock, ns; `None` where nothing relates them.
+fn shift(run: &Run, clock: &str) -> Option<i64> {
+    if clock == run.windows.clock {
+        return Some(0);
+    }
+    let offset = run.clocks.offset(clock, &run.windows.clock)?;
+    Some(offset.low + (offset.high - offset.low) / 2)
+}
+
+/// Seconds since the action began (or since `origin`) on the windows' clock.
+pub fn seconds(run: &Run, clock: &str, time: i64, origin: i64) -> Option<f64> {
+    Some((time.checked_add(shift(run, clock)?)?.checked_sub(origin)?) as f64 / 1e9)
+}
+
+/// CPU of the proxy: `(seconds since origin, cores since the stamp before)`. cAdvisor's counter of the container first,
+/// else the process' own.
+///
+/// # Errors
+/// Tables that cannot be read.
+pub fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
+    let container = if run.is_kube_proxy() { "kube-proxy" } else { "cilium-agent" };
+    let own = format!("\"container\":\"{container}\"");
+    let names: [(&str, &str); 3] = [
+        ("container_cpu_usage_seconds_total", &own),
+        ("process_cpu_seconds_total", container),
+        ("process_cpu_seconds_total", ""),
+    ];
+    for (name, label) in names {
+        let mut series: Vec<SeriesRow<'static>> = run.bundle.rows(Some(col("name").eq(lit(name))))?;
+        series.retain(|s| s.labels.contains(label));
+        // One witness only; which one matters little for a picture, but it is always the same.
+        let rank = |w: &str| ["scrape", "tsdb", "api", "exposition"].iter().position(|x| *x == w).unwrap_or(9);
+        series.sort_by_key(|s| (rank(&s.witness), s.source, s.series));
+        let Some(chosen) = series.first() else { continue };
+        let mut samples: Vec<SampleRow<'static>> = run.bundle.rows(Some(col("series").eq(lit(chosen.series))))?;
+        samples.sort_by_key(|s| s.time);
+        samples.retain(|s| s.value.is_finite());
+        // A stamp that only repeats the one before it (cAdvisor updates less often than it is scraped) is no stamp.
+        samples.dedup_by(|b, a| a.value == b.value || a.time == b.time);
+        let points = samples
+            .windows(2)
+            .filter_map(|pair| {
+                let (a, b) = (pair.first()?, pair.get(1)?);
+                let cores = (b.value - a.value) / ((b.time - a.time) as f64 / 1e9);
+                // A counter that fell was reset: no rate across it.
+                (cores.is_finite() && cores >= 0.0).then_some((seconds(run, &chosen.clock, b.time, origin)?, cores))
+            })
+            .collect::<Vec<_>>();
+        if points.len() > 1 {
+            return Ok(thinned(points));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// At most 600 points, each the mean of its neighbours: the picture has no more pixels.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let step = points.len().div_ceil(600).max(1);
+    if step == 1 {
+        return points;
+    }
+    points
+        .chunks(step)
+        .map(|c| {
+            (c.iter().map(|p| p.0).sum::<f64>() / c.len() as f64, c.iter().map(|p| p.1).sum::<f64>() / c.len() as f64)
+        })
+        .collect()
+}
+
+/// Syncs as start and end, s.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn syncs(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
+    let rows: Vec<SyncRow<'static>> = run.bundle.rows(Some(col("moment").eq(lit("complete"))))?;
+    Ok(rows
+        .iter()
+        .filter_map(|r| {
+            let end = seconds(run, &r.clock, r.time, origin)?;
+            Some((end - r.duration.unwrap_or(0) as f64 / 1e9, end))
+        })
+        .collect())
+}
+
+/// Failed requests, s.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn failures(run: &Run, origin: i64) -> anyhow::Result<Vec<f64>> {
+    let rows: Vec<RequestRow<'static>> = run.bundle.rows(Some(col("error").is_not_null()))?;
+    let mut times: Vec<f64> = rows.iter().filter_map(|r| seconds(run, &r.clock, r.time, origin)).collect();
+    times.sort_by(f64::total_cmp);
+    // One stroke per pixel of the widest chart is all that can be seen.
+    times.dedup_by(|b, a| (*b - *a).abs() < 0.02);
+    Ok(times)
+}
+
+/// Markers, s, with the command where there is one.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
+    let rows: Vec<MarkerRow<'static>> = run.bundle.rows(None)?;
+    let mut markers: Vec<(f64, String)> = rows
+        .iter()
+        .filter_map(|r| {
+            let at = seconds(run, &r.clock, r.time, origin)?;
+            Some((at, r.command.as_deref().filter(|c| !c.is_empty()).unwrap_or(&r.label).to_owned()))
+        })
+        .collect();
+    markers.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(markers)
+}

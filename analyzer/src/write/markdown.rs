@@ -1,0 +1,115 @@
+//! `report.md`: what GitHub renders, with the charts as files in `figures/`.
+
+use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context};
+
+use super::notes;
+use crate::view::View;
+use crate::view::chart::Chart;
+
+const TEMPLATE: &str = include_str!("../../../templates/report.md.j2");
+
+/// Renders the text.
+///
+/// # Errors
+/// A template that does not render.
+pub fn render(view: &View) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown"));
+    environment.set_formatter(write_escaped);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("code", |lines: Vec<String>| Value::from_safe_string(code(&lines.join("\n"))));
+    environment.add_template("report.md", TEMPLATE)?;
+    let text = environment.get_template("report.md")?.render(context! {
+        view => Value::from_serialize(view),
+        notes => Value::from_safe_string(notes::to_markdown(&view.notes)),
+        version => env!("CARGO_PKG_VERSION"),
+    })?;
+    Ok(squeezed(&text))
+}
+
+/// The charts that the text refers to.
+pub fn charts(view: &View) -> Vec<&Chart> {
+    view.overview.iter().chain(&view.propagation.chart).chain(&view.timelines).chain(&view.cpu).collect()
+}
+
+fn write_escaped(out: &mut Output<'_>, _state: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    let text = value.to_string();
+    let text = if value.is_safe() { text } else { escape(&text) };
+    std::fmt::Write::write_str(out, &text).map_err(minijinja::Error::from)
+}
+
+/// Text as Markdown that reads as that text: on one line, no markup, no HTML, no mention, no link.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut before = ' ';
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '@' => out.push_str("&#64;"),
+            '#' => out.push_str("&#35;"),
+            '/' if before == ':' => out.push_str("&#47;"),
+            '.' if before == 'w' => out.push_str("&#46;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c => out.push(c),
+        }
+        before = c;
+    }
+    // What would begin a list, a heading or a rule at the start of a line.
+    if let Some(first @ ('-' | '+' | '=')) = out.chars().next() {
+        out.replace_range(..1, &format!("\\{first}"));
+    }
+    out
+}
+
+/// A code block with a fence that its text cannot end.
+fn code(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}\n{text}\n{fence}")
+}
+
+/// At most one empty line in a row, one line end at the end. Code blocks have none to lose.
+fn squeezed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut empty = 0;
+    for line in text.lines() {
+        let line = line.trim_end();
+        empty = if line.is_empty() { empty + 1 } else { 0 };
+        if empty < 2 {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text() {
+        for (text, escaped) in [
+            ("a|b", "a\\|b"),
+            ("<img src=x>", "&lt;img src=x&gt;"),
+            ("[x](javascript:y)", "\\[x\\](javascript:y)"),
+            ("`code` *a* _b_", "\\`code\\` \\*a\\* \\_b\\_"),
+            ("two\nlines", "two lines"),
+            ("@someone #12", "&#64;someone &#35;12"),
+            ("https://evil.example", "https:&#47;/evil.example"),
+            ("- item", "\\- item"),
+        ] {
+            assert_eq!(escape(text), escaped);
+        }
+        assert_eq!(code("a```b"), "````\na```b\n````");
+    }
+}

@@ -1,0 +1,232 @@
+//! Reports of constructed runs: escaping, completeness, determinism, files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::*;
+use crate::bundle::Bundle;
+use crate::clock::{Evidence, Finding};
+use crate::events::{Run, Windows};
+use crate::math::Estimate;
+use crate::measure::Measurement;
+use crate::verdict::Catalogue;
+use crate::view::{Options, build};
+
+const EVIL: &str = "</td><script>alert('x')</script> | `a` [b](javascript:c) <img src=x onerror=y> \"q\" \u{202e}\u{0}";
+
+fn run(name: &str, dataplane: &str) -> Run {
+    let mut bundle = Bundle { path: PathBuf::new(), manifest: Default::default() };
+    bundle.manifest.sources.push(syncline_schema::manifest::Source {
+        path: EVIL.into(),
+        sha256: "ab".repeat(32),
+        ..Default::default()
+    });
+    bundle.manifest.losses.push(syncline_schema::manifest::LossEntry {
+        name: EVIL.into(),
+        severity: "warning".into(),
+        count: 3,
+        ..Default::default()
+    });
+    Run {
+        bundle,
+        name: name.into(),
+        id: name.into(),
+        dataplane: dataplane.into(),
+        scenario: "scale-up".into(),
+        synthetic: true,
+        node: "node-a".into(),
+        clocks: Default::default(),
+        windows: Windows::default(),
+        services: Some(5),
+        baseline_endpoints: Some(1),
+        service_under_test: Some(EVIL.into()),
+        episodes: Vec::new(),
+        facts: BTreeMap::from([(
+            EVIL.to_owned(),
+            (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }),
+        )]),
+        findings: vec![Finding { title: EVIL.into(), detail: EVIL.into(), evidence: vec![] }],
+    }
+}
+
+fn measured(name: &str, value: f64) -> Measurement {
+    let estimate = Estimate { value: Some(value), low: Some(value * 0.9), high: Some(value * 1.1) };
+    Measurement {
+        name: name.into(),
+        unit: "s".into(),
+        n: 43,
+        estimate,
+        statistic: "max".into(),
+        quantiles: ["p50", "p95", "max"].map(|q| (q.to_owned(), estimate)).into(),
+        method: EVIL.into(),
+        notes: vec![EVIL.into()],
+        evidence: vec![Evidence { path: EVIL.into(), record: 7, what: EVIL.into() }],
+        ..Default::default()
+    }
+}
+
+fn files() -> Vec<File> {
+    let (a, b) = (run(&format!("c {EVIL}"), "cilium"), run("k", "kube-proxy-iptables"));
+    let results = [
+        RunResult {
+            run: &a,
+            measurements: vec![measured("endpoint_propagation", 0.4), measured("service_update_time", 0.02)],
+        },
+        RunResult {
+            run: &b,
+            measurements: vec![measured("endpoint_propagation", 1.0), measured("sync_duration", f64::NAN)],
+        },
+    ];
+    let options = Options { title: Some(format!("T {EVIL}")), notes: Some("# Hello\n<script>x</script>".into()) };
+    let judged = build(&results, &Catalogue::built_in().expect("built-in"), &options);
+    render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json]).expect("rendered")
+}
+
+#[test]
+fn hostile_strings_stay_text_in_every_format() {
+    for file in files() {
+        if file.path.ends_with(".json") {
+            serde_json::from_str::<serde_json::Value>(&file.text).expect("json");
+            continue;
+        }
+        assert!(!file.text.contains("<script"), "{}", file.path);
+        assert!(!file.text.contains("<img"), "{}", file.path);
+        assert!(!file.text.contains("NaN"), "{}", file.path);
+        assert!(!file.text.contains('\u{202e}'), "{}", file.path);
+        if file.path.ends_with(".md") {
+            assert!(!file.text.replace("\\]", "").contains("](javascript"), "{}", file.path);
+            // A captured bar would add columns: every row of a table has as many as its header.
+            let mut columns = None;
+            for line in file.text.lines() {
+                if !line.starts_with('|') {
+                    columns = None;
+                    continue;
+                }
+                let bars = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
+                assert_eq!(*columns.get_or_insert(bars), bars, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_row_stands_in_every_format_and_bytes_repeat() {
+    let first = files();
+    for file in first.iter().filter(|f| f.path.starts_with("report.")) {
+        for row in Catalogue::built_in().expect("built-in").rows {
+            assert!(file.text.contains(&row.id), "{} lacks {}", file.path, row.id);
+        }
+        assert!(file.text.len() < 1_000_000);
+    }
+    for (a, b) in first.iter().zip(files()) {
+        assert_eq!((&a.path, &a.text), (&b.path, &b.text));
+    }
+}
+
+#[test]
+fn headings_are_in_order_and_tables_have_captions() {
+    let html = files().remove(0).text;
+    let mut level = 0;
+    for part in html.split("<h").skip(1) {
+        let Some(now) = part.chars().next().and_then(|c| c.to_digit(10)) else { continue };
+        assert!(now <= level + 1, "h{now} after h{level}");
+        level = now;
+    }
+    assert_eq!(html.matches("<table").count(), html.matches("<caption").count());
+    assert_eq!(html.matches("<h1").count(), 1);
+    assert!(html.contains("Generated data"));
+    assert!(!html.contains("http://") || !html.contains("src=\"http"));
+}
+
+#[test]
+fn json_follows_the_schema() {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../templates/report.schema.json")).expect("schema");
+    let text = files().into_iter().find(|f| f.path.ends_with(".json")).expect("json").text;
+    let document: serde_json::Value = serde_json::from_str(&text).expect("json");
+    let mut problems = Vec::new();
+    follow(&schema, &schema, &document, "$", &mut problems);
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// As much of JSON Schema as the schema uses: type, enum, required, properties, additionalProperties, items, $ref.
+fn follow(
+    root: &serde_json::Value,
+    schema: &serde_json::Value,
+    value: &serde_json::Value,
+    at: &str,
+    problems: &mut Vec<String>,
+) {
+    use serde_json::Value;
+    let schema = match schema.get("$ref").and_then(Value::as_str) {
+        Some(reference) => root.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => schema,
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_u64() || n.is_i64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed: Vec<&str> = match schema.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let fits = allowed.is_empty() || allowed.contains(&kind) || (kind == "integer" && allowed.contains(&"number"));
+    if !fits {
+        problems.push(format!("{at}: {kind}, expected {allowed:?}"));
+    }
+    if let Some(words) = schema.get("enum").and_then(Value::as_array)
+        && !words.contains(value)
+    {
+        problems.push(format!("{at}: {value} is none of {words:?}"));
+    }
+    if let Value::Object(object) = value {
+        for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if !object.contains_key(name) {
+                problems.push(format!("{at}: lacks {name}"));
+            }
+        }
+        let properties = schema.get("properties").and_then(Value::as_object);
+        for (name, item) in object {
+            let at = format!("{at}.{name}");
+            match (properties.and_then(|p| p.get(name)), schema.get("additionalProperties")) {
+                (Some(own), _) => follow(root, own, item, &at, problems),
+                (None, Some(Value::Bool(false))) => problems.push(format!("{at}: not in the schema")),
+                (None, Some(other @ Value::Object(_))) => follow(root, other, item, &at, problems),
+                _ => {}
+            }
+        }
+    }
+    if let (Value::Array(items), Some(own)) = (value, schema.get("items")) {
+        for (index, item) in items.iter().enumerate() {
+            follow(root, own, item, &format!("{at}[{index}]"), problems);
+        }
+    }
+}
+
+#[test]
+fn a_report_is_whole_or_absent() {
+    let dir = tempfile::tempdir().expect("dir");
+    let out = dir.path().join("deep/report");
+    let written = to_directory(&files(), &out, false).expect("written");
+    assert_eq!(written.len(), 3);
+    assert!(out.join("figures").is_dir() || !out.join("figures").exists());
+    assert!(to_directory(&files(), &out, false).expect_err("exists").to_string().contains("--force"));
+    to_directory(&files(), &out, true).expect("replaced");
+    fs::write(out.join("precious.txt"), "x").expect("write");
+    assert!(to_directory(&files(), &out, true).expect_err("foreign").to_string().contains("precious.txt"));
+    assert!(out.join("precious.txt").exists());
+    assert_eq!(fs::read_dir(dir.path().join("deep")).expect("dir").count(), 1, "no temporary directory is left");
+}
+
+#[test]
+fn formats_are_named() {
+    assert_eq!(Format::list("md, html").expect("two"), [Format::Markdown, Format::Html]);
+    assert!(Format::list("pdf").expect_err("pdf").to_string().contains("pdf"));
+    assert!(Format::list("").is_err());
+}

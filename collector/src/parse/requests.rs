@@ -1,0 +1,96 @@
+//! Requests of a load generator: one JSON object a line.
+//!
+//! ```text
+//! {"ts":"2026-11-23T04:21:50.004693726Z","kind":"new","worker":1,"seq":43190,"latency_ns":622950,"connect_ns":124100,"status":200,"backend":"test-…","local":"10.244.0.22:41490"}
+//! ```
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use syncline_schema::clock::ClockToken;
+use syncline_schema::requests::RequestRow;
+
+use super::instant::{epoch_seconds, rfc3339};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+
+/// The format.
+pub const REQUESTS: Format = Format {
+    kind: "requests",
+    title: "requests of a load generator, JSON lines",
+    clock: ClockToken::Node,
+    cut: Cut::Lines,
+    sniff,
+    parse,
+    sample: r#"{"ts":"2026-11-23T04:21:50.004693726Z","kind":"new","latency_ns":622950,"connect_ns":124100,"status":200,"backend":"test-xlz7l"}"#,
+    recognised: "JSON objects with \"ts\" and \"latency_ns\", one a line",
+    capture: "a client that logs each request: ts, kind (new or keepalive), latency_ns, connect_ns, status, backend, err",
+    proves: "failed connections, latency and connection set-up as a client sees them, by phase",
+};
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow)]
+    ts: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    latency_ns: Option<i64>,
+    #[serde(default)]
+    connect_ns: Option<i64>,
+    #[serde(default)]
+    status: Option<i32>,
+    #[serde(borrow, default)]
+    backend: Cow<'a, str>,
+    #[serde(borrow, default, alias = "error")]
+    err: Cow<'a, str>,
+    #[serde(borrow, default)]
+    local: Cow<'a, str>,
+}
+
+fn sniff(head: &Head) -> Sniff {
+    // A first line of the client itself (its version, its settings) may come ahead of the requests.
+    let lines = head.bytes.split(|byte| *byte == b'\n').take(20);
+    let has = |line: &[u8], mark: &[u8]| memchr::memmem::find(line, mark).is_some();
+    let request = |line: &[u8]| line.starts_with(b"{") && has(line, b"\"ts\":") && has(line, b"\"latency_ns\":");
+    if lines.into_iter().any(request) { Sniff::Yes } else { Sniff::No }
+}
+
+fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    for line in chunk.lines() {
+        if !line.bytes.trim_ascii().is_empty()
+            && let Err(reason) = request(context, &line, batch)
+        {
+            batch.reject(context, &line, &reason);
+        }
+    }
+}
+
+fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
+    let request: Request<'_> =
+        serde_json::from_slice(line.bytes).map_err(|error| format!("expected a request as JSON: {error}"))?;
+    let stamp = request.ts.as_bytes();
+    let time = rfc3339(stamp).or_else(|| epoch_seconds(stamp));
+    let time = time.ok_or_else(|| format!("expected \"ts\" in RFC 3339 or epoch seconds, found `{}`", request.ts))?;
+    let some = |text: Cow<'_, str>| (!text.is_empty()).then(|| Cow::<str>::Owned(text.into_owned()));
+    batch.record(Some(time));
+    let failed = request.status.is_none_or(|status| status == 0);
+    batch.push(&RequestRow {
+        source: context.source,
+        record: line.number,
+        clock: context.clock.as_str().into(),
+        time,
+        kind: match request.kind.as_ref() {
+            "" => "new".into(),
+            "persistent" | "keep-alive" => "keepalive".into(),
+            _ => request.kind,
+        },
+        latency: request.latency_ns,
+        connect: request.connect_ns,
+        status: request.status.filter(|status| *status != 0),
+        backend: some(request.backend),
+        error: some(request.err).or_else(|| failed.then(|| "no status".into())),
+        local: some(request.local),
+        ..Default::default()
+    });
+    Ok(())
+}
