@@ -1,1 +1,55 @@
-fn main() {}
+//! `syncline`: bundles in, verdicts and reports out.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use syncline::cli::{clocks, judged, query, timeline};
+
+/// Line up what a cluster was told with what its dataplane did
+///
+/// Exit codes: report 0 when it is written, whatever it says; check 0 judged
+/// and nothing worse, 1 a value is worse; query 1 the expression is wrong;
+/// every command 2 when it could not run.
+#[derive(Parser)]
+#[command(version, max_term_width = 80)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Judge runs and write the report (HTML, Markdown, JSON)
+    Report(judged::ReportArguments),
+    /// Evaluate PromQL over the captured series
+    Query(query::QueryArguments),
+    /// List the documented values and how each is judged
+    Expectations(judged::ExpectationsArguments),
+    /// Print every event of a run on one clock
+    Timeline(timeline::TimelineArguments),
+    /// Print how the clocks of a run relate, and what proves it
+    Clocks(clocks::ClocksArguments),
+    /// Print the verdicts, for CI; no files
+    Check(judged::CheckArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Program::parse().command {
+        Command::Report(arguments) => judged::report(&arguments),
+        Command::Query(arguments) => query::run(&arguments),
+        Command::Expectations(arguments) => judged::expectations(&arguments),
+        Command::Timeline(arguments) => timeline::run(&arguments),
+        Command::Clocks(arguments) => clocks::run(&arguments),
+        Command::Check(arguments) => judged::check(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        // Whoever reads the output may stop early (`| head`).
+        let broken =
+            error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        if broken {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -146,7 +146,7 @@ pub fn series(
             labels: Labels::new(pairs),
             times: points.iter().map(|(time, _)| *time).collect(),
             values: points.iter().map(|(_, value)| *value).collect(),
-            histograms: Vec::new(),
+            ..Series::default()
         });
     }
     Ok(found)

@@ -5,6 +5,7 @@ pub mod episodes;
 pub mod follow;
 mod load;
 pub mod run;
+pub mod timeline;
 pub mod windows;
 
 pub use run::{Direction, Endpoint, Episode, Observed, Outcome, Phase, Run, Stage, Window, Windows};

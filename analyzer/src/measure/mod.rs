@@ -27,6 +27,7 @@ pub mod memory_bytes;
 pub mod node_busy;
 pub mod packet_cost;
 pub mod packet_loss_ratio;
+pub mod propagation;
 pub mod proxy_cpu;
 pub mod readings;
 pub mod recovery_time;
@@ -41,6 +42,7 @@ pub mod sync_rate;
 
 /// Every measurement, in the order of reports.
 const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
+    propagation::measure,
     cpu::measure,
     memory_bytes::measure,
     node_busy::measure,
@@ -57,6 +59,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     packet_loss_ratio::measure,
     rules_total::measure,
     rules_rewritten_per_change::measure,
+    alerts::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.

@@ -1,0 +1,94 @@
+//! Bundles and capture directories, as loaded runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
+use syncline_collector::bundle::{BundleOptions, bundle};
+use syncline_schema::manifest::MANIFEST;
+use tempfile::TempDir;
+
+use crate::bundle::Bundle;
+use crate::events::Run;
+use crate::measure::{self, Measurement};
+
+/// Runs that were loaded, and the temporary bundles that they rest on.
+pub struct Loaded {
+    /// In the order of the arguments; names are unique.
+    pub runs: Vec<Run>,
+    /// Measurements of each run.
+    pub measurements: Vec<Vec<Measurement>>,
+    /// Kept until the end: they are deleted when this is dropped.
+    _temporary: Option<TempDir>,
+}
+
+/// Opens bundles, bundles capture directories first, and loads and measures all runs in parallel.
+///
+/// # Errors
+/// A path that is neither, or a bundle that cannot be read.
+pub fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+    let mut temporary = None;
+    let mut folders = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        folders.push(open(path, number, &mut temporary)?);
+    }
+    let runs: Vec<Run> = folders
+        .par_iter()
+        .map(|folder| Run::load(Bundle::open(folder)?).with_context(|| folder.display().to_string()))
+        .collect::<anyhow::Result<_>>()?;
+    let runs = unique(runs, paths);
+    let mut measurements: Vec<Vec<Measurement>> = runs.par_iter().map(measure::all).collect();
+    let flat: Vec<Measurement> = measurements.iter().flatten().cloned().collect();
+    for found in measure::across::across(&runs, &flat) {
+        let own = runs.iter().rposition(|run| run.name == found.run).or_else(|| runs.len().checked_sub(1));
+        if let Some(all) = own.and_then(|at| measurements.get_mut(at)) {
+            all.push(found);
+        }
+    }
+    Ok(Loaded { runs, measurements, _temporary: temporary })
+}
+
+/// One bundle: the path itself, or what the collector's library makes of a capture directory.
+fn open(path: &Path, number: usize, temporary: &mut Option<TempDir>) -> anyhow::Result<PathBuf> {
+    if path.join(MANIFEST).is_file() {
+        return Ok(path.to_owned());
+    }
+    if !path.exists() {
+        bail!("{}: expected a bundle or a capture directory, found nothing", path.display());
+    }
+    let folder = match temporary {
+        Some(folder) => folder,
+        None => temporary.insert(tempfile::tempdir().context("a temporary directory for bundles")?),
+    };
+    let name =
+        path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    let out = folder.path().join(format!("{number}")).join(name.unwrap_or_else(|| "capture".to_owned()));
+    std::fs::create_dir_all(out.parent().unwrap_or(folder.path()))?;
+    let options = BundleOptions { inputs: vec![path.to_owned()], out: out.clone(), ..BundleOptions::default() };
+    let summary = bundle(&options).with_context(|| path.display().to_string())?;
+    if summary.rejected > 0 {
+        eprintln!("warning: {}: {} records were rejected; the report counts them", path.display(), summary.rejected);
+    }
+    if summary.manifest.sources.iter().all(|source| source.records == 0) {
+        bail!("{}: no capture in it that could be read (syncline-collector formats lists what can)", path.display());
+    }
+    Ok(out)
+}
+
+/// Makes the names of runs unique by their identity.
+fn unique(mut runs: Vec<Run>, paths: &[PathBuf]) -> Vec<Run> {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for (at, run) in runs.iter_mut().enumerate() {
+        if names.iter().filter(|name| **name == names[at]).count() > 1 {
+            run.name = format!("{}-{}", run.name, run.id.get(..6).unwrap_or(&run.id));
+        }
+    }
+    // The same bundle twice: told apart by the argument's position.
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    for (at, run) in runs.iter_mut().enumerate() {
+        if names[..at].contains(&names[at]) {
+            run.name = format!("{} (argument {} of {})", run.name, at + 1, paths.len());
+        }
+    }
+    runs
+}

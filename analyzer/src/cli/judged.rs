@@ -1,0 +1,143 @@
+//! `report`, `check` and `expectations`: the commands that judge, or list what is judged.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use super::{TableFormat, inputs};
+use crate::verdict::list::{ListFormat, list};
+use crate::verdict::{Catalogue, RunResult};
+use crate::view::{self, Options};
+use crate::write::{self, Format, terminal};
+
+/// Arguments of `syncline report`.
+#[derive(Args, Debug)]
+pub struct ReportArguments {
+    /// Bundles, or capture directories (bundled first)
+    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
+    inputs: Vec<PathBuf>,
+    /// Directory to write the report to; whole or absent
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Formats to write
+    #[arg(long, value_name = "LIST", default_value = "md,html,json")]
+    formats: String,
+    /// Catalogue (TOML) whose rows replace those of the built-in one
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+    /// Title of the report
+    #[arg(long, value_name = "T")]
+    title: Option<String>,
+    /// Markdown to put ahead of the report
+    #[arg(long, value_name = "FILE.md")]
+    notes: Option<PathBuf>,
+    /// Replace a report that is there already
+    #[arg(long)]
+    force: bool,
+}
+
+/// Arguments of `syncline check`.
+#[derive(Args, Debug)]
+pub struct CheckArguments {
+    /// Bundles, or capture directories (bundled first)
+    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
+    inputs: Vec<PathBuf>,
+    /// Inconclusive and not measured count as failures too
+    #[arg(long)]
+    strict: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
+}
+
+/// Arguments of `syncline expectations`.
+#[derive(Args, Debug)]
+pub struct ExpectationsArguments {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = CatalogueFormat::Table)]
+    format: CatalogueFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CatalogueFormat {
+    Table,
+    Json,
+    Toml,
+}
+
+fn catalogue(path: Option<&PathBuf>) -> anyhow::Result<Catalogue> {
+    Ok(match path {
+        Some(path) => Catalogue::with_file(path)?,
+        None => Catalogue::built_in()?,
+    })
+}
+
+/// Writes a report. Exit code 0 when it is written, whatever it says.
+///
+/// # Errors
+/// Inputs, options or an output directory that cannot be used.
+pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
+    let formats = Format::list(&arguments.formats)?;
+    let catalogue = catalogue(arguments.expectations.as_ref())?;
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("{}: expected Markdown", path.display()))
+    };
+    let notes = arguments.notes.as_ref().map(read).transpose()?;
+    let loaded = inputs::load(&arguments.inputs)?;
+    let results: Vec<RunResult<'_>> = loaded
+        .runs
+        .iter()
+        .zip(&loaded.measurements)
+        .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
+        .collect();
+    let judged = view::build(&results, &catalogue, &Options { title: arguments.title.clone(), notes });
+    let files = write::render(&judged, &results, &formats)?;
+    let written = write::to_directory(&files, &arguments.out, arguments.force)?;
+    print(&terminal::summary(&judged.view))?;
+    for path in written {
+        print(&format!("{}\n", path.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints verdicts. Exit code 1 where a value is worse (with `--strict` also where it could not be decided).
+///
+/// # Errors
+/// Inputs that cannot be used.
+pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
+    let catalogue = catalogue(None)?;
+    let loaded = inputs::load(&arguments.inputs)?;
+    let results: Vec<RunResult<'_>> = loaded
+        .runs
+        .iter()
+        .zip(&loaded.measurements)
+        .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
+        .collect();
+    let judged = view::build(&results, &catalogue, &Options::default());
+    match arguments.format {
+        TableFormat::Table => print(&terminal::summary(&judged.view))?,
+        TableFormat::Json => print(&terminal::check_json(&judged.verdicts))?,
+    }
+    Ok(ExitCode::from(terminal::exit_code(&judged.verdicts, arguments.strict)))
+}
+
+/// Lists the catalogue.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn expectations(arguments: &ExpectationsArguments) -> anyhow::Result<ExitCode> {
+    let format = match arguments.format {
+        CatalogueFormat::Table => ListFormat::Table,
+        CatalogueFormat::Json => ListFormat::Json,
+        CatalogueFormat::Toml => ListFormat::Toml,
+    };
+    print(&list(&catalogue(None)?, format)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}

@@ -1,0 +1,381 @@
+//! How long each change took from the API to the dataplane.
+//!
+//! | name | from → to |
+//! |---|---|
+//! | `endpoint_propagation` | object committed → dataplane holds it, per endpoint and node |
+//! | `endpoint_removal` | removal committed → no new connection can be sent to it |
+//! | `settle_time` | last ready committed → last endpoint in the dataplane, unchanged for 5 s |
+//! | `convergence_time` | first request → last endpoint in the dataplane (contains the pods' start) |
+//! | `pod_ready_to_dataplane` | the pod's Ready condition (whole seconds, kubelet's clock) → dataplane |
+//! | `api_processing_time` | command started → command returned |
+//!
+//! ```text
+//! committed   [c.low ───── c.high]
+//! dataplane              [d.low ──────── d.high]
+//! latency     d.low − c.high  …  d.high − c.low      then moved by the clocks' offset, which all endpoints share
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use polars::prelude::{col, lit};
+use syncline_schema::markers::MarkerRow;
+use syncline_schema::pods::PodRow;
+
+use super::{Measurement, Missing};
+use crate::clock::{Evidence, Offset};
+use crate::events::{Direction, Episode, Observed, Outcome, Phase, Run};
+use crate::math::{Estimate, quantile};
+
+/// What to capture where no dataplane was seen.
+const SNAPSHOTS: &str = "while :; do echo \"# TIMESTAMP $(date +%s.%N)\"; iptables-save -t nat; sleep 0.1; done (Cilium: cilium-dbg bpf lb list -o json), with an audit log or a watch of EndpointSlices";
+/// Lines of evidence kept with a distribution.
+const EVIDENCE: usize = 12;
+
+/// All of them.
+pub fn measure(run: &Run) -> Vec<Measurement> {
+    let mut found = vec![
+        distribution(run, "endpoint_propagation", Direction::Added),
+        distribution(run, "endpoint_removal", Direction::Removed),
+        settle_time(run),
+        convergence_time(run),
+    ];
+    found.push(pod_ready_to_dataplane(run));
+    found.push(api_processing_time(run));
+    found
+}
+
+fn blank(run: &Run, name: &str, statistic: &str) -> Measurement {
+    Measurement {
+        run: run.name.clone(),
+        name: name.to_owned(),
+        unit: "s".to_owned(),
+        statistic: statistic.to_owned(),
+        ..Measurement::default()
+    }
+}
+
+fn absent(run: &Run, name: &str, what: impl Into<String>, remedy: impl Into<String>) -> Measurement {
+    Measurement { missing: Some(Missing { what: what.into(), remedy: remedy.into() }), ..blank(run, name, "") }
+}
+
+/// Episodes that a distribution counts: first episodes in a scale-up, all of the action (and its tail) otherwise.
+fn counted<'r>(run: &'r Run, direction: Direction) -> Vec<&'r Episode> {
+    let tested =
+        |episode: &&Episode| run.service_under_test.as_ref().is_none_or(|service| *service == episode.endpoint.service);
+    let late =
+        |episode: &&Episode| matches!(episode.phase, Some(Phase::Action | Phase::Tail)) || run.windows.action.is_none();
+    run.episodes
+        .iter()
+        .filter(|episode| episode.direction == direction)
+        .filter(tested)
+        .filter(late)
+        .filter(|episode| run.scenario != "scale-up" || direction == Direction::Removed || episode.number == 0)
+        .collect()
+}
+
+/// Latency of an episode on the captures' own clocks, s; the offset between them is applied later.
+fn latency(committed: &Observed, seen: &Observed) -> Estimate {
+    let seconds = |to: Option<i64>, from: Option<i64>| to.zip(from).map(|(to, from)| (to - from) as f64 / 1e9);
+    let low = seconds(seen.low, committed.high);
+    let high = seconds(seen.high, committed.low);
+    // The best single figure: the middle of when it was seen, from the middle of when it was committed. Where an end
+    // is open, the closed one stands for it.
+    let middle = |one: &Observed| match (one.low, one.high) {
+        (Some(low), Some(high)) => Some(low + (high - low) / 2),
+        (low, high) => high.or(low),
+    };
+    Estimate { value: if seen.high.is_some() { seconds(middle(seen), middle(committed)) } else { None }, low, high }
+}
+
+fn shift(estimate: Estimate, offset: Offset) -> Estimate {
+    // d(committed clock) = d(dataplane clock) + offset from the dataplane's clock to the committed one.
+    let (low, high) = (offset.low as f64 / 1e9, offset.high as f64 / 1e9);
+    Estimate {
+        value: estimate.value.map(|value| value + (low + high) / 2.0),
+        low: estimate.low.map(|value| value + low),
+        high: estimate.high.map(|value| value + high),
+    }
+}
+
+fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
+    let episodes = counted(run, direction);
+    if episodes.is_empty() {
+        let what = match direction {
+            Direction::Added => "no endpoint became ready in the action",
+            Direction::Removed => "no endpoint left in the action",
+        };
+        return absent(
+            run,
+            name,
+            what,
+            "capture a run in which endpoints change, with an audit log (RequestResponse for endpointslices) or a watch",
+        );
+    }
+    let superseded = episodes.iter().filter(|episode| episode.outcome == Outcome::Superseded).count();
+    let unobserved = episodes.iter().filter(|episode| episode.outcome == Outcome::Unobserved).count();
+    let judged: Vec<&&Episode> =
+        episodes.iter().filter(|episode| matches!(episode.outcome, Outcome::Seen | Outcome::Never)).collect();
+    let clocks = judged
+        .first()
+        .and_then(|episode| Some((episode.dataplane.as_ref()?.clock.clone(), episode.committed.clock.clone())));
+    let Some((dataplane, api)) = clocks else {
+        let unrelated =
+            episodes.first().filter(|episode| run.clocks.offset(&episode.committed.clock, &run.node).is_none());
+        return match unrelated {
+            Some(episode) => {
+                let missing = run.clocks.missing(&episode.committed.clock, &run.node);
+                absent(run, name, format!("{} endpoints changed, but {missing}", episodes.len()), missing.clone())
+            }
+            None => absent(
+                run,
+                name,
+                format!("{} endpoints changed, but no capture of the dataplane covers their Service", episodes.len()),
+                SNAPSHOTS,
+            ),
+        };
+    };
+    let Some(offset) = run.clocks.offset(&dataplane, &api) else {
+        let missing = run.clocks.missing(&dataplane, &api);
+        return absent(run, name, missing.clone(), missing);
+    };
+    let latencies: Vec<Estimate> =
+        judged.iter().filter_map(|episode| Some(latency(&episode.committed, episode.dataplane.as_ref()?))).collect();
+    let quantiles: BTreeMap<String, Estimate> = quantile::envelope_all(&latencies)
+        .into_iter()
+        .map(|(name, estimate)| (name, shift(estimate, offset)))
+        .collect();
+    let minimum = latencies.iter().filter_map(|one| one.value).fold(f64::INFINITY, f64::min);
+    let never = judged.iter().filter(|episode| episode.outcome == Outcome::Never).count();
+    let mut witnesses: Vec<&str> =
+        judged.iter().filter_map(|episode| Some(episode.dataplane.as_ref()?.witness.as_str())).collect();
+    witnesses.sort_unstable();
+    witnesses.dedup();
+    let mut notes = Vec::new();
+    if never > 0 {
+        notes.push(format!(
+            "{never} of {} never arrived before the capture ended: they count as later than everything seen",
+            judged.len()
+        ));
+    }
+    if superseded > 0 {
+        notes.push(format!("{superseded} changed back before the dataplane acted: counted apart, not as latencies"));
+    }
+    if unobserved > 0 {
+        notes.push(format!("{unobserved} were not covered by any capture of the dataplane"));
+    }
+    if judged.iter().any(|episode| episode.committed.low.is_none()) {
+        notes.push("without the audit event of a change only an upper end of its commit is known: such latencies are open above".to_owned());
+    }
+    let mut slowest = judged.clone();
+    slowest.sort_by_key(|episode| {
+        let seen = episode.dataplane.as_ref().and_then(|seen| seen.high).unwrap_or(i64::MAX);
+        std::cmp::Reverse(seen.saturating_sub(episode.committed.high.unwrap_or(0)))
+    });
+    let evidence: Vec<Evidence> = slowest
+        .iter()
+        .take(EVIDENCE / 3)
+        .flat_map(|episode| {
+            episode.committed.evidence.iter().chain(episode.dataplane.iter().flat_map(|seen| &seen.evidence))
+        })
+        .cloned()
+        .collect();
+    Measurement {
+        n: latencies.len() as u64,
+        estimate: quantiles.get("p50").copied().unwrap_or_default(),
+        quantiles,
+        method: format!(
+            "commit (audit log, first delivery by a watch) to the dataplane by {}; lower and upper ends sorted apart, moved by the clocks' offset of {:.3} to {:.3} ms",
+            witnesses.join(", "),
+            offset.low as f64 / 1e6,
+            offset.high as f64 / 1e6
+        ),
+        window: if run.scenario == "scale-up" && direction == Direction::Added {
+            "action, first episodes"
+        } else {
+            "action"
+        }
+        .to_owned(),
+        evidence,
+        notes,
+        details: BTreeMap::from([
+            ("minimum".to_owned(), minimum + (offset.low + offset.high) as f64 / 2e9),
+            ("endpoints changed".to_owned(), episodes.len() as f64),
+            ("never arrived".to_owned(), never as f64),
+            ("superseded".to_owned(), superseded as f64),
+            ("not covered".to_owned(), unobserved as f64),
+        ]),
+        ..blank(run, name, "p50")
+    }
+}
+
+/// The last of some moments, converted to one clock.
+fn last(run: &Run, moments: &[&Observed], clock: &str) -> Option<Observed> {
+    let mut found: Option<Observed> = None;
+    for one in moments {
+        let offset = run.clocks.offset(&one.clock, clock)?;
+        let (low, high) = (one.low.map(|low| low + offset.low), one.high.map(|high| high + offset.high));
+        found = Some(match found {
+            None => Observed { low, high, clock: clock.to_owned(), ..(*one).clone() },
+            Some(known) => {
+                let later = high.is_none() || known.high.zip(high).is_some_and(|(known, high)| high > known);
+                Observed {
+                    low: known.low.max(low),
+                    high: if known.high.is_none() || high.is_none() { None } else { known.high.max(high) },
+                    evidence: if later { one.evidence.clone() } else { known.evidence },
+                    ..known
+                }
+            }
+        });
+    }
+    found
+}
+
+fn additions(run: &Run) -> Result<(Vec<&Episode>, Observed, Observed), Missing> {
+    let lacking = |what: &str, remedy: &str| Missing { what: what.to_owned(), remedy: remedy.to_owned() };
+    let episodes: Vec<&Episode> = counted(run, Direction::Added)
+        .into_iter()
+        .filter(|episode| {
+            episode.phase == Some(Phase::Action) && matches!(episode.outcome, Outcome::Seen | Outcome::Never)
+        })
+        .collect();
+    let none = || lacking("no endpoint was seen to come into the dataplane in the action", SNAPSHOTS);
+    let clock = episodes.first().map(|episode| episode.committed.clock.clone()).ok_or_else(none)?;
+    let committed: Vec<&Observed> = episodes.iter().map(|episode| &episode.committed).collect();
+    let seen: Vec<&Observed> = episodes.iter().filter_map(|episode| episode.dataplane.as_ref()).collect();
+    let unrelated = || {
+        let missing = run.clocks.missing(&run.node, &clock);
+        lacking(&missing, &missing)
+    };
+    let committed = last(run, &committed, &clock).ok_or_else(unrelated)?;
+    let seen = last(run, &seen, &clock).ok_or_else(unrelated)?;
+    Ok((episodes, committed, seen))
+}
+
+fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: usize, method: &str) -> Measurement {
+    Measurement {
+        n: n as u64,
+        estimate: latency(from, to),
+        method: method.to_owned(),
+        window: "action".to_owned(),
+        evidence: from.evidence.iter().chain(&to.evidence).cloned().collect(),
+        ..blank(run, name, "value")
+    }
+}
+
+fn settle_time(run: &Run) -> Measurement {
+    let name = "settle_time";
+    match additions(run) {
+        Ok((episodes, committed, seen)) => single(
+            run,
+            name,
+            &committed,
+            &seen,
+            episodes.len(),
+            "last endpoint committed as ready → last endpoint in the dataplane",
+        ),
+        Err(missing) => Measurement { missing: Some(missing), ..blank(run, name, "value") },
+    }
+}
+
+fn convergence_time(run: &Run) -> Measurement {
+    let name = "convergence_time";
+    let result = additions(run).and_then(|(episodes, committed, seen)| {
+        let action = run.window(Phase::Action, &committed.clock).ok_or_else(|| Missing {
+            what: "no request that began the action was found".to_owned(),
+            remedy: "write markers (date +%s.%N around the command), or keep the audit log".to_owned(),
+        })?;
+        let request = Observed {
+            low: Some(action.start - action.slack),
+            high: Some(action.start + action.slack),
+            clock: committed.clock.clone(),
+            witness: run.windows.from.clone(),
+            evidence: run.windows.evidence.clone(),
+        };
+        Ok(single(
+            run,
+            name,
+            &request,
+            &seen,
+            episodes.len(),
+            "first request → last endpoint in the dataplane; contains the pods' start",
+        ))
+    });
+    result.unwrap_or_else(|missing| Measurement { missing: Some(missing), ..blank(run, name, "value") })
+}
+
+fn pod_ready_to_dataplane(run: &Run) -> Measurement {
+    let name = "pod_ready_to_dataplane";
+    let mut ready: HashMap<String, i64> = HashMap::new();
+    let rows = run
+        .bundle
+        .rows::<PodRow<'static>>(Some(col("ready").eq(lit(true)).and(col("ready_since").is_not_null())))
+        .unwrap_or_default();
+    for row in &rows {
+        if let Some(since) = row.ready_since {
+            ready.entry(row.uid.to_string()).and_modify(|known| *known = (*known).min(since)).or_insert(since);
+        }
+    }
+    let latencies: Vec<Estimate> = counted(run, Direction::Added)
+        .into_iter()
+        .filter(|episode| episode.outcome == Outcome::Seen && episode.number == 0)
+        .filter_map(|episode| {
+            let since = *ready.get(&episode.endpoint.target_uid)?;
+            let seen = episode.dataplane.as_ref()?;
+            let offset = run.clocks.offset(&run.node, &seen.clock)?;
+            // The condition's stamp is cut to whole seconds: the pod was ready up to a second later.
+            let at = Observed {
+                low: Some(since + offset.low),
+                high: Some(since + 1_000_000_000 + offset.high),
+                clock: seen.clock.clone(),
+                witness: String::new(),
+                evidence: Vec::new(),
+            };
+            Some(latency(&at, seen))
+        })
+        .collect();
+    if latencies.is_empty() {
+        return absent(
+            run,
+            name,
+            "no pod's Ready condition together with its endpoint in the dataplane",
+            "watch pods (kubectl get pods -w -o json) beside the snapshots of the dataplane",
+        );
+    }
+    let quantiles = quantile::envelope_all(&latencies);
+    Measurement {
+        n: latencies.len() as u64,
+        estimate: quantiles.get("p50").copied().unwrap_or_default(),
+        quantiles,
+        method: "the pod's Ready condition (whole seconds, the kubelet's clock) to the dataplane".to_owned(),
+        window: "action".to_owned(),
+        ..blank(run, name, "p50")
+    }
+}
+
+fn api_processing_time(run: &Run) -> Measurement {
+    let name = "api_processing_time";
+    let markers = run.bundle.rows::<MarkerRow<'static>>(None).unwrap_or_default();
+    let find = |label: &str| markers.iter().find(|marker| marker.label == label);
+    let (Some(start), Some(end)) = (find("action_start"), find("action_returned")) else {
+        return absent(run, name, "no markers around the command", "date +%s.%N; kubectl scale …; date +%s.%N");
+    };
+    let slack = (start.resolution + end.resolution) as f64 / 1e9;
+    let value = (end.time - start.time) as f64 / 1e9;
+    let exact = start.resolution < 1_000_000;
+    let estimate = if exact {
+        Estimate { value: Some(value), low: Some(value), high: Some(value) }
+    } else {
+        Estimate { value: Some(value), low: Some((value - slack).max(0.0)), high: Some(value + slack) }
+    };
+    Measurement {
+        n: 1,
+        estimate,
+        method: "time between the markers around the command: kubectl's own start is in it".to_owned(),
+        window: "action".to_owned(),
+        evidence: vec![
+            run.evidence(start.source, start.record, "action_start"),
+            run.evidence(end.source, end.record, "action_returned"),
+        ],
+        ..blank(run, name, "value")
+    }
+}
