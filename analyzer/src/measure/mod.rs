@@ -57,6 +57,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     packet_loss_ratio::measure,
     rules_total::measure,
     rules_rewritten_per_change::measure,
+    alerts::measure,
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
