@@ -59,14 +59,21 @@ fn one_edge(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding
             // The clocks moved against each other between two readings: the hull bounds every moment between them.
             findings.push(Finding {
                 title: format!("{from} and {to} drifted or stepped"),
-                detail: format!("evidence of the kind {kind} does not intersect by {:.3} ms: the hull is used", (a - b) as f64 / 1e6),
+                detail: format!(
+                    "evidence of the kind {kind} does not intersect by {:.3} ms: the hull is used",
+                    (a - b) as f64 / 1e6
+                ),
                 evidence: vec![lower.evidence.clone(), upper.evidence.clone()],
             });
             own_low = of_kind().filter_map(|one| Some((one.low?, one))).min_by_key(|(low, _)| *low);
             own_high = of_kind().filter_map(|one| Some((one.high?, one))).max_by_key(|(high, _)| *high);
         }
-        let new_low = own_low.map_or(low.as_ref().map(|(low, _)| *low), |(own, _)| Some(low.as_ref().map_or(own, |(low, _)| own.max(*low))));
-        let new_high = own_high.map_or(high.as_ref().map(|(high, _)| *high), |(own, _)| Some(high.as_ref().map_or(own, |(high, _)| own.min(*high))));
+        let new_low = own_low.map_or(low.as_ref().map(|(low, _)| *low), |(own, _)| {
+            Some(low.as_ref().map_or(own, |(low, _)| own.max(*low)))
+        });
+        let new_high = own_high.map_or(high.as_ref().map(|(high, _)| *high), |(own, _)| {
+            Some(high.as_ref().map_or(own, |(high, _)| own.min(*high)))
+        });
         if let (Some(a), Some(b)) = (new_low, new_high)
             && a > b
         {

@@ -88,7 +88,10 @@ fn requests(
         // Which request a command makes is certain only where it is the single one of its kind in the capture.
         let own: Vec<&AuditRow<'_>> = audit
             .iter()
-            .filter(|row| row.stage == "ResponseComplete" && row.user_agent.as_deref().is_some_and(|agent| agent.starts_with("kubectl")))
+            .filter(|row| {
+                row.stage == "ResponseComplete"
+                    && row.user_agent.as_deref().is_some_and(|agent| agent.starts_with("kubectl"))
+            })
             .filter(|row| {
                 let deployment = row.resource.as_deref() == Some("deployments");
                 let scale = row.subresource.as_deref() == Some("scale");
@@ -103,7 +106,11 @@ fn requests(
             low: None,
             high: Some(request.received - start.time),
             kind: "request".to_owned(),
-            evidence: evidence(request.source, request.record, format!("received after the marker {} was set", start.label)),
+            evidence: evidence(
+                request.source,
+                request.record,
+                format!("received after the marker {} was set", start.label),
+            ),
         });
         let returned = markers.iter().find(|marker| marker.label == start.label.replace("_start", "_returned"));
         if let Some(returned) = returned {
@@ -113,7 +120,11 @@ fn requests(
                 low: Some(request.stage_time - (returned.time + returned.resolution)),
                 high: None,
                 kind: "request".to_owned(),
-                evidence: evidence(returned.source, returned.record, format!("{} was set after the answer", returned.label)),
+                evidence: evidence(
+                    returned.source,
+                    returned.record,
+                    format!("{} was set after the answer", returned.label),
+                ),
             });
         }
     }
@@ -145,7 +156,11 @@ fn watches(
             low: None,
             high: Some(time - request),
             kind: "watch".to_owned(),
-            evidence: evidence(row.source, row.record, format!("version {} received after its request", row.resource_version)),
+            evidence: evidence(
+                row.source,
+                row.record,
+                format!("version {} received after its request", row.resource_version),
+            ),
         });
     }
     Ok(())

@@ -173,7 +173,9 @@ fn one_stream(
                 transitions: Vec::new(),
                 last_look: look.clone(),
             };
-            for (key, present) in now.difference(&current).map(|key| (key, true)).chain(current.difference(&now).map(|key| (key, false))) {
+            for (key, present) in
+                now.difference(&current).map(|key| (key, true)).chain(current.difference(&now).map(|key| (key, false)))
+            {
                 let presence = known.entry(key.clone()).or_insert_with(|| blank(key));
                 presence.transitions.push(Transition { present, before: previous.clone(), after: look.clone() });
             }

@@ -81,7 +81,13 @@ fn first_times(rows: &[EndpointRow<'static>]) -> HashMap<i32, i64> {
     first
 }
 
-fn replay(service: &str, versions: &[Version<'_>], clocks: &Graph, path: &dyn Fn(i32) -> String, found: &mut Vec<ApiChange>) {
+fn replay(
+    service: &str,
+    versions: &[Version<'_>],
+    clocks: &Graph,
+    path: &dyn Fn(i32) -> String,
+    found: &mut Vec<ApiChange>,
+) {
     let mut slices: HashMap<&str, BTreeSet<Endpoint>> = HashMap::new();
     let mut ready: BTreeMap<Endpoint, usize> = BTreeMap::new();
     for version in versions {
@@ -94,7 +100,11 @@ fn replay(service: &str, versions: &[Version<'_>], clocks: &Graph, path: &dyn Fn
             let count = ready.entry(endpoint.clone()).or_default();
             *count += 1;
             if *count == 1 && !initial {
-                found.push(ApiChange { endpoint: endpoint.clone(), direction: Direction::Added, committed: committed.clone() });
+                found.push(ApiChange {
+                    endpoint: endpoint.clone(),
+                    direction: Direction::Added,
+                    committed: committed.clone(),
+                });
             }
         }
         for endpoint in before.difference(&now) {
@@ -102,7 +112,11 @@ fn replay(service: &str, versions: &[Version<'_>], clocks: &Graph, path: &dyn Fn
             *count = count.saturating_sub(1);
             if *count == 0 {
                 ready.remove(endpoint);
-                found.push(ApiChange { endpoint: endpoint.clone(), direction: Direction::Removed, committed: committed.clone() });
+                found.push(ApiChange {
+                    endpoint: endpoint.clone(),
+                    direction: Direction::Removed,
+                    committed: committed.clone(),
+                });
             }
         }
     }
@@ -127,7 +141,11 @@ fn endpoint(service: &str, row: &EndpointRow<'_>) -> Option<Endpoint> {
 fn committed(version: &Version<'_>, clocks: &Graph, path: &dyn Fn(i32) -> String) -> Observed {
     let audit = version.witnesses.values().find(|row| row.witness == "audit" && row.received.is_some());
     let watches = || version.witnesses.values().filter(|row| row.witness == "watch" && row.time.is_some());
-    let evidence = |row: &EndpointRow<'_>, what: &str| Evidence { path: path(row.source), record: row.record, what: what.to_owned() };
+    let evidence = |row: &EndpointRow<'_>, what: &str| Evidence {
+        path: path(row.source),
+        record: row.record,
+        what: what.to_owned(),
+    };
     let Some(audit) = audit else {
         // Without the request only a delivery is known: an upper bound.
         let first = watches().min_by_key(|row| row.time);
@@ -180,7 +198,10 @@ mod tests {
     }
 
     fn directions(rows: &[EndpointRow<'static>]) -> Vec<(String, Direction)> {
-        changes(rows, &Graph::default(), &|_| String::new()).into_iter().map(|one| (one.endpoint.address, one.direction)).collect()
+        changes(rows, &Graph::default(), &|_| String::new())
+            .into_iter()
+            .map(|one| (one.endpoint.address, one.direction))
+            .collect()
     }
 
     #[test]
@@ -202,7 +223,8 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_by_their_number_not_by_their_arrival() {
-        let rows = [row("1", 1, "10.0.0.1", None), row("10", 3, "10.0.0.1", Some(false)), row("9", 4, "10.0.0.1", Some(true))];
+        let rows =
+            [row("1", 1, "10.0.0.1", None), row("10", 3, "10.0.0.1", Some(false)), row("9", 4, "10.0.0.1", Some(true))];
         assert_eq!(directions(&rows).len(), 1, "version 9 comes before version 10");
     }
 }

@@ -63,7 +63,10 @@ fn phase(committed: &Observed, clocks: &Graph, windows: &Windows) -> Option<Phas
     let Offset { low, high } = clocks.offset(&committed.clock, &windows.clock)?;
     let time = committed.high? + low + (high - low) / 2;
     let phases = [(Phase::Baseline, &windows.baseline), (Phase::Action, &windows.action), (Phase::Tail, &windows.tail)];
-    phases.into_iter().find(|(_, window)| window.as_ref().is_some_and(|window| window.contains(time))).map(|(phase, _)| phase)
+    phases
+        .into_iter()
+        .find(|(_, window)| window.as_ref().is_some_and(|window| window.contains(time)))
+        .map(|(phase, _)| phase)
 }
 
 fn answer(
@@ -90,12 +93,18 @@ fn answer(
         let Some(offset) = clocks.offset(&change.committed.clock, &presence.clock) else { continue };
         related = true;
         // Not before the commit may have been, and not after the next change must have been.
-        let earliest = change.committed.low.or(change.committed.high.map(|high| high - 2_000_000_000)).map(|time| time + offset.low);
+        let earliest = change
+            .committed
+            .low
+            .or(change.committed.high.map(|high| high - 2_000_000_000))
+            .map(|time| time + offset.low);
         let latest = next.and_then(|next| next.committed.high).map(|time| time + offset.high);
         let fits = |one: &&Transition| {
             let ends = one.after.until.unwrap_or(i64::MAX);
             let begins = one.before.as_ref().map_or(i64::MIN, |look| look.time);
-            one.present == wanted && earliest.is_none_or(|earliest| ends >= earliest) && latest.is_none_or(|latest| begins <= latest)
+            one.present == wanted
+                && earliest.is_none_or(|earliest| ends >= earliest)
+                && latest.is_none_or(|latest| begins <= latest)
         };
         let Some(one) = presence.transitions.iter().find(fits) else { continue };
         let interval = observed(presence, one, path);
@@ -121,14 +130,23 @@ fn answer(
     if change.committed.high.is_some_and(|high| last.look.time < high + offset.high) {
         return (None, Outcome::Unobserved);
     }
-    let evidence = Evidence { path: path(last.look.source), record: last.look.record, what: "last look, not there yet".to_owned() };
+    let evidence = Evidence {
+        path: path(last.look.source),
+        record: last.look.record,
+        what: "last look, not there yet".to_owned(),
+    };
     let low = Some(last.look.time);
-    let never = Observed { low, high: None, clock: last.clock.clone(), witness: last.format.clone(), evidence: vec![evidence] };
+    let never =
+        Observed { low, high: None, clock: last.clock.clone(), witness: last.format.clone(), evidence: vec![evidence] };
     (Some(never), Outcome::Never)
 }
 
 fn observed(presence: &Presence, one: &Transition, path: &dyn Fn(i32) -> String) -> Observed {
-    let evidence = |look: &super::dataplane::Look, what: &str| Evidence { path: path(look.source), record: look.record, what: what.to_owned() };
+    let evidence = |look: &super::dataplane::Look, what: &str| Evidence {
+        path: path(look.source),
+        record: look.record,
+        what: what.to_owned(),
+    };
     let before = one.before.as_ref().map(|look| evidence(look, "last look with the state before"));
     Observed {
         low: one.before.as_ref().map(|look| look.time),

@@ -3,6 +3,8 @@
 pub mod dataplane;
 pub mod episodes;
 pub mod follow;
+mod load;
 pub mod run;
+pub mod windows;
 
 pub use run::{Direction, Endpoint, Episode, Observed, Outcome, Phase, Run, Stage, Window, Windows};

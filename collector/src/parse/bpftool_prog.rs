@@ -27,7 +27,7 @@ pub const FORMAT: Format = Format {
     cut: Cut::Whole,
     sniff,
     parse,
-    sample: "1795408951.160522272\n[{\"id\":2047,\"type\":\"cgroup_sock\",\"name\":\"cil_sock_release\",\"run_time_ns\":3112649,\"run_cnt\":5283}]\n",
+    sample: "1795408951.160522272\n[{\"id\":2047,\"type\":\"cgroup_sock\",\"name\":\"cil_sock_release\",\"run_time_ns\":3112649,\"run_cnt\":5283,\"bytes_xlated\":384}]\n",
     recognised: "a JSON array of objects with `id`, `type` and `bytes_xlated`, behind an optional line with the epoch",
     capture: "sysctl kernel.bpf_stats_enabled=1; (date +%s.%N; bpftool prog show -j) > bpftool-prog-before.json",
     proves: "how long each BPF program ran, and how often, between two listings",

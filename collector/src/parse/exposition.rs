@@ -72,6 +72,9 @@ fn sniff_scrape(head: &Head) -> Sniff {
 const TRIED: usize = 400;
 
 fn sniff_exposition(head: &Head) -> Sniff {
+    if sniff_scrape(head) == Sniff::Yes {
+        return Sniff::No;
+    }
     let mut lines: Vec<&[u8]> = head.bytes.split(|byte| *byte == b'\n').collect();
     if !head.whole {
         lines.pop();

@@ -21,18 +21,25 @@ pub mod snapshot;
 mod stamped;
 mod watch;
 
+mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
 mod bpftrace_text;
+mod cilium_config;
+mod cilium_log;
+mod cilium_metrics_list;
 mod exposition;
 #[cfg(test)]
 mod harness;
+mod hubble;
 mod instant;
 mod json_pairs;
 mod kube_proxy_log;
 mod log_line;
 mod metric_line;
 mod prometheus_api;
+#[cfg(test)]
+mod recognition;
 mod trace_line;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
@@ -53,8 +60,15 @@ pub const FORMATS: &[&Format] = &[
     &exposition::SCRAPE,
     &bpftrace_json::FORMAT,
     &bpftool_prog::FORMAT,
+    &bpftool_map::LIST,
+    &bpftool_map::DESCRIPTORS,
+    &hubble::FORMAT,
+    &cilium_metrics_list::FORMAT,
+    &cilium_config::CONFIG,
+    &cilium_config::VERSION,
     &prometheus_api::FORMAT,
     &kube_proxy_log::FORMAT,
+    &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,

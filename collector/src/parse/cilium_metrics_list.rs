@@ -1,0 +1,113 @@
+//! `cilium-dbg metrics list -o json`: the agent's metrics at one moment, without a time.
+//!
+//! ```text
+//! [{"labels":{"method":"GET","path":"/v1/config"},"name":"cilium_agent_api_process_time_seconds","value":0.0045},{"name":"cilium_bpf_ratelimit_dropped_total"}]
+//! ```
+//!
+//! A zero is left out by the agent. A histogram stands as its mean, under its family's name: no series of a scrape has
+//! that name, so both cannot be mixed up. The witness is `metrics-list`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use syncline_schema::clock::ClockToken;
+use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
+
+use super::batch::SeriesKey;
+use super::json_pairs::Pairs;
+use super::metric_line::labels_json;
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, instant};
+
+/// The agent's own list of its metrics.
+pub const FORMAT: Format = Format {
+    kind: "cilium-metrics-list",
+    title: "The Cilium agent's list of its metrics",
+    clock: ClockToken::Node,
+    cut: Cut::Whole,
+    sniff,
+    parse,
+    sample: r#"[{"labels":{"direction":"EGRESS"},"name":"cilium_forward_count_total","value":1027}]"#,
+    recognised: "a JSON array of objects with `name`, `labels` and `value`, whose names begin with `cilium_`",
+    capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg metrics list -o json > $(date +%s.%N).json",
+    proves: "what the agent had counted, once",
+};
+
+#[derive(Deserialize)]
+struct Metric<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    labels: Option<Pairs<'a, Text<'a>>>,
+    value: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn sniff(head: &Head) -> Sniff {
+    let compact: Vec<u8> = head.bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(2000).collect();
+    let opens = compact.starts_with(b"[{\"name\":\"cilium_") || compact.starts_with(b"[{\"labels\":{");
+    let named = memchr::memmem::find(&compact, b"\"name\":\"cilium_").is_some();
+    if opens && named { Sniff::Yes } else { Sniff::No }
+}
+
+fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    batch.witness = "metrics-list";
+    let whole = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: true };
+    let metrics: Vec<Metric> = match serde_json::from_slice(chunk.bytes) {
+        Ok(metrics) => metrics,
+        Err(error) => return batch.reject(context, &whole, &format!("expected an array of metrics: {error}")),
+    };
+    let named = instant::in_name(&context.path);
+    let Some(time) = named.or(context.mtime) else {
+        batch.record(None);
+        return batch.loss(NO_TIME, metrics.len() as u64);
+    };
+    if named.is_none() {
+        batch.loss(TIME_FROM_MTIME, 1);
+    }
+    for metric in metrics {
+        let pairs = metric.labels.map_or_else(Vec::new, |labels| labels.0);
+        let labels = match labels_json(pairs.into_iter().map(|(key, Text(value))| (key, value)).collect()) {
+            Ok(labels) => labels,
+            Err(reason) => {
+                batch.reject(context, &whole, reason);
+                continue;
+            }
+        };
+        batch.record(Some(time));
+        let key = SeriesKey { name: metric.name.into_owned(), labels };
+        let series = batch.series(key, whole.number, None);
+        let value = metric.value.unwrap_or(0.0);
+        batch.samples.push(Sample { series, record: whole.number, time, value });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMAT;
+    use crate::parse::Sniff;
+    use crate::parse::harness::{files, head, parse_text};
+
+    #[test]
+    fn takes_only_its_own_files() {
+        for (path, bytes) in files(&["captures/cilium-scale-up-1".to_owned()]) {
+            let expected = if path.contains("cilium-metrics-list") { Sniff::Yes } else { Sniff::No };
+            assert_eq!((FORMAT.sniff)(&head(&path, &bytes)), expected, "{path}");
+            if expected == Sniff::Yes {
+                let batch = parse_text(&FORMAT, &String::from_utf8_lossy(&bytes));
+                assert!(batch.rejected == 0 && batch.samples.len() > 100, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zero_is_left_out() {
+        let batch = parse_text(
+            &FORMAT,
+            "[{\"name\":\"cilium_a\"},{\"labels\":{\"b\":\"c\"},\"name\":\"cilium_a\",\"value\":2.5}]",
+        );
+        let values: Vec<f64> = batch.samples.iter().map(|sample| sample.value).collect();
+        assert_eq!(values, [0.0, 2.5]);
+    }
+}
