@@ -38,6 +38,7 @@ pub fn run(folder: &Path, dataplane: &str, fill: impl FnOnce(&mut Tables)) -> Ru
         baseline_endpoints: Some(1),
         service_under_test: Some("default/test".into()),
         episodes: Vec::new(),
+        totals: Vec::new(),
         facts: std::collections::BTreeMap::new(),
         findings: Vec::new(),
     }
