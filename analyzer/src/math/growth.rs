@@ -60,8 +60,8 @@ pub fn line(points: &[(f64, f64)]) -> Option<Line> {
     let mean_x = points.iter().map(|p| p.0).sum::<f64>() / n;
     let mean_y = points.iter().map(|p| p.1).sum::<f64>() / n;
     let sxx: f64 = points.iter().map(|p| (p.0 - mean_x).powi(2)).sum();
-    // Not `<= 0.0`: without points it is NaN.
-    if !(sxx > 0.0) {
+    // Without points it is NaN, with one x it is zero.
+    if sxx.is_nan() || sxx <= 0.0 {
         return None;
     }
     let sxy: f64 = points.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum();

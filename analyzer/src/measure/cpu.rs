@@ -238,3 +238,67 @@ fn excess(
     }
     row
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{self, SECOND};
+    use crate::events::{Window, Windows};
+
+    fn window(start: i64, end: i64) -> Option<Window> {
+        Some(Window { start: start * SECOND, end: end * SECOND, slack: 0 })
+    }
+
+    /// 0.1 cores in the baseline, 0.3 in the action, 0.1 in the tail, on a node of two CPUs.
+    #[test]
+    fn all_readings_of_one_counter() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = fixture::run(folder.path(), "cilium", |tables| {
+            let used = |t: i64| 0.1 * t as f64 + 0.2 * (t - 30).clamp(0, 20) as f64;
+            let points: Vec<(i64, f64)> = (0..=80).map(|t| (t, used(t))).collect();
+            let labels = r#"{"container":"cilium-agent","cpu":"total"}"#;
+            fixture::series(tables, 0, "tsdb", "container_cpu_usage_seconds_total", labels, &points);
+            for cpu in 0..2 {
+                let labels = format!(r#"{{"cpu":"{cpu}","mode":"idle"}}"#);
+                fixture::series(tables, 1 + cpu, "tsdb", "node_cpu_seconds_total", &labels, &[(0, 0.0), (80, 8.0)]);
+            }
+        });
+        run.windows = Windows {
+            clock: "node-a".into(),
+            baseline: window(0, 31),
+            action: window(30, 51),
+            tail: window(51, 80),
+            ..Windows::default()
+        };
+        let rows = super::measure(&run);
+        let value = |name: &str, variant: &str| {
+            rows.iter().find(|m| m.name == name && m.variant == variant).and_then(|m| m.estimate.value).unwrap()
+        };
+        for (name, variant, expected) in [
+            ("cpu_baseline", "", 0.1),
+            ("cpu_event", "", 0.3),
+            ("cpu_event", "tail", 0.1),
+            ("cpu_event", "peak", 0.3),
+            ("cpu_increase_ratio", "", 2.0),
+            ("cpu_increase_points", "", 10.0),
+            ("cpu_excess_seconds", "", 4.0),
+            ("cpu_excess_seconds", "over tail", 4.0),
+        ] {
+            assert!((value(name, variant) - expected).abs() < 1e-6, "{name} {variant}: {}", value(name, variant));
+        }
+        assert!(rows.iter().all(|m| m.missing.is_none() && !m.evidence.is_empty()));
+    }
+
+    #[test]
+    fn without_a_counter_every_name_says_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |_| ());
+        let rows = super::super::all(&run);
+        for name in super::super::NAMES {
+            assert!(rows.iter().any(|m| m.name == *name), "{name} yields no row");
+        }
+        for row in &rows {
+            let missing = row.missing.as_ref().unwrap_or_else(|| panic!("{} {} has a figure", row.name, row.variant));
+            assert!(!missing.what.is_empty() && !missing.remedy.is_empty(), "{}", row.name);
+        }
+    }
+}

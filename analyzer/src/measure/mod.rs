@@ -62,6 +62,28 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     alerts::measure,
 ];
 
+/// Names of the design that the files of this folder give for any run, whether they can be measured or not.
+pub const NAMES: &[&str] = &[
+    "sync_duration",
+    "sync_rate",
+    "rules_rewritten_per_change",
+    "rules_total",
+    "cpu_baseline",
+    "cpu_event",
+    "cpu_increase_ratio",
+    "cpu_increase_points",
+    "cpu_excess_seconds",
+    "packet_cost",
+    "memory_bytes",
+    "request_failure_ratio",
+    "request_latency_ratio",
+    "connection_setup_time",
+    "packet_loss_ratio",
+    "impact_duration",
+    "recovery_time",
+    "map_ops_rate",
+];
+
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
 pub fn all(run: &Run) -> Vec<Measurement> {
     ALL.par_iter().map(|measure| measure(run)).collect::<Vec<_>>().into_iter().flatten().collect()

@@ -200,8 +200,9 @@ fn metric(run: &Run) -> Measurement {
 
 /// Services and entries that changed between neighbouring snapshots of the load-balancer map, in action and tail.
 fn services_per_change(run: &Run) -> Vec<Measurement> {
+    type Count = fn(&Changed) -> usize;
     let changes = changed_frontends(run).unwrap_or_default();
-    let readings: [(&str, &str, fn(&Changed) -> usize); 2] = [
+    let readings: [(&str, &str, Count); 2] = [
         ("services", "mean number of Services rewritten at a change", |c| c.frontends),
         ("map-entries", "mean number of map entries rewritten at a change", |c| c.entries),
     ];

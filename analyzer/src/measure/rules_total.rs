@@ -63,8 +63,10 @@ pub fn sizes(run: &Run, format: &str) -> BTreeMap<i32, Vec<Size>> {
     found
 }
 
-/// Change of (service rules, rules, chains) at each snapshot.
-fn deltas(run: &Run) -> anyhow::Result<BTreeMap<(i32, i64), (i64, i64, i64)>> {
+/// Change of (service rules, rules, chains) at each snapshot, by stream and number.
+type Deltas = BTreeMap<(i32, i64), (i64, i64, i64)>;
+
+fn deltas(run: &Run) -> anyhow::Result<Deltas> {
     let begins = |prefix: &str| col("chain").fill_null(lit("")).str().starts_with(lit(prefix.to_owned()));
     let of_service: Expr = [
         "KUBE-SERVICES",
@@ -100,7 +102,7 @@ fn deltas(run: &Run) -> anyhow::Result<BTreeMap<(i32, i64), (i64, i64, i64)>> {
     let (streams, snapshots) = (frame.column("stream")?.i32()?, frame.column("snapshot")?.i64()?);
     let (operations, kinds) = (frame.column("operation")?.str()?, frame.column("kind")?.str()?);
     let (services, counts) = (frame.column("of_service")?.bool()?, frame.column("n")?.i64()?);
-    let mut found: BTreeMap<(i32, i64), (i64, i64, i64)> = BTreeMap::new();
+    let mut found = Deltas::new();
     for at in 0..frame.height() {
         let (Some(stream), Some(snapshot), Some(n)) = (streams.get(at), snapshots.get(at), counts.get(at)) else {
             continue;
