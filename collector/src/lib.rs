@@ -5,5 +5,8 @@ pub mod capture_toml;
 pub mod input;
 pub mod inspect;
 pub mod parse;
+mod pass;
 pub mod pipeline;
+mod progress;
+mod reader;
 pub mod write;

@@ -1,6 +1,5 @@
 //! `syncline-collector`: raw captures in, a Parquet bundle out.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,14 +67,17 @@ fn main() -> ExitCode {
         Command::Formats => inspect::formats(),
     };
     result.unwrap_or_else(|error| {
+        // The reader of a pipe (`| head`) has seen enough.
+        let closed = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+        if error.chain().any(|cause| cause.downcast_ref().is_some_and(closed)) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("error: {error:#}");
         ExitCode::from(2)
     })
 }
 
 fn run_bundle(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
-    let progress: Option<fn(&str)> =
-        std::io::stderr().is_terminal().then_some(|path: &str| eprintln!("reading {path}"));
     let out = arguments.out.clone();
     let summary = bundle(&BundleOptions {
         inputs: arguments.inputs,
@@ -87,7 +89,7 @@ fn run_bundle(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
         memory: arguments.memory,
         threads: 0,
         force: arguments.force,
-        progress,
+        progress: true,
     })?;
     let manifest = &summary.manifest;
     let unread = manifest.sources.iter().filter(|source| source.kind == "unread").count();

@@ -43,6 +43,8 @@ mod json;
 
 mod number;
 
+mod calendar;
+
 pub use alert::{AlertHistory, AlertInterval, AlertRange, alert};
 pub use answer::{Answer, EvalError, MatrixSeries, SampleValue, Selected, Value, VectorElement};
 pub use evaluate::{Options, instant, range};

@@ -32,6 +32,12 @@ pub fn format_float_short(value: f64) -> String {
     }
 }
 
+/// A float as OpenMetrics writes it in label values: always with a point or an exponent.
+pub fn format_label_float(value: f64) -> String {
+    let text = format_float_short(value);
+    if value.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
+}
+
 /// A float inside the JSON of a histogram or a `value`: plain between 1e-6 and 1e21, else with an exponent.
 pub fn format_json_float(value: f64) -> String {
     let mut out = String::new();

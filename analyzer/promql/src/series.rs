@@ -49,6 +49,9 @@ pub struct Series {
     pub values: Vec<f64>,
     /// Native histogram samples.
     pub histograms: Vec<HistogramSample>,
+    /// Start timestamp of each float sample (when its counter began at zero), milliseconds since 1970, 0 where it is
+    /// not known; empty if no sample has one.
+    pub start_times: Vec<i64>,
 }
 
 impl Series {
@@ -58,7 +61,7 @@ impl Series {
             labels,
             times: samples.iter().map(|sample| sample.time).collect(),
             values: samples.iter().map(|sample| sample.value).collect(),
-            histograms: Vec::new(),
+            ..Series::default()
         }
     }
 

@@ -314,3 +314,16 @@ fn an_alert_is_pending_before_it_fires_and_starts_again_after_a_gap() {
         history.intervals.iter().map(|one| (one.pending, one.firing, one.last, one.open, one.evaluations)).collect();
     assert_eq!(found, [(15_000, Some(45_000), 45_000, false, 3), (75_000, None, 90_000, true, 2)]);
 }
+
+#[test]
+fn start_timestamps_tell_resets_that_values_do_not_show() {
+    let labels = Labels::new([("__name__", "x_total")]);
+    let samples = [(15_000, 10.0), (30_000, 20.0), (45_000, 30.0)].map(|(time, value)| Sample { time, value });
+    let mut series = Series::of_floats(labels, &samples);
+    series.start_times = vec![5_000, 5_000, 40_000];
+    let data = MemoryStorage::new(vec![series]);
+    // From 0 at 5 s: 10, 20, and 30 more since the restart at 40 s.
+    check(&data, 45.0, "increase(x_total[1m])", &["{} 50"]);
+    check(&data, 15.0, "increase(x_total[1m])", &["{} 10"]);
+    check(&data, 45.0, "start_timestamp(x_total)", &["{} 40"]);
+}

@@ -3,6 +3,9 @@
 //! Convention: the offset *from* `a` *to* `b` is what must be **added** to a time on `a` to get the time on `b`
 //! (`time_b = time_a + offset`), known to lie in `[low, high]` ns.
 
+mod edges;
+pub mod evidence;
+
 use serde::Serialize;
 
 /// Where a figure comes from: a line of a capture.
@@ -66,19 +69,50 @@ pub struct Finding {
 /// The clocks of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Graph {
+    /// All clock domains that any source is stamped by, sorted.
     pub domains: Vec<String>,
+    /// Edges with evidence.
     pub edges: Vec<Edge>,
+    /// Contradictions and drift.
     pub findings: Vec<Finding>,
+    /// `reach[i][j]`: upper end of the offset from domain `i` to domain `j` over all paths.
+    #[serde(skip)]
+    reach: Vec<Vec<Option<i64>>>,
 }
 
 impl Graph {
+    /// Builds the graph: intersects the evidence of each edge, then adds up along the tightest paths.
+    ///
+    /// Evidence of one edge that does not intersect is a finding; the edge then rests on its strongest kind alone
+    /// (readings before statements before causality), and the rest is named.
+    pub fn build(domains: Vec<String>, constraints: &[Constraint]) -> Graph {
+        let (edges, findings) = edges::intersect(constraints);
+        let reach = edges::shortest(&domains, &edges);
+        Graph { domains, edges, findings, reach }
+    }
+
     /// The tightest offset interval from one clock to another over all paths; `None` where no path bounds both sides.
-    pub fn offset(&self, _from: &str, _to: &str) -> Option<Offset> {
-        None
+    pub fn offset(&self, from: &str, to: &str) -> Option<Offset> {
+        if from == to {
+            return Some(Offset::ZERO);
+        }
+        let at = |name: &str| self.domains.iter().position(|domain| domain == name);
+        let (from, to) = (at(from)?, at(to)?);
+        let high = (*self.reach.get(from)?.get(to)?)?;
+        let low = -(*self.reach.get(to)?.get(from)?)?;
+        (low <= high).then_some(Offset { low, high })
     }
 
     /// What would relate two unrelated clocks, as a sentence with a command.
     pub fn missing(&self, from: &str, to: &str) -> String {
-        format!("nothing relates the clocks {from} and {to}")
+        if from.contains("/") || to.contains("/") {
+            let node = from.split('/').next().unwrap_or(from);
+            return format!(
+                "nothing relates the clocks {from} and {to}: read CLOCK_MONOTONIC, CLOCK_BOOTTIME and CLOCK_REALTIME of {node} at one instant into clock.tsv"
+            );
+        }
+        format!(
+            "nothing relates the clocks {from} and {to}: keep `chronyc -c tracking` of both machines, audit the node's Lease renewals with bodies, or state same_host in capture.toml if they are one machine"
+        )
     }
 }

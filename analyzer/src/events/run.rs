@@ -32,6 +32,8 @@ pub struct Run {
     pub service_under_test: Option<String>,
     /// Every change of every endpoint of every Service, on every observed node.
     pub episodes: Vec<Episode>,
+    /// What each look at the dataplane held in all.
+    pub totals: Vec<super::dataplane::Total>,
     /// Facts: versions, modes, settings.
     pub facts: BTreeMap<String, (String, Evidence)>,
     /// Things found while loading that a reader must know (load, ambiguous scenario, …).

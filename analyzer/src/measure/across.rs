@@ -199,7 +199,39 @@ fn size_ratio(dataplane: &str, name: &str, source: &str, runs: &[&Run], measured
 
 #[cfg(test)]
 mod tests {
-    use super::one_figure;
+    use super::super::{Measurement, fixture};
+    use super::{across, one_figure};
+    use crate::math::Estimate;
+
+    #[test]
+    fn memory_and_work_over_three_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut runs = Vec::new();
+        let mut rows = Vec::new();
+        for services in [5u64, 505, 2005] {
+            let mut run = fixture::run(folder.path(), "kube-proxy-iptables", |_| ());
+            run.name = services.to_string();
+            run.services = Some(services);
+            for (name, value) in [
+                ("memory_bytes", 3e7 + 2000.0 * services as f64),
+                ("update_work", 0.01 + 1e-4 * services as f64),
+                ("cpu_baseline", 0.01),
+            ] {
+                let mut row = Measurement::new(&run, name, "");
+                row.estimate = Estimate::exact(value);
+                rows.push(row);
+            }
+            runs.push(run);
+        }
+        let found = across(&runs, &rows);
+        let value = |name: &str| found.iter().find(|m| m.name == name).and_then(|m| m.estimate.value).unwrap();
+        assert!((value("memory_per_service") - 2000.0).abs() < 1e-6);
+        assert!((value("update_work_growth") - 1.0).abs() < 1e-9);
+        assert!((value("cpu_size_ratio") - 1.0).abs() < 1e-9);
+        // Two sizes say nothing of growth.
+        let few = across(&runs[..2], &rows);
+        assert!(few.iter().all(|m| m.missing.is_some()));
+    }
 
     #[test]
     fn sizes_to_one_figure() {

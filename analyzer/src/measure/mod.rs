@@ -19,6 +19,8 @@ pub mod across;
 pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
+#[cfg(test)]
+mod fixture;
 pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;
@@ -27,6 +29,7 @@ pub mod packet_cost;
 pub mod packet_loss_ratio;
 pub mod proxy_cpu;
 pub mod readings;
+pub mod recovery_time;
 pub mod request_failure_ratio;
 pub mod request_latency_ratio;
 pub mod requests;
@@ -45,6 +48,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     request_latency_ratio::measure,
     connection_setup_time::measure,
     impact_duration::measure,
+    recovery_time::measure,
     sync_duration::measure,
     sync_rate::measure,
     cilium_updates::measure,

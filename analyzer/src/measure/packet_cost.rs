@@ -39,7 +39,7 @@ const NODE: &str = "Save query_range of node_cpu_seconds_total and container_net
 
 /// `packet_cost` (main: direct for Cilium where there are dumps, else the upper bound; `upper bound` beside it) and `lookup_time`.
 pub fn measure(run: &Run) -> Vec<Measurement> {
-    let direct = (!run.is_kube_proxy()).then(|| programs(run, "packet_cost", &PACKET_PROGRAMS));
+    let direct = (!run.is_kube_proxy()).then(|| programs(run, "packet_cost", &PACKET_PROGRAMS, false));
     let bound = softirq(run);
     let mut found = Vec::new();
     match direct {
@@ -54,14 +54,15 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         row.notes.push("A rule lookup is part of a packet's cost: the whole bounds it from above.".into());
         row
     } else {
-        programs(run, "lookup_time", &LOOKUP_PROGRAMS)
+        programs(run, "lookup_time", &LOOKUP_PROGRAMS, true)
     };
     found.push(lookup);
     found
 }
 
-/// Mean run time of programs between two dumps, by id.
-fn programs(run: &Run, name: &str, wanted: &[&str]) -> Measurement {
+/// Mean run time of programs between two dumps, by id: those around the baseline, or (`all`) the first and the last.
+/// A look-up happens once a connection, so that a baseline alone has few of them.
+fn programs(run: &Run, name: &str, wanted: &[&str], all: bool) -> Measurement {
     let mut row = Measurement::new(run, name, "s");
     row.statistic = "mean of a run".into();
     let keep = |c: readings::Candidate| wanted.contains(&c.label("name"));
@@ -72,7 +73,7 @@ fn programs(run: &Run, name: &str, wanted: &[&str]) -> Measurement {
     let mut window = String::new();
     for count in &counts {
         let Some(time) = times.iter().find(|t| t.labels == count.labels) else { continue };
-        let Some((first, last, words)) = pair(run, count) else { continue };
+        let Some((first, last, words)) = pair(run, count, all) else { continue };
         let at = |t: i64| time.readings.iter().find(|r| r.high == t).map(|r| r.value);
         let (Some(start), Some(end)) = (at(first.high), at(last.high)) else { continue };
         let (runs, nanoseconds) = (last.value - first.value, end - start);
@@ -113,10 +114,10 @@ fn programs(run: &Run, name: &str, wanted: &[&str]) -> Measurement {
 }
 
 /// The two dumps to use: the last pair that ends by the end of the baseline, else the first and the last of all.
-fn pair(run: &Run, series: &Series) -> Option<(readings::Reading, readings::Reading, String)> {
+fn pair(run: &Run, series: &Series, all: bool) -> Option<(readings::Reading, readings::Reading, String)> {
     let first = *series.readings.first()?;
     let last = *series.readings.last()?;
-    if let Some(baseline) = run.window(Phase::Baseline, &series.clock) {
+    if let Some(baseline) = run.window(Phase::Baseline, &series.clock).filter(|_| !all) {
         // A dump "at the end of the baseline" may be written a moment after the marker.
         let end = series.readings.iter().rev().find(|r| r.high <= baseline.end + 1_000_000_000);
         if let Some(end) = end

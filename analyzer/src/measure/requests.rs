@@ -156,3 +156,55 @@ pub fn client_addresses(run: &Run) -> Vec<String> {
     found.truncate(64);
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::requests::RequestRow;
+
+    use super::super::fixture::{self, SECOND};
+    use super::{client_addresses, clocks, failures, last_sent, tally_window};
+    use crate::events::Window;
+
+    fn request(at: i64, status: Option<i32>, error: Option<&'static str>) -> RequestRow<'static> {
+        RequestRow {
+            record: at,
+            clock: "node-a".into(),
+            time: at * SECOND,
+            kind: "new".into(),
+            latency: Some(1_000_000),
+            status,
+            error: error.map(Into::into),
+            local: Some(format!("10.244.0.22:{}", 40_000 + at).into()),
+            ..RequestRow::default()
+        }
+    }
+
+    #[test]
+    fn failures_are_errors_5xx_and_silence() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "cilium", |tables| {
+            for row in [
+                request(1, Some(200), None),
+                request(2, Some(404), None),
+                request(3, Some(503), None),
+                request(4, Some(0), Some("refused: dial tcp 10.96.100.100:80: connect: connection refused")),
+                request(5, None, Some("timeout: dial tcp 10.96.100.100:80: i/o timeout")),
+                request(6, None, None),
+                RequestRow { kind: "keepalive".into(), ..request(7, None, Some("eof: unexpected EOF")) },
+                request(99, None, Some("outside the window")),
+            ] {
+                tables.push(&row).unwrap();
+            }
+        });
+        let window = Window { start: 0, end: 90 * SECOND, slack: 0 };
+        let found = tally_window(&run, "node-a", &window, "new").unwrap();
+        assert_eq!((found.attempts, found.failures, found.refused, found.timeouts), (6, 4, 1, 1));
+        assert_eq!(
+            failures(&run, "node-a", 0, 90 * SECOND).iter().map(|f| f.record).collect::<Vec<_>>(),
+            [3, 4, 5, 6, 7]
+        );
+        assert_eq!(clocks(&run), ["node-a"]);
+        assert_eq!(last_sent(&run, "node-a"), Some(99 * SECOND));
+        assert_eq!(client_addresses(&run), ["10.244.0.22"]);
+    }
+}

@@ -4,12 +4,12 @@
 //!
 //! | variant | what |
 //! |---|---|
-//! | (none) | share of the nat table that the *kernel* replaces: entries of IPT_SO_SET_REPLACE over the table's entries |
-//! | `restore input` | lines handed to iptables-restore (log: "Reloading service iptables data") over the table's lines |
+//! | `kernel` | share of the nat table that the *kernel* replaces: entries of IPT_SO_SET_REPLACE over the table's entries |
+//! | `restore` | lines handed to iptables-restore (log: "Reloading service iptables data") over the table's lines |
 //! | `metric` | `…_iptables_last` / `…_iptables_total` of the nat table, at each scrape in which a sync fell |
 //!
-//! For Cilium the main figure is Services rewritten per change: frontends of the load-balancer map whose entries
-//! differ from one snapshot to the next; map entries per change stand beside it.
+//! For Cilium: `services`, Services rewritten per change (frontends of the load-balancer map whose entries differ from
+//! one snapshot to the next), and `map-entries`, entries that differ then.
 //!
 //! A kernel table holds more than rules: one policy entry for each built-in chain, two entries (an ERROR head and a
 //! RETURN) for each other chain, and one ERROR at the end. With R rules and C chains of which B are built in, that is
@@ -38,7 +38,7 @@ const TRACE: &str =
 /// The variants above.
 pub fn measure(run: &Run) -> Vec<Measurement> {
     if !run.is_kube_proxy() {
-        return vec![services_per_change(run)];
+        return services_per_change(run);
     }
     if run.dataplane != "kube-proxy-iptables" {
         let what = "nftables and ipvs modes change single elements; no documented value speaks of them";
@@ -83,7 +83,7 @@ fn fill(row: &mut Measurement, shares: &[f64]) {
 }
 
 fn kernel(run: &Run, table: &[Size]) -> Measurement {
-    let mut row = row(run, "", "median share of the table in a replace");
+    let mut row = row(run, "kernel", "median share of the table in a replace");
     let mut shares = Vec::new();
     let mut entries = Vec::new();
     let replaces = sync_census::trace_events(run, "IPT_SO_SET_REPLACE");
@@ -119,7 +119,7 @@ fn kernel(run: &Run, table: &[Size]) -> Measurement {
 }
 
 fn restore_input(run: &Run, table: &[Size]) -> Measurement {
-    let mut row = row(run, "restore input", "median share of the table's lines in the restore's input");
+    let mut row = row(run, "restore", "median share of the table's lines in the restore's input");
     let reloads = run.bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("reload")))).unwrap_or_default();
     let mut shares = Vec::new();
     let mut inputs = Vec::new();
@@ -198,30 +198,36 @@ fn metric(run: &Run) -> Measurement {
     row
 }
 
-/// Frontends whose entries changed between neighbouring snapshots of the load-balancer map, in action and tail.
-fn services_per_change(run: &Run) -> Measurement {
-    let mut row = row(run, "", "mean number of Services rewritten at a change");
-    row.unit = "1".into();
-    row.window = "action and tail".into();
-    match changed_frontends(run) {
-        Ok(changes) if !changes.is_empty() => {
-            let services: Vec<f64> = changes.iter().map(|c| c.frontends as f64).collect();
-            let n = services.len() as f64;
-            row.n = services.len() as u64;
-            row.estimate = Estimate::exact(services.iter().sum::<f64>() / n);
-            row.quantiles = quantile::exact_all(&services);
-            row.details.insert("entries_per_change".into(), changes.iter().map(|c| c.entries as f64).sum::<f64>() / n);
-            row.method = "Services of which entries differ between neighbouring snapshots of the load-balancer map, over the snapshots that differ; an entry rewritten with the same content cannot be seen".into();
+/// Services and entries that changed between neighbouring snapshots of the load-balancer map, in action and tail.
+fn services_per_change(run: &Run) -> Vec<Measurement> {
+    let changes = changed_frontends(run).unwrap_or_default();
+    let readings: [(&str, &str, fn(&Changed) -> usize); 2] = [
+        ("services", "mean number of Services rewritten at a change", |c| c.frontends),
+        ("map-entries", "mean number of map entries rewritten at a change", |c| c.entries),
+    ];
+    readings
+        .into_iter()
+        .map(|(variant, statistic, count)| {
+            let mut row = row(run, variant, statistic);
+            row.unit = "1".into();
+            row.window = "action and tail".into();
+            if changes.is_empty() {
+                row.missing = Some(Missing {
+                    what: "no snapshots of the load-balancer map that change in action or tail".into(),
+                    remedy: "Run `cilium-dbg bpf lb list -o json` in a loop with `# TIMESTAMP` ahead of each.".into(),
+                });
+                return row;
+            }
+            let counts: Vec<f64> = changes.iter().map(|c| count(c) as f64).collect();
+            row.n = counts.len() as u64;
+            row.estimate = Estimate::exact(counts.iter().sum::<f64>() / counts.len() as f64);
+            row.quantiles = quantile::exact_all(&counts);
+            row.method = "entries that differ between neighbouring snapshots of the load-balancer map, over the snapshots that differ".into();
+            row.notes.push("An entry that was rewritten with the same content cannot be seen.".into());
             row.evidence = changes.iter().take(3).map(|c| c.evidence.clone()).collect();
-        }
-        _ => {
-            row.missing = Some(Missing {
-                what: "no snapshots of the load-balancer map that change in action or tail".into(),
-                remedy: "Run `cilium-dbg bpf lb list -o json` in a loop with `# TIMESTAMP` ahead of each.".into(),
-            });
-        }
-    }
-    row
+            row
+        })
+        .collect()
 }
 
 struct Changed {

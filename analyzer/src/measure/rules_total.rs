@@ -176,16 +176,16 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         None => {
             let gauges =
                 readings::series(run, "kubeproxy_sync_proxy_rules_iptables_total", |c| c.label("table") == "nat");
-            let last = gauges.first().and_then(|s| s.readings.last().map(|r| (s, *r)));
-            match last {
+            // One series per address family: the larger one is the table that the claim means.
+            let ends = gauges.iter().filter_map(|s| s.readings.last().map(|r| (s, *r)));
+            match ends.max_by(|a, b| a.1.value.total_cmp(&b.1.value)) {
                 Some((series, reading)) => {
                     row.n = 1;
                     row.window = "last sample".into();
                     row.statistic = "last".into();
-                    row.estimate =
-                        Estimate::exact(gauges.iter().filter_map(|s| s.readings.last()).map(|r| r.value).sum());
+                    row.estimate = Estimate::exact(reading.value);
                     row.method = format!(
-                        "{}{{table=\"nat\"}} of kube-proxy, summed over families (witness: {}); wrong in Kubernetes 1.26 and 1.27",
+                        "{}{{table=\"nat\"}} of kube-proxy, the larger address family (witness: {}); wrong in Kubernetes 1.26 and 1.27",
                         series.name, series.witness
                     );
                     row.evidence = vec![run.evidence(series.source, reading.record, &series.name)];
@@ -200,4 +200,61 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         }
     }
     vec![row]
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
+
+    use super::super::fixture;
+    use super::sizes;
+
+    #[test]
+    fn sizes_follow_the_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            let rule = |rule: i64, kind: &'static str, table: &'static str, chain: &'static str| RuleRow {
+                rule,
+                kind: kind.into(),
+                table: Some(table.into()),
+                chain: Some(chain.into()),
+                ..RuleRow::default()
+            };
+            for row in [
+                rule(0, "chain", "nat", "KUBE-SVC-A"),
+                rule(1, "rule", "nat", "KUBE-SVC-A"),
+                rule(2, "rule", "nat", "POSTROUTING"),
+                rule(3, "rule", "nat", "KUBE-SEP-B"),
+                rule(4, "rule", "filter", "KUBE-SERVICES"),
+                rule(5, "other", "nat", ""),
+            ] {
+                tables.push(&row).unwrap();
+            }
+            let change = |snapshot: i64, operation: &'static str, rule: i64| ChangeRow {
+                snapshot,
+                operation: operation.into(),
+                rule,
+                ..ChangeRow::default()
+            };
+            for row in [0, 1, 2, 4, 5].map(|r| change(0, "insert", r)).into_iter().chain([
+                change(1, "counters", 1),
+                change(2, "insert", 3),
+                change(2, "delete", 2),
+            ]) {
+                tables.push(&row).unwrap();
+            }
+            for snapshot in 0..4 {
+                let row = SnapshotRow {
+                    snapshot,
+                    format: "iptables-save".into(),
+                    complete: snapshot != 3,
+                    ..SnapshotRow::default()
+                };
+                tables.push(&row).unwrap();
+            }
+        });
+        let found = sizes(&run, "iptables-save").remove(&0).unwrap();
+        let figures: Vec<_> = found.iter().map(|s| (s.service_rules, s.rules, s.chains)).collect();
+        assert_eq!(figures, [(1, 2, 1), (1, 2, 1), (2, 2, 1)], "a truncated snapshot proves nothing");
+    }
 }

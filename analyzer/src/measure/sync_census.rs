@@ -195,7 +195,55 @@ fn sort(syncs: &mut [Sync]) {
 mod tests {
     use syncline_schema::trace::EventRow;
 
-    use super::{figure, one_source, word};
+    use syncline_schema::syncs::SyncRow;
+
+    use super::super::fixture::{self, SECOND};
+    use super::{figure, one_source, take, word};
+
+    /// Observations of 3 ms and of 20 s (above the last bucket), counted between two scrapes.
+    #[test]
+    fn a_histogram_bounds_each_sync_by_its_bucket() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            let name = "kubeproxy_sync_proxy_rules_duration_seconds_bucket";
+            for (id, le, after) in [(0, "0.002", 5.0), (1, "0.004", 6.0), (2, "16.384", 6.0), (3, "+Inf", 7.0)] {
+                fixture::series(tables, id, "scrape", name, &format!(r#"{{"le":"{le}"}}"#), &[(1, 5.0), (2, after)]);
+            }
+        });
+        let census = take(&run);
+        assert_eq!(census.witness, "histogram");
+        let bounds: Vec<_> =
+            census.syncs.iter().map(|s| (s.end / SECOND, s.duration.low, s.duration.value, s.duration.high)).collect();
+        assert_eq!(bounds, [(2, Some(0.002), None, Some(0.004)), (2, Some(16.384), None, None)]);
+    }
+
+    #[test]
+    fn the_log_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            let row = SyncRow {
+                clock: "node-a".into(),
+                time: 9,
+                moment: "complete".into(),
+                duration: Some(12_300_000),
+                ..SyncRow::default()
+            };
+            tables.push(&row).unwrap();
+            tables.push(&SyncRow { moment: "received".into(), ..row }).unwrap();
+            let exit = EventRow {
+                clock: "node-a/boottime".into(),
+                time: Some(1),
+                event: Some("EXIT".into()),
+                comm: Some("iptables-restor".into()),
+                text: "dur_ns=5".into(),
+                ..EventRow::default()
+            };
+            tables.push(&exit).unwrap();
+        });
+        let census = take(&run);
+        assert_eq!((census.witness, census.lower_bound_only, census.syncs.len()), ("log", false, 1));
+        assert_eq!(census.syncs[0].duration.value, Some(0.0123));
+    }
 
     #[test]
     fn figures_of_a_trace_line() {

@@ -7,7 +7,7 @@ use super::figure::{GroupFigure, of_group, ratio};
 use super::judge::{Claim, Figure, Status, judge};
 use super::row::{blank, claim_of};
 use super::{ReadingVerdict, RunResult, Verdict, one_figure, overall};
-use crate::math::Estimate;
+use crate::math::{Estimate, growth};
 use crate::measure::Missing;
 
 /// Smallest ratio of the largest to the smallest number of Services that a claim about size needs.
@@ -160,9 +160,9 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Sta
         let reason = format!("{} was measured at {} of {} sizes only", reading.measurement, points.len(), sizes.len());
         return (Status::NotMeasured, reason, Figure::default(), groups);
     }
-    let growth = ratio(last.1, first.1);
+    let grown = ratio(last.1, first.1);
     let grown =
-        Figure { value: growth.value, low: growth.low, high: growth.high, n: points.len() as u64, ..Figure::default() };
+        Figure { value: grown.value, low: grown.low, high: grown.high, n: points.len() as u64, ..Figure::default() };
     let between = format!("from {:.0} to {:.0} Services", first.0, last.0);
     let (status, reason, figure) = match side.kind {
         ClaimKind::SizeRatio => {
@@ -170,7 +170,7 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Sta
             (status, format!("{reason} ({between})"), grown)
         }
         ClaimKind::Slope => {
-            let slope = slope(&points);
+            let slope = slope(reading, sizes);
             let claim = Claim::new(ClaimKind::Slope, side.low, side.high, row.direction);
             let half = match (slope.low, slope.high) {
                 (Some(low), Some(high)) => Some((high - low) / 2.0),
@@ -236,33 +236,29 @@ fn growth_verdict(
     }
 }
 
+/// The exponent from the smallest, the largest, and the size nearest to their geometric mean.
 fn exponent(points: &[(f64, Estimate)]) -> Figure {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Figure::default() };
-    let Some(middle) = points.get(points.len() / 2) else { return Figure::default() };
-    let base = ((last.0 - first.0) / (middle.0 - first.0)).ln();
-    let law = |y3: Option<f64>, y2: Option<f64>, y1_of_3: Option<f64>, y1_of_2: Option<f64>| {
-        let (above, below) = (y3? - y1_of_3?, y2? - y1_of_2?);
-        (above > 0.0 && below > 0.0 && base > 0.0).then(|| (above / below).ln() / base)
-    };
-    let (y1, y2, y3) = (first.1, middle.1, last.1);
-    Figure {
-        value: law(y3.value, y2.value, y1.value, y1.value),
-        low: law(y3.low, y2.high, y1.high, y1.low),
-        high: law(y3.high, y2.low, y1.low, y1.high),
-        n: points.len() as u64,
-        ..Figure::default()
-    }
+    let [first, between @ .., last] = points else { return Figure::default() };
+    let centre = (first.0.max(1.0) * last.0).sqrt();
+    let far = |p: &(f64, Estimate)| (p.0 / centre).ln().abs();
+    let Some(middle) = between.iter().min_by(|a, b| far(a).total_cmp(&far(b))) else { return Figure::default() };
+    let found = growth::exponent_bounds([first.0, middle.0, last.0], [first.1, middle.1, last.1]);
+    Figure { value: found.value, low: found.low, high: found.high, n: points.len() as u64, ..Figure::default() }
 }
 
-/// Slope between the smallest and the largest size; its bounds are those of the two ends.
-fn slope(points: &[(f64, Estimate)]) -> Figure {
-    let (Some(first), Some(last)) = (points.first(), points.last()) else { return Figure::default() };
-    let run = last.0 - first.0;
-    let rise = |a: Option<f64>, b: Option<f64>| (run > 0.0).then_some((a? - b?) / run);
+/// Slope of a figure over the number of Services, one point a run, with its 95 % interval.
+fn slope(reading: &Reading, sizes: &Sizes<'_, '_>) -> Figure {
+    let points: Vec<(f64, f64)> = sizes
+        .iter()
+        .flat_map(|(_, runs)| runs)
+        .filter_map(|r| Some((r.run.services? as f64, of_group(&[r], reading, None).figure.value?)))
+        .filter(|(_, y)| y.is_finite())
+        .collect();
+    let Some(line) = growth::line(&points) else { return Figure::default() };
     Figure {
-        value: rise(last.1.value, first.1.value),
-        low: rise(last.1.low, first.1.high),
-        high: rise(last.1.high, first.1.low),
+        value: Some(line.slope),
+        low: line.half_width.map(|half| line.slope - half),
+        high: line.half_width.map(|half| line.slope + half),
         n: points.len() as u64,
         ..Figure::default()
     }

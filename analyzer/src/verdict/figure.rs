@@ -27,6 +27,8 @@ pub struct RunFigure {
 #[derive(Clone, Debug, Default)]
 pub struct GroupFigure {
     pub figure: Figure,
+    /// Unit of the figure; empty where nothing was measured.
+    pub unit: String,
     pub runs: Vec<RunFigure>,
     pub evidence: Vec<Evidence>,
     pub notes: Vec<String>,
@@ -60,6 +62,7 @@ pub fn of_group(runs: &[&RunResult<'_>], reading: &Reading, min_samples: Option<
             left_out: too_few.then(|| format!("{} of at least {}", measurement.n, min_samples.unwrap_or(0))),
             method: measurement.method.clone(),
         });
+        all.unit = unit_of(measurement, reading);
         if too_few { few.push((estimate, measurement)) } else { counted.push((estimate, measurement)) }
     }
     all.too_few = counted.is_empty() && !few.is_empty();
@@ -103,11 +106,21 @@ pub fn find<'a>(measurements: &'a [Measurement], reading: &Reading) -> Option<&'
         .filter(|m| m.name == reading.measurement)
         .filter(|m| match &reading.variant {
             Some(variant) => m.variant == *variant,
-            None => true,
+            None => m.variant.is_empty(),
         })
         .collect();
-    candidates.sort_by_key(|m| (m.missing.is_some(), !m.variant.is_empty(), m.upper_bound_only));
+    candidates.sort_by_key(|m| (m.missing.is_some(), m.upper_bound_only));
     candidates.first().copied()
+}
+
+/// Unit of a reading's figure; empty where its scale brings it to the row's.
+fn unit_of(measurement: &Measurement, reading: &Reading) -> String {
+    match reading.statistic.as_str() {
+        _ if reading.scale.is_some() => String::new(),
+        "n" => "1".into(),
+        s if s.contains('/') => "ratio".into(),
+        _ => measurement.unit.clone(),
+    }
 }
 
 /// A statistic of a measurement; `None` where it has no such one.
@@ -120,6 +133,10 @@ pub fn statistic(measurement: &Measurement, name: &str) -> Option<Estimate> {
     }
     if measurement.statistic == name || (name == "p50" && measurement.statistic == "median") {
         return Some(with_sampling_interval(measurement));
+    }
+    if name == "n" {
+        let n = Some(measurement.n as f64);
+        return Some(Estimate { value: n, low: n, high: n });
     }
     if let Some((above, below)) = name.split_once('/') {
         let (above, below) = (statistic(measurement, above)?, statistic(measurement, below)?);

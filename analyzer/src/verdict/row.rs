@@ -133,7 +133,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
             reason,
             measured: figure.figure.value,
             measured_bounds: bounds(&figure),
-            unit: row.unit.clone(),
+            unit: unit(row, &figure),
             shown_only,
         };
         verdict.readings.push(judged.clone());
@@ -149,6 +149,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         verdict.measured = figure.figure.value;
         verdict.measured_bounds = bounds(&figure);
         verdict.measurement = format!("{} {}", reading.measurement, reading.statistic);
+        verdict.unit = unit(row, &figure);
         verdict.n = figure.figure.n;
         verdict.bound = match (figure.figure.upper_only, figure.figure.lower_only) {
             (true, _) => Some("upper bound".into()),
@@ -170,6 +171,11 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
     }
     load(row, runs, &mut verdict);
     verdict
+}
+
+/// The measurement's unit, else the row's.
+fn unit(row: &Row, figure: &GroupFigure) -> String {
+    if figure.unit.is_empty() { row.unit.clone() } else { figure.unit.clone() }
 }
 
 fn bounds(figure: &GroupFigure) -> Option<[Option<f64>; 2]> {
@@ -302,7 +308,7 @@ pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Besid
                     services: key.1,
                     measured: figure.figure.value,
                     measured_bounds: bounds(&figure),
-                    unit: row.unit.clone(),
+                    unit: unit(row, &figure),
                     n: figure.figure.n,
                     evidence: figure.evidence,
                 });

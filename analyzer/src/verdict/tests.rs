@@ -163,7 +163,7 @@ fn upper_bounds_of_packet_cost() {
 fn growth_needs_sizes_and_tells_flat_from_linear() {
     let at = |services: u64, y: f64| {
         let m = vec![
-            measured("sync_duration", y, y * 0.99, y * 1.01, 30),
+            measured("update_work", y, y * 0.99, y * 1.01, 30),
             measured(
                 "memory_bytes",
                 4e7 + 3000.0 * services as f64,

@@ -12,8 +12,10 @@ use crate::verdict::{Catalogue, RunResult, Status, Verdict, overall};
 /// The first screen.
 #[derive(Clone, Debug, Serialize)]
 pub struct Headline {
-    /// The result in one or two sentences.
+    /// Counts in a sentence for each side.
     pub answer: String,
+    /// The leading comparisons, a sentence each.
+    pub lead_sentences: Vec<String>,
     pub sides: Vec<Side>,
     pub lead: Vec<Lead>,
 }
@@ -61,6 +63,7 @@ pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue
         rows: ids.iter().filter_map(|id| catalogue.row(id)).map(|row| rows::row_view(row, verdicts)).collect(),
     };
     Headline {
+        lead_sentences: lead_sentences(verdicts, catalogue),
         answer: answer(&sides),
         sides,
         lead: vec![
@@ -110,6 +113,34 @@ fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue
     }
 }
 
+/// "Slowest endpoint …: 0.5 s with Cilium (holds; claimed …), 1.1 s with kube-proxy (better; claimed …)."
+fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
+    [("A1", "The slowest endpoint reached the dataplane after"), ("C2", "Handling one packet took")]
+        .into_iter()
+        .filter_map(|(id, opening)| {
+            let row = catalogue.row(id)?;
+            let parts: Vec<String> = [("cilium", "Cilium"), ("kube-proxy-iptables", "kube-proxy")]
+                .into_iter()
+                .filter_map(|(dataplane, name)| {
+                    let v = overall(verdicts, id, dataplane)?;
+                    if v.status == Status::NotMeasured {
+                        return Some(format!("{name}, not measured (claimed: {})", v.expected));
+                    }
+                    let bounds = v.measured_bounds.unwrap_or_default();
+                    let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
+                    Some(format!(
+                        "{at_most}{} with {name} (claimed: {}; {})",
+                        rows::measured(v.measured, bounds, &v.unit, rows::show(row)),
+                        v.expected,
+                        v.status.word()
+                    ))
+                })
+                .collect();
+            (!parts.is_empty()).then(|| format!("{opening} {}.", parts.join(", and ")))
+        })
+        .collect()
+}
+
 fn answer(sides: &[Side]) -> String {
     if sides.is_empty() {
         return "No run of Cilium or of kube-proxy in iptables mode is among the captures, so no documented value could be judged.".into();
@@ -143,7 +174,11 @@ pub fn plural(n: usize, word: &str) -> String {
 
 /// Title where the user gives none.
 pub fn title(runs: &[RunResult<'_>]) -> String {
-    let mut names: Vec<String> = runs.iter().map(|r| dataplane_name(&r.run.dataplane)).collect();
+    // All modes of kube-proxy are one name here; the runs are listed below it.
+    let mut names: Vec<String> = runs
+        .iter()
+        .map(|r| dataplane_name(&r.run.dataplane).split(" (").next().unwrap_or_default().to_owned())
+        .collect();
     names.sort();
     names.dedup();
     match names.as_slice() {

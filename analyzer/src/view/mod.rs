@@ -1,10 +1,10 @@
 //! Everything that a report says, as finished strings: every format renders this one view, so their numbers agree.
 
 pub mod chart;
-pub mod charts;
 pub mod differences;
 pub mod headline;
 pub mod number;
+pub mod pictures;
 pub mod propagation;
 pub mod quality;
 pub mod rows;
@@ -62,7 +62,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
     let verdicts = judge(runs, catalogue);
     let shown = beside(runs, catalogue);
     let mut problems = Vec::new();
-    let charts = charts::build(runs, &mut problems);
+    let charts = pictures::build(runs, &mut problems);
     let view = View {
         title: options.title.clone().unwrap_or_else(|| headline::title(runs)),
         subtitle: headline::subtitle(runs),
@@ -70,7 +70,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         notes: options.notes.clone().unwrap_or_default(),
         headline: headline::build(runs, &verdicts, catalogue),
         differences: differences::build(&verdicts, catalogue),
-        overview: charts::overview(&verdicts, catalogue),
+        overview: pictures::overview(&verdicts, catalogue),
         sections: rows::sections(&verdicts, catalogue),
         beside: rows::beside_rows(&shown, catalogue),
         timelines: charts.timelines,

@@ -113,8 +113,7 @@ const EVIDENCE_SHOWN: usize = 8;
 /// Whether a row's ratios are factors or shares.
 pub fn show(row: &Row) -> Show {
     let factor = row.claim.contains("ratio kube-proxy")
-        || [&row.cilium, &row.kube_proxy].iter().any(|s| s.text.contains('×') || s.text.contains("one backend per"))
-        || row.cilium.text == "per endpoint";
+        || [&row.cilium, &row.kube_proxy].iter().any(|s| s.text.contains('×') || s.text.contains("one backend per"));
     if factor { Show::Times } else { Show::Unit }
 }
 
@@ -141,7 +140,13 @@ pub fn mark(status: Status) -> &'static str {
 pub fn sections(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for row in &catalogue.rows {
-        let title = row.documented.heading.clone();
+        // Headings of one row each are shown together, under the part that they belong to.
+        let heading = &row.documented.heading;
+        let alone = catalogue.rows.iter().filter(|r| r.documented.heading == *heading).count() == 1;
+        let title = match heading.split_once(" › ") {
+            Some((part, _)) if alone => part.to_owned(),
+            _ => heading.trim_end_matches(':').to_owned(),
+        };
         let view = row_view(row, verdicts);
         match sections.iter_mut().find(|s| s.title == title) {
             Some(section) => section.rows.push(view),

@@ -15,7 +15,8 @@
 use crate::Text;
 
 /// Stands in a rule's `text` for a counter: `\u{1}` and the width to pad to on the left, as one character
-/// (`'0' + width`). The first is the packet counter, the second the byte counter.
+/// (`'0' + width`). The first is the packet counter, the second the byte counter. A byte that is no UTF-8 text, and
+/// U+0001 itself, is written as `\u{1}` and the character U+0100 + byte.
 pub const COUNTER: char = '\u{1}';
 
 table! {

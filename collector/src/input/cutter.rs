@@ -22,8 +22,19 @@ pub struct Piece {
     pub last: bool,
     /// Why the input broke off, where it did.
     pub truncated: Option<String>,
-    /// A record that was longer than the limit stood here and was skipped: its line, offset and length.
-    pub skipped: Option<(i64, i64, u64)>,
+    /// Records that stood ahead of it, longer than the limit, and were skipped.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A record that was longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its first line, from 1.
+    pub line: i64,
+    /// Offset of its first byte in the decompressed file.
+    pub offset: i64,
+    /// Bytes that were left out.
+    pub length: u64,
 }
 
 /// Reads a stream piece by piece.
@@ -68,7 +79,7 @@ impl<R: Read> Cutter<R> {
             return None;
         }
         let mut wanted = CHUNK;
-        let mut skipped = None;
+        let mut skipped = Vec::new();
         loop {
             self.fill(wanted);
             if self.ended {
@@ -78,7 +89,8 @@ impl<R: Read> Cutter<R> {
                 return Some(self.take(at, skipped));
             }
             if self.buffer.len() >= self.limit {
-                skipped = Some(self.skip_record());
+                skipped.push(self.skip_record());
+                wanted = CHUNK;
                 continue;
             }
             wanted = (self.buffer.len() * 2).min(self.limit);
@@ -114,7 +126,7 @@ impl<R: Read> Cutter<R> {
     }
 
     /// Drops the record that fills the whole buffer, up to where the next one begins.
-    fn skip_record(&mut self) -> (i64, i64, u64) {
+    fn skip_record(&mut self) -> Skipped {
         let (line, offset) = (self.line, self.offset);
         let mut dropped = 0;
         loop {
@@ -136,12 +148,12 @@ impl<R: Read> Cutter<R> {
             if let Some(begin) = begin {
                 dropped += begin as u64;
                 self.advance(begin);
-                return (line, offset, dropped);
+                return Skipped { line, offset, length: dropped };
             }
             if self.ended {
                 dropped += self.buffer.len() as u64;
                 self.advance(self.buffer.len());
-                return (line, offset, dropped);
+                return Skipped { line, offset, length: dropped };
             }
         }
     }
@@ -152,7 +164,7 @@ impl<R: Read> Cutter<R> {
         self.buffer.drain(..count);
     }
 
-    fn take(&mut self, end: usize, skipped: Option<(i64, i64, u64)>) -> Piece {
+    fn take(&mut self, end: usize, skipped: Vec<Skipped>) -> Piece {
         let rest = self.buffer.split_off(end);
         let bytes = std::mem::replace(&mut self.buffer, rest);
         let piece = Piece {
@@ -205,6 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn of_two_records_beyond_the_limit_both_are_named() {
+        let mut text = Vec::new();
+        for _ in 0..2 {
+            text.extend(vec![b'x'; 2 * CHUNK]);
+            text.push(b'\n');
+        }
+        text.extend(b"last\n");
+        let all = pieces(&text, Cut::Lines, CHUNK);
+        let lines: Vec<i64> = all.iter().flat_map(|piece| piece.skipped.iter().map(|one| one.line)).collect();
+        assert_eq!(lines, [1, 2]);
+    }
+
+    #[test]
     fn a_record_beyond_the_limit_is_skipped_and_named() {
         let mut text = b"first\n".to_vec();
         text.extend(vec![b'x'; 3 * CHUNK]);
@@ -213,7 +238,7 @@ mod tests {
         let kept: Vec<u8> = all.iter().flat_map(|piece| piece.bytes.clone()).collect();
         assert_eq!(kept, b"first\nlast\n");
         assert_eq!(
-            all.iter().filter_map(|piece| piece.skipped).map(|(line, offset, _)| (line, offset)).collect::<Vec<_>>(),
+            all.iter().flat_map(|piece| piece.skipped.iter().map(|one| (one.line, one.offset))).collect::<Vec<_>>(),
             [(2, 6)]
         );
     }

@@ -4,6 +4,6 @@ mod cutter;
 mod stream;
 mod walk;
 
-pub use cutter::{CHUNK, Cutter, Piece};
-pub use stream::{Digested, open};
+pub use cutter::{CHUNK, Cutter, Piece, Skipped};
+pub use stream::{Digested, decompress, open};
 pub use walk::{Entry, walk};

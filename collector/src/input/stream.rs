@@ -1,7 +1,7 @@
 //! One file, decompressed while it is read; its bytes as they lie are hashed on the way.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,13 +46,23 @@ const ZSTD_WINDOW_LOG: u32 = 31;
 ///
 /// # Errors
 /// A file that cannot be opened.
-pub fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, Digested)> {
+pub fn open(path: &Path) -> io::Result<(Box<dyn Read>, Digested)> {
     let digest = Digested::default();
-    let raw: Box<dyn Read + Send> =
-        if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    let raw: Box<dyn Read> = if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    Ok((decompress(raw, &digest)?, digest))
+}
+
+/// Undoes gzip or zstd, several frames in a row too, and hashes the bytes as they come in.
+///
+/// # Errors
+/// Bytes that cannot be read at all.
+pub fn decompress<'r>(raw: impl Read + 'r, digest: &Digested) -> io::Result<Box<dyn Read + 'r>> {
     let mut reader = BufReader::with_capacity(256 << 10, Hashing { inner: raw, digest: digest.clone() });
-    let magic = reader.fill_buf()?;
-    let plain: Box<dyn Read + Send> = if magic.starts_with(&[0x1f, 0x8b]) {
+    // A pipe may give its first bytes one by one: the magic of zstd has four.
+    let mut magic = Vec::with_capacity(4);
+    reader.by_ref().take(4).read_to_end(&mut magic)?;
+    let reader = io::Cursor::new(magic.clone()).chain(reader);
+    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
         Box::new(flate2::bufread::MultiGzDecoder::new(reader))
     } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
@@ -60,6 +70,5 @@ pub fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, Digested)> {
         Box::new(decoder)
     } else {
         Box::new(reader)
-    };
-    Ok((plain, digest))
+    })
 }

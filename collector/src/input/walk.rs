@@ -25,7 +25,7 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
             entries.push(Entry { file: argument.clone(), path: "-".to_owned() });
         } else if fs::metadata(argument).map_err(named)?.is_dir() {
             let mut found = Vec::new();
-            descend(argument, "", &mut found).map_err(named)?;
+            descend(argument, "", &mut Vec::new(), &mut found).map_err(named)?;
             found.sort_by(|a: &Entry, b| a.path.cmp(&b.path));
             entries.append(&mut found);
         } else {
@@ -36,7 +36,14 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn descend(folder: &Path, prefix: &str, found: &mut Vec<Entry>) -> io::Result<()> {
+/// A folder that is its own ancestor (by a link) is not entered again; a link to nothing is listed, and cannot be opened
+/// later: a loss, not an error.
+fn descend(folder: &Path, prefix: &str, above: &mut Vec<PathBuf>, found: &mut Vec<Entry>) -> io::Result<()> {
+    let real = fs::canonicalize(folder)?;
+    if above.contains(&real) {
+        return Ok(());
+    }
+    above.push(real);
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -44,12 +51,13 @@ fn descend(folder: &Path, prefix: &str, found: &mut Vec<Entry>) -> io::Result<()
             continue;
         }
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let kind = fs::metadata(entry.path())?;
-        if kind.is_dir() {
-            descend(&entry.path(), &path, found)?;
-        } else if kind.is_file() {
-            found.push(Entry { file: entry.path(), path });
+        match fs::metadata(entry.path()) {
+            Ok(kind) if kind.is_dir() => descend(&entry.path(), &path, above, found)?,
+            // Pipes, sockets and devices in a folder are no captures: opening one may wait for ever.
+            Ok(kind) if !kind.is_file() => {}
+            _ => found.push(Entry { file: entry.path(), path }),
         }
     }
+    above.pop();
     Ok(())
 }

@@ -143,6 +143,11 @@ fn kind_of(resource: &str) -> Option<&'static str> {
     })
 }
 
+/// A body as an object; one that is none (a patch, a status of its own form) counts as absent.
+fn body<'a>(raw: Option<&'a RawValue>) -> Option<Object<'a>> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+}
+
 fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
     let event: Event<'_> =
         serde_json::from_slice(line.bytes).map_err(|error| format!("expected an audit event as JSON: {error}"))?;
@@ -169,12 +174,11 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
         if event.level == "Metadata" && matches!(kind, "EndpointSlice" | "Endpoints" | "Pod") {
             batch.loss(loss::AUDIT_WITHOUT_BODIES, 1);
         }
-        let read = |raw: Option<&'_ RawValue>| raw.and_then(|raw| serde_json::from_str::<Object<'_>>(raw.get()).ok());
         // A delete answers with a Status; the request of an update is the object, that of a patch is a patch.
         let usable = |object: &Object<'_>| object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale");
-        object = read(event.response_object).filter(usable);
+        object = body(event.response_object).filter(usable);
         if object.is_none() && matches!(event.verb.as_ref(), "create" | "update") {
-            object = read(event.request_object).filter(usable);
+            object = body(event.request_object).filter(usable);
         }
     }
     let spec = object.as_ref().and_then(|object| object.spec.as_ref());

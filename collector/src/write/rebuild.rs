@@ -19,6 +19,7 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
     // A source of a series of files has a part of its stream's snapshots: `number` counts within the source.
     let mut own = Vec::new();
     for batch in read(bundle, "dataplane_snapshots")? {
+        let batch = batch?;
         for at in 0..batch.num_rows() {
             if int32(&batch, "source", at)? == source {
                 own.push((int32(&batch, "stream", at)?, int64(&batch, "snapshot", at)?.unwrap_or(0)));
@@ -31,6 +32,7 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
     };
     let mut pieces: Vec<(i64, Option<i64>, Option<i64>)> = Vec::new();
     for batch in read(bundle, "dataplane_changes")? {
+        let batch = batch?;
         let operations = batch.column_by_name("operation").context("column operation")?.as_string::<i32>();
         for at in 0..batch.num_rows() {
             if int32(&batch, "stream", at)? != stream || int64(&batch, "snapshot", at)?.unwrap_or(0) > last {
@@ -49,6 +51,7 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
     }
     let mut texts: HashMap<i64, String> = HashMap::new();
     for batch in read(bundle, "dataplane_rules")? {
+        let batch = batch?;
         let column = batch.column_by_name("text").context("column text")?.as_string::<i32>();
         for at in 0..batch.num_rows() {
             if int32(&batch, "stream", at)? == stream {
@@ -64,28 +67,37 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
     Ok(out)
 }
 
-/// Writes a piece with its counters.
+/// Writes a piece with its counters, and its raw bytes.
 pub fn render(text: &str, packets: Option<i64>, bytes: Option<i64>, out: &mut Vec<u8>) {
     let mut counters = [packets, bytes].into_iter().flatten();
-    let mut rest = text;
-    while let Some(at) = rest.find(COUNTER) {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        let width = rest.as_bytes().get(at + 1).map_or(0, |byte| usize::from(byte.saturating_sub(b'0')));
-        let number = counters.next().map(|number| number.to_string()).unwrap_or_default();
-        out.extend_from_slice(format!("{number:>width$}").as_bytes());
-        rest = rest.get(at + 2..).unwrap_or_default();
+    let mut parts = text.split(COUNTER);
+    out.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let mut rest = part.chars();
+        match rest.next().map(u32::from) {
+            Some(raw @ 0x100..=0x1ff) => out.push((raw - 0x100) as u8),
+            Some(width) => {
+                let width = width.saturating_sub(u32::from('0')).min(60) as usize;
+                let number = counters.next().map(|number| number.to_string()).unwrap_or_default();
+                out.extend_from_slice(format!("{number:>width$}").as_bytes());
+            }
+            None => {}
+        }
+        out.extend_from_slice(rest.as_str().as_bytes());
     }
-    out.extend_from_slice(rest.as_bytes());
 }
 
-fn read(bundle: &Path, table: &str) -> anyhow::Result<Vec<RecordBatch>> {
+/// The batches of a table, one at a time; none where the bundle lacks it.
+fn read(bundle: &Path, table: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordBatch>>> {
     let path = bundle.join(format!("{table}.parquet"));
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let file = File::open(&path).with_context(|| path.display().to_string())?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
-    reader.map(|batch| batch.with_context(|| path.display().to_string())).collect()
+    let reader = match path.exists() {
+        true => {
+            let file = File::open(&path).with_context(|| path.display().to_string())?;
+            Some(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?)
+        }
+        false => None,
+    };
+    Ok(reader.into_iter().flatten().map(move |batch| batch.with_context(|| path.display().to_string())))
 }
 
 fn int32(batch: &RecordBatch, name: &str, at: usize) -> anyhow::Result<i32> {

@@ -29,11 +29,11 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Takes the series and samples of a batch.
+    /// Takes the series and samples of a batch. Returns the identifier of each of its series.
     ///
     /// # Errors
     /// A table that cannot be written.
-    pub fn take(&mut self, context: &Context, batch: &mut Batch, tables: &mut Tables) -> Result<(), WriteError> {
+    pub fn take(&mut self, context: &Context, batch: &mut Batch, tables: &mut Tables) -> Result<Vec<i64>, WriteError> {
         let mut global = Vec::with_capacity(batch.series.len());
         for local in &batch.series {
             let fresh = self.ids.len() as i64;
@@ -73,7 +73,7 @@ impl Samples {
             let full = std::mem::replace(&mut self.run, rest);
             write(full, tables)?;
         }
-        Ok(())
+        Ok(global)
     }
 
     /// A series that is gone from the next successful scrape became stale then.
@@ -83,6 +83,8 @@ impl Samples {
         for (record, time) in &batch.scrapes {
             state.ordinal += 1;
             let mut current = Vec::new();
+            // Samples ahead of the first stamp belong to no scrape.
+            at += samples[at..].iter().take_while(|sample| sample.record < *record).count();
             while let Some(sample) = samples.get(at).filter(|sample| sample.record == *record) {
                 if let Some(id) = global.get(sample.series as usize)
                     && state.seen.insert(*id, state.ordinal) != Some(state.ordinal)

@@ -4,7 +4,7 @@
 //! end with is left alone, the middle is compared piece by piece with a greedy search for the next common piece.
 //! Rules of 50,000 pieces differ in a few, so most of the time goes into comparing text that is equal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 
@@ -25,7 +25,7 @@ struct Held {
 /// One stream of snapshots.
 struct Stream {
     id: i32,
-    dictionary: HashMap<(Section, Vec<u8>), i64>,
+    dictionary: HashMap<(Section, String), i64>,
     state: Vec<Held>,
     /// Text of each piece of the last snapshot, for a fast comparison.
     texts: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Encodes one snapshot.
+    /// Encodes one snapshot. Returns its stream.
     ///
     /// # Errors
     /// A table that cannot be written.
@@ -54,7 +54,7 @@ impl Encoder {
         snapshot: &RawSnapshot,
         dissector: &Dissector,
         tables: &mut Tables,
-    ) -> Result<(), WriteError> {
+    ) -> Result<i32, WriteError> {
         let folder = context.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let name =
             if snapshot.file_of_series { folder.to_owned() } else { format!("{}#{}", context.path, context.source) };
@@ -119,7 +119,7 @@ impl Encoder {
                                 address: fields.address.map(Into::into),
                                 port: fields.port,
                                 slot: fields.slot,
-                                text: String::from_utf8_lossy(&key.1),
+                                text: key.1.as_str().into(),
                                 ..Default::default()
                             })?;
                             stream.dictionary.insert(key, rule);
@@ -153,35 +153,55 @@ impl Encoder {
         stream.texts.clear();
         stream.texts.extend_from_slice(&snapshot.text);
         stream.ends = pieces.iter().map(|range| range.end).collect();
-        Ok(())
+        Ok(stream.id)
     }
 }
 
 /// The piece with its counters cut out, and the counters.
-fn template(piece: &[u8], counters: &Counters) -> (Vec<u8>, Option<i64>, Option<i64>) {
-    let mut text = Vec::with_capacity(piece.len());
+fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Option<i64>) {
+    let mut text = String::with_capacity(piece.len() + 4);
     let mut from = 0;
     let mut values = [None, None];
     for (value, range) in values.iter_mut().zip([&counters.packets, &counters.bytes]) {
-        let Some(range) = range else { continue };
-        let field = &piece[range.clone()];
-        let digits = field.iter().position(|byte| *byte != b' ').map_or(&field[..0], |at| &field[at..]);
+        let Some((range, field)) = range.as_ref().and_then(|range| Some((range, piece.get(range.clone())?))) else {
+            continue;
+        };
+        let digits = field.trim_ascii_start();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-        let canonical = number.is_some_and(|number| number.to_string().as_bytes() == digits);
-        let width = field.len().min(60) as u8;
-        // A number wider than its padding is written as it is: its width must not make another rule.
-        let width = if digits.len() == field.len() { 0 } else { width };
-        if !canonical {
+        // What would not be written again as it stood (`007`, `+1`, a suffix, tabs) stays in the text.
+        let plain = number.is_some_and(|number| format!("{number:>width$}", width = field.len()).as_bytes() == field);
+        if !plain || field.len() > WIDEST || range.start < from {
             continue;
         }
-        text.extend_from_slice(&piece[from..range.start]);
-        text.extend_from_slice(COUNTER.to_string().as_bytes());
-        text.push(b'0' + width);
+        // Without padding any width will do: a counter that grows must not make another rule.
+        let width = if digits.len() == field.len() { 0 } else { field.len() as u8 };
+        escape(&piece[from..range.start], &mut text);
+        text.push(COUNTER);
+        text.push(char::from(b'0' + width));
         from = range.end;
         *value = number;
     }
-    text.extend_from_slice(&piece[from..]);
+    escape(&piece[from..], &mut text);
     (text, values[0], values[1])
+}
+
+/// Widest counter field: `'0' + width` stays below the letters that a raw byte is written as.
+const WIDEST: usize = 60;
+
+/// Appends bytes as text. A byte that is no text, and `COUNTER` itself, becomes `COUNTER` and the character U+0100 + byte.
+fn escape(bytes: &[u8], text: &mut String) {
+    for chunk in bytes.utf8_chunks() {
+        for (at, part) in chunk.valid().split(COUNTER).enumerate() {
+            if at > 0 {
+                text.push_str("\u{1}\u{101}");
+            }
+            text.push_str(part);
+        }
+        for byte in chunk.invalid() {
+            text.push(COUNTER);
+            text.extend(char::from_u32(0x100 + u32::from(*byte)));
+        }
+    }
 }
 
 /// Changes that make `old` into `new`.
@@ -195,6 +215,14 @@ fn differences(old: &[Held], new: &[Held]) -> Vec<ChangeRow<'static>> {
         bytes: held.bytes,
         ..Default::default()
     };
+    // What stands behind the common beginning of either list: a rule that does not is not searched for.
+    let (mut ahead_old, mut ahead_new) = (HashSet::new(), HashSet::new());
+    let same = old.iter().zip(new).take_while(|(a, b)| a.rule == b.rule).count();
+    for (list, ahead) in [(old, &mut ahead_old), (new, &mut ahead_new)] {
+        for held in &list[same..] {
+            ahead.insert(held.rule);
+        }
+    }
     let (mut i, mut j) = (0, 0);
     while i < old.len() || j < new.len() {
         match (old.get(i), new.get(j)) {
@@ -206,8 +234,9 @@ fn differences(old: &[Held], new: &[Held]) -> Vec<ChangeRow<'static>> {
                 j += 1;
             }
             (Some(a), Some(b)) => {
-                let gone = old[i..].iter().take(SEARCH).position(|held| held.rule == b.rule);
-                let come = new[j..].iter().take(SEARCH).position(|held| held.rule == a.rule);
+                let find = |list: &[Held], rule| list.iter().take(SEARCH).position(|held| held.rule == rule);
+                let gone = if ahead_old.contains(&b.rule) { find(&old[i..], b.rule) } else { None };
+                let come = if ahead_new.contains(&a.rule) { find(&new[j..], a.rule) } else { None };
                 match (gone, come) {
                     (Some(gone), Some(come)) if gone < come => (0..gone).for_each(|_| {
                         changes.push(change("delete", j, &old[i]));
@@ -241,4 +270,127 @@ fn differences(old: &[Held], new: &[Held]) -> Vec<ChangeRow<'static>> {
         }
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write::rebuild::render;
+    use proptest::prelude::*;
+
+    fn held(rules: &[u8]) -> Vec<Held> {
+        rules
+            .iter()
+            .map(|rule| Held { rule: i64::from(rule % 8), packets: Some(i64::from(*rule)), bytes: None })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn changes_lead_from_one_list_to_the_other(old: Vec<u8>, new: Vec<u8>) {
+            let (old, new) = (held(&old), held(&new));
+            let mut list = old.clone();
+            for change in differences(&old, &new) {
+                let at = change.position as usize;
+                let piece = Held { rule: change.rule, packets: change.packets, bytes: change.bytes };
+                match change.operation.as_ref() {
+                    "insert" => list.insert(at, piece),
+                    "delete" => drop(list.remove(at)),
+                    _ => list[at] = piece,
+                }
+            }
+            prop_assert_eq!(list, new);
+        }
+
+        #[test]
+        fn a_piece_is_written_again_as_it_stood(before: Vec<u8>, field in "( {0,9}[0-9]{1,20}|[0-9]{1,3}K|\\+1)", after: Vec<u8>) {
+            let mut piece = before.clone();
+            piece.extend(field.as_bytes());
+            let packets = Some(before.len()..piece.len());
+            piece.push(b':');
+            let from = piece.len();
+            piece.extend(field.as_bytes());
+            let bytes = Some(from..piece.len());
+            piece.extend(&after);
+            let (text, packets, bytes) = template(&piece, &Counters { packets, bytes });
+            let mut again = Vec::new();
+            render(&text, packets, bytes, &mut again);
+            prop_assert_eq!(again, piece);
+        }
+    }
+
+    #[test]
+    fn a_growing_counter_is_the_same_rule() {
+        let rule = |text: &str| {
+            let colon = text.find(':').expect("a colon");
+            template(text.as_bytes(), &Counters { packets: Some(1..colon), bytes: Some(colon + 1..text.len() - 1) }).0
+        };
+        assert_eq!(rule("[9:480]"), rule("[10:99999]"));
+    }
+
+    fn counters(piece: &[u8]) -> Counters {
+        let end = piece.iter().position(|byte| *byte == b']');
+        let colon = piece.iter().position(|byte| *byte == b':');
+        match (piece.first(), colon, end) {
+            (Some(b'['), Some(colon), Some(end)) if colon < end => {
+                Counters { packets: Some(1..colon), bytes: Some(colon + 1..end) }
+            }
+            _ => Counters::default(),
+        }
+    }
+
+    #[test]
+    fn every_snapshot_of_a_real_stream_is_rebuilt() {
+        let dissector = Dissector {
+            format: "test",
+            split: crate::parse::snapshot::lines,
+            section: |section, piece| {
+                if piece.starts_with(b"*") {
+                    *section = String::from_utf8_lossy(piece).into_owned();
+                }
+            },
+            counters,
+            fields: |_, _, _| crate::parse::snapshot::RuleFields { kind: "rule", ..Default::default() },
+        };
+        let stream = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../sample-data/iptables-scale-up-1/iptables/nat-save.stream.zst");
+        let text = zstd::decode_all(std::fs::File::open(&stream).expect("a sample")).expect("decompressed");
+        let mark = b"# TIMESTAMP ";
+        let mut starts: Vec<usize> = memchr::memmem::find_iter(&text, mark).collect();
+        starts.push(text.len());
+        let mut states: Vec<Vec<u8>> = starts.windows(2).map(|pair| text[pair[0]..pair[1]].to_vec()).collect();
+        // Bytes that are no text, an empty state, and a state that begins anew.
+        states.extend([b"[1:2] \xff\x01 a\n\n\r\n".to_vec(), Vec::new(), states[0].clone()]);
+        assert!(states.len() > 10);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let mut encoder = Encoder::default();
+        let context = crate::parse::Context {
+            source: 0,
+            path: "x".to_owned(),
+            clock: "node".to_owned(),
+            node: "node".to_owned(),
+            year: None,
+            utc_offset: None,
+            mtime: None,
+        };
+        for state in &states {
+            let snapshot = RawSnapshot {
+                format: "test",
+                record: 1,
+                first_line: 1,
+                time: None,
+                time_from: "none",
+                text: state.clone(),
+                complete: true,
+                file_of_series: false,
+            };
+            encoder.encode(&context, &snapshot, &dissector, &mut tables).expect("encoded");
+        }
+        tables.close().expect("closed");
+        for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
+            let again = crate::write::rebuild::snapshot(folder.path(), 0, number as i64).expect("rebuilt");
+            assert!(again == states[number], "snapshot {number} differs");
+        }
+    }
 }

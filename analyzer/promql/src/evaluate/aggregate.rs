@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::rank::ranked;
 use super::{Cells, CompensatedSum, Context, Mean, Row, Variance, vector};
 use crate::answer::{EvalError, SampleValue};
-use crate::histogram::{Combined, Histogram};
+use crate::histogram::{Combined, Histogram, ResetHint};
 use crate::labels::{Labels, METRIC_NAME};
 use crate::series::is_stale;
 use crate::syntax::tree::{Aggregate, AggregateOperator, Node, Span};
@@ -58,8 +58,8 @@ pub(crate) fn aggregate(aggregate: &Aggregate, node: &Node, context: &Context<'_
     let fold = |group: &Group| {
         let span = aggregate.operand.span;
         let cells = match aggregate.operator {
-            AggregateOperator::Sum => sums(&rows, group, span, context),
-            AggregateOperator::Average => averages(&rows, group, span, context),
+            AggregateOperator::Sum => sums(&rows, group, span, node.span, context),
+            AggregateOperator::Average => averages(&rows, group, span, node.span, context),
             AggregateOperator::Minimum => extremes(&rows, group, aggregate, context, |new, old| new < old),
             AggregateOperator::Maximum => extremes(&rows, group, aggregate, context, |new, old| new > old),
             AggregateOperator::Count => counts(&rows, group, context.steps),
@@ -90,11 +90,23 @@ fn counts(rows: &[Row], group: &Group, steps: usize) -> Cells {
 
 /// Notes about two histograms that were combined.
 pub(crate) fn note_combination(combined: &Combined, operation: &str, span: Span, context: &Context<'_>) {
-    if combined.reset_conflict {
+    if combined.reset_conflict && operation != "aggregation" {
         context.warn(&format!("conflicting counter resets during histogram {operation}"), span);
     }
     if combined.bounds_reconciled {
         context.inform(&format!("mismatched custom buckets were reconciled during {operation}"), span);
+    }
+}
+
+/// A warning if of several histograms one follows a reset and another one does not.
+pub(crate) fn note_reset_conflict<'a>(
+    histograms: impl Iterator<Item = &'a Arc<Histogram>> + Clone,
+    span: Span,
+    context: &Context<'_>,
+) {
+    let any = |hint| histograms.clone().any(|histogram| histogram.reset_hint == hint);
+    if any(ResetHint::CounterReset) && any(ResetHint::NotCounterReset) {
+        context.warn("conflicting counter resets during histogram aggregation", span);
     }
 }
 
@@ -103,10 +115,11 @@ fn histogram_sum(
     rows: &[Row],
     group: &Group,
     step: usize,
-    span: Span,
+    (span, whole): (Span, Span),
     context: &Context<'_>,
 ) -> Option<(Histogram, f64)> {
     let mut histograms = group.rows.iter().filter_map(|&row| rows[row].cells.histogram(step));
+    note_reset_conflict(histograms.clone(), span, context);
     let mut total: Histogram = (**histograms.next()?).clone();
     let mut count = 1.0;
     for histogram in histograms {
@@ -117,7 +130,7 @@ fn histogram_sum(
             }
             Err(_) => {
                 let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\"";
-                context.warn(text, span);
+                context.warn(text, whole);
                 return None;
             }
         }
@@ -131,7 +144,7 @@ fn with_histograms(
     mut cells: Cells,
     rows: &[Row],
     group: &Group,
-    span: Span,
+    (span, whole): (Span, Span),
     context: &Context<'_>,
     finish: impl Fn(Histogram, f64) -> Histogram,
 ) -> Cells {
@@ -147,7 +160,7 @@ fn with_histograms(
             cells.clear(step);
             continue;
         }
-        if let Some((sum, count)) = histogram_sum(rows, group, step, span, context) {
+        if let Some((sum, count)) = histogram_sum(rows, group, step, (span, whole), context) {
             cells.set(step, SampleValue::Histogram(Arc::new(finish(sum, count))));
         }
     }
@@ -186,14 +199,14 @@ fn fold_floats<A: Default + Clone>(
     cells
 }
 
-fn sums(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
+fn sums(rows: &[Row], group: &Group, span: Span, whole: Span, context: &Context<'_>) -> Cells {
     let cells = fold_floats(rows, group, context.steps, CompensatedSum::add, CompensatedSum::value);
-    with_histograms(cells, rows, group, span, context, |sum, _| sum)
+    with_histograms(cells, rows, group, (span, whole), context, |sum, _| sum)
 }
 
-fn averages(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
+fn averages(rows: &[Row], group: &Group, span: Span, whole: Span, context: &Context<'_>) -> Cells {
     let cells = fold_floats(rows, group, context.steps, Mean::add, Mean::value);
-    with_histograms(cells, rows, group, span, context, |sum, count| sum.divided_by(count))
+    with_histograms(cells, rows, group, (span, whole), context, |sum, count| sum.divided_by(count))
 }
 
 /// Says that an aggregation passed over histograms, if it did.

@@ -1,33 +1,11 @@
 //! What an evaluation knows at every node: times, storage, settings; and where annotations go.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
-
 use super::Options;
+use super::notes::{Extent, Notes};
 use crate::answer::{EvalError, Selected};
 use crate::storage::Storage;
 use crate::syntax::line_and_column;
 use crate::syntax::tree::{At, DurationNode, Span};
-
-/// Annotations and statistics, gathered from all threads.
-#[derive(Default)]
-pub(crate) struct Notes {
-    warnings: Mutex<BTreeSet<String>>,
-    infos: Mutex<BTreeSet<String>>,
-    pub(crate) selected: Mutex<Vec<Selected>>,
-}
-
-impl Notes {
-    /// Warnings and infos, sorted.
-    pub(crate) fn into_lists(self) -> (Vec<String>, Vec<String>, Vec<Selected>) {
-        let list = |set: Mutex<BTreeSet<String>>| set.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (
-            list(self.warnings).into_iter().collect(),
-            list(self.infos).into_iter().collect(),
-            self.selected.into_inner().unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-}
 
 /// The surroundings of a node.
 #[derive(Clone, Copy)]
@@ -91,26 +69,29 @@ impl<'a> Context<'a> {
         i64::try_from(self.options.lookback.as_millis()).unwrap_or(i64::MAX / 4).clamp(1, i64::MAX / 4)
     }
 
-    fn placed(&self, kind: &str, text: &str, span: Span) -> String {
+    fn place(&self, span: Span) -> String {
         let (line, column) = line_and_column(self.text, span.start);
-        format!("PromQL {kind}: {text} ({line}:{column})")
+        format!("({line}:{column})")
     }
 
     /// Adds a warning about a place in the query.
     pub(crate) fn warn(&self, text: &str, span: Span) {
-        let text = self.placed("warning", text, span);
-        self.notes.warnings.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        self.notes.warn(format!("PromQL warning: {text} {}", self.place(span)));
     }
 
     /// Adds an info about a place in the query.
     pub(crate) fn inform(&self, text: &str, span: Span) {
-        let text = self.placed("info", text, span);
-        self.notes.infos.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        self.notes.inform(format!("PromQL info: {text} {}", self.place(span)));
+    }
+
+    /// Adds an info that says over which buckets and times it holds; several of the same text become one.
+    pub(crate) fn inform_with_extent(&self, text: &str, span: Span, extent: Extent) {
+        self.notes.inform_with_extent(format!("PromQL info: {text}"), self.place(span), extent);
     }
 
     /// Remembers what a selector read.
     pub(crate) fn selected(&self, selector: Span, series: usize, samples: usize) {
         let selector = self.text.get(selector.start..selector.end).unwrap_or_default().to_owned();
-        self.notes.selected.lock().unwrap_or_else(PoisonError::into_inner).push(Selected { selector, series, samples });
+        self.notes.selected(Selected { selector, series, samples });
     }
 }

@@ -9,9 +9,10 @@ use crate::functions::call;
 use crate::syntax::tree::{Node, NodeKind};
 
 /// Functions whose value depends on the step even if their arguments do not.
-const STEP_DEPENDENT: [&str; 11] = [
+const STEP_DEPENDENT: [&str; 12] = [
     "time",
     "timestamp",
+    "start_timestamp",
     "predict_linear",
     "hour",
     "minute",

@@ -196,8 +196,24 @@ pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Resul
     Ok(rows.into_iter().zip(times).collect())
 }
 
+/// The start timestamps (seconds) of the float samples that a selector sees, where they have any.
+pub(crate) fn sample_starts(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+    let start = |series: &Series, seen: &Seen| {
+        seen.float.and_then(|index| series.start_times.get(index)).map(|start| *start as f64 / 1000.0)
+    };
+    times_of(selector, context, start)
+}
+
 /// The times (seconds) of the samples that a selector sees, as `timestamp` wants them.
 pub(crate) fn sample_times(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+    times_of(selector, context, |_, seen| Some(seen.time as f64 / 1000.0))
+}
+
+fn times_of(
+    selector: &Selector,
+    context: &Context<'_>,
+    time: impl Fn(&Series, &Seen) -> Option<f64> + Sync,
+) -> Result<Vec<Row>, EvalError> {
     let reference = Reference::of(selector, context)?;
     let lookback = context.lookback();
     let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
@@ -209,8 +225,9 @@ pub(crate) fn sample_times(selector: &Selector, context: &Context<'_>) -> Result
             let mut walker = Walker::new(series, lookback, first);
             let mut any = false;
             for step in 0..context.steps {
-                if let Some(seen) = walker.at(reference.time(context, step)) {
-                    cells.floats[step] = seen.time as f64 / 1000.0;
+                let seen = walker.at(reference.time(context, step));
+                if let Some(seconds) = seen.and_then(|seen| time(series, &seen)) {
+                    cells.floats[step] = seconds;
                     any = true;
                 }
             }
@@ -225,11 +242,13 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
         return Arc::clone(series);
     }
     let kept = || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
+    let starts = series.start_times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
     Arc::new(Series {
         labels: series.labels.clone(),
         times: kept().map(|(time, _)| *time).collect(),
         values: kept().map(|(_, value)| *value).collect(),
         histograms: series.histograms.iter().filter(|sample| !stale_histogram(sample)).cloned().collect(),
+        start_times: starts.map(|(start, _)| *start).collect(),
     })
 }
 

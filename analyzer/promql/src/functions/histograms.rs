@@ -4,10 +4,10 @@ mod classic;
 
 use super::Arguments;
 use crate::answer::EvalError;
-use crate::evaluate::{Cells, Row, merge_same_labels, note_invalid_quantiles};
+use crate::evaluate::{Cells, Extent, Row, merge_same_labels, note_invalid_quantiles};
 use crate::histogram::{Histogram, NanEffect};
 use crate::labels::{Labels, quoted};
-use crate::number::format_float;
+use crate::number::format_label_float;
 use crate::syntax::tree::Span;
 use classic::{ClassicHistogram, classic_histograms};
 
@@ -23,7 +23,8 @@ pub(super) fn histograms(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
             let parameters = arguments.scalar(0)?;
             note_invalid_quantiles(&parameters, arguments.span(0), arguments.context);
             let rows = arguments.vector(1)?;
-            quantiles(&rows, &parameters, arguments.span(1), arguments)
+            let places = Places { vector: arguments.span(1), nan: arguments.span(0), forced: arguments.span(1) };
+            quantiles(&rows, &parameters, places, arguments)
         }
         "histogram_quantiles" => {
             let rows = arguments.vector(0)?;
@@ -32,8 +33,10 @@ pub(super) fn histograms(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
             for index in 2..arguments.len() {
                 let parameters = arguments.scalar(index)?;
                 note_invalid_quantiles(&parameters, arguments.span(index), arguments.context);
-                let value = format_float(parameters.first().copied().unwrap_or(f64::NAN));
-                for mut row in quantiles(&rows, &parameters, arguments.span(0), arguments)? {
+                let value = format_label_float(parameters.first().copied().unwrap_or(f64::NAN));
+                // These places are those that Prometheus names, odd as the last one is.
+                let places = Places { vector: arguments.span(0), nan: arguments.span(0), forced: arguments.span(1) };
+                for mut row in quantiles(&rows, &parameters, places, arguments)? {
                     row.labels = row.labels.with(&label, &value);
                     results.push(row);
                 }
@@ -129,7 +132,20 @@ fn with_metric_name(text: &str, labels: &Labels) -> String {
     }
 }
 
-fn quantiles(rows: &[Row], parameters: &[f64], span: Span, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
+/// Where the notes of a quantile point.
+#[derive(Clone, Copy)]
+struct Places {
+    vector: Span,
+    nan: Span,
+    forced: Span,
+}
+
+fn quantiles(
+    rows: &[Row],
+    parameters: &[f64],
+    places: Places,
+    arguments: &Arguments<'_>,
+) -> Result<Vec<Row>, EvalError> {
     let context = arguments.context;
     let native = |step: usize, histogram: &Histogram, labels: &Labels| {
         let estimate = histogram.quantile(parameters[step]);
@@ -139,24 +155,22 @@ fn quantiles(rows: &[Row], parameters: &[f64], span: Span, arguments: &Arguments
             NanEffect::Skewed => Some("input to histogram_quantile has NaN observations, result is skewed higher"),
         };
         if let Some(note) = note {
-            context.inform(&with_metric_name(note, labels), span);
+            context.inform(&with_metric_name(note, labels), places.nan);
         }
         estimate.value
     };
     let classic = |histogram: &ClassicHistogram| {
-        let mut forced = false;
-        let values = histogram.each_step(rows, context.steps, |step, buckets| {
-            let (value, fixed) = classic::quantile(buckets, parameters[step]);
-            forced |= fixed;
+        histogram.each_step(rows, context.steps, |step, buckets| {
+            let (value, forced) = classic::quantile(buckets, parameters[step]);
+            if let Some(forced) = forced {
+                let text = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+                let extent = Extent::of(forced.lowest, forced.highest, forced.difference, context.time(step));
+                context.inform_with_extent(&with_metric_name(text, &histogram.labels), places.forced, extent);
+            }
             value
-        });
-        if forced {
-            let text = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-            context.inform(&with_metric_name(text, &histogram.labels), span);
-        }
-        values
+        })
     };
-    combined(rows, arguments, span, native, classic)
+    combined(rows, arguments, places.vector, native, classic)
 }
 
 fn fractions(rows: &[Row], lower: &[f64], upper: &[f64], arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
@@ -165,7 +179,7 @@ fn fractions(rows: &[Row], lower: &[f64], upper: &[f64], arguments: &Arguments<'
     let native = |step: usize, histogram: &Histogram, labels: &Labels| {
         if histogram.sum.is_nan() && histogram.count != 0.0 {
             let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
-            context.inform(&with_metric_name(text, labels), span);
+            context.inform(&with_metric_name(text, labels), arguments.span(0));
         }
         histogram.fraction(lower[step], upper[step])
     };

@@ -12,7 +12,9 @@ mod sort;
 mod time;
 
 use crate::answer::{EvalError, SampleValue};
-use crate::evaluate::{Cells, Context, RangeVector, Row, Steps, evaluate, range_vector, sample_times, scalar, vector};
+use crate::evaluate::{
+    Cells, Context, RangeVector, Row, Steps, evaluate, range_vector, sample_starts, sample_times, scalar, vector,
+};
 use crate::labels::Labels;
 use crate::syntax::tree::{Call, Node, NodeKind, Span};
 
@@ -86,6 +88,10 @@ pub(crate) fn call(call: &Call, node: &Node, context: &Context<'_>) -> Result<St
             Ok(Steps::Vector(vec![Row { labels: Labels::default(), drop_name: false, cells }]))
         }
         "timestamp" => timestamp(&arguments).map(Steps::Vector),
+        "start_timestamp" => match &arguments.node_of(0)?.unwrapped().kind {
+            NodeKind::Selector(selector) => sample_starts(selector, context).map(Steps::Vector),
+            _ => Ok(Steps::Vector(Vec::new())),
+        },
         _ => vector_function(name, &arguments).map(Steps::Vector),
     }
 }

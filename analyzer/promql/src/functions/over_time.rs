@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Arguments;
 use crate::answer::{EvalError, SampleValue};
 use crate::evaluate::{
-    CompensatedSum, Mean, Row, Variance, Window, note_combination, note_invalid_quantiles, quantile, roll,
+    CompensatedSum, Mean, Row, Variance, Window, note_combination, note_invalid_quantiles, note_reset_conflict,
+    quantile, roll,
 };
 use crate::histogram::Histogram;
 use crate::labels::quoted;
@@ -138,6 +139,8 @@ fn total(window: &Window<'_>, arguments: &Arguments<'_>) -> Option<Total> {
         arguments.context.warn(&text, arguments.span(0));
         return None;
     }
+    let all = window.histograms().iter().map(|sample| &sample.histogram);
+    note_reset_conflict(all, arguments.span(0), arguments.context);
     let mut sum = (*first.histogram).clone();
     for sample in &window.histograms()[1..] {
         match sum.plus(&sample.histogram) {

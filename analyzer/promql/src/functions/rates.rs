@@ -10,6 +10,7 @@ use crate::answer::{EvalError, SampleValue};
 use crate::evaluate::{Context, RangeVector, Row, Window, roll};
 use crate::histogram::{Histogram, ResetHint};
 use crate::labels::{Labels, quoted};
+use crate::series::Series;
 use crate::syntax::tree::Span;
 
 /// Which of the extrapolating functions it is, and where it stands.
@@ -38,7 +39,7 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
     }
     Ok(match name {
         "rate" | "increase" | "delta" => roll(&range, context, false, |input| {
-            let drops = if rate.counter { drops(&input.series.values) } else { Vec::new() };
+            let drops = if rate.counter { resets(&input.series) } else { Vec::new() };
             let mut next_drop = 0;
             let mut noted = false;
             move |window: &Window<'_>| {
@@ -66,9 +67,22 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
     })
 }
 
-/// The indices of samples that are lower than the one before.
-fn drops(values: &[f64]) -> Vec<usize> {
-    values.windows(2).enumerate().filter(|(_, two)| two[1] < two[0]).map(|(index, _)| index + 1).collect()
+/// The indices of samples before which the counter was reset: the value is lower than the one before, or the start
+/// timestamp says so.
+fn resets(series: &Series) -> Vec<usize> {
+    let lower = |index: usize| series.values[index] < series.values[index - 1];
+    let restarted = |index: usize| {
+        series.start_times.get(index).is_some_and(|&start| {
+            let (before, time) = (series.times[index - 1], series.times[index]);
+            let start_before = series.start_times[index - 1];
+            if start == 0 || start >= time || start < before {
+                return false;
+            }
+            // A start at the sample before: a delta, which starts anew each time, if that one's start is known.
+            start > before || (start_before != 0 && start_before < before)
+        })
+    };
+    (1..series.values.len()).filter(|&index| lower(index) || restarted(index)).collect()
 }
 
 /// Seconds around and between the samples of a window.
@@ -156,13 +170,21 @@ impl Rate<'_> {
             }
             return self.extrapolated_histogram(window);
         }
-        if times.len() < 2 {
-            return None;
-        }
-        let (first, last) = (values[0], values[values.len() - 1]);
+        let (first, last) = (*values.first()?, *values.last()?);
         let mut increase = last - first;
         for &index in drops.iter().take_while(|&&index| index < window.past) {
             increase += window.series.values[index - 1];
+        }
+        let begun = window.series.start_times.get(window.first).filter(|_| self.counter);
+        if let Some(&begun) = begun
+            && begun != 0
+            && begun > window.start
+            && begun < times[0]
+        {
+            return Some(SampleValue::Float(self.since_start(window, begun, increase + first)));
+        }
+        if times.len() < 2 {
+            return None;
         }
         let extent = Extent::of(window, times[0], times[times.len() - 1], times.len());
         let to_zero = (self.counter && increase > 0.0 && first >= 0.0).then(|| extent.sampled * (first / increase));
@@ -171,6 +193,23 @@ impl Rate<'_> {
             factor /= window.seconds();
         }
         Some(SampleValue::Float(increase * factor))
+    }
+
+    /// The rate of a counter that began at zero within the window: no extrapolation to the left.
+    fn since_start(&self, window: &Window<'_>, begun: i64, increase: f64) -> f64 {
+        let times = window.times();
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let average = match times.len() {
+            1 => 0.0,
+            samples => (last - first) as f64 / 1000.0 / (samples - 1) as f64,
+        };
+        let sampled = (last - begun) as f64 / 1000.0;
+        let mut to_end = (window.end - last) as f64 / 1000.0;
+        if to_end >= average * 1.1 {
+            to_end = average / 2.0;
+        }
+        let factor = (sampled + to_end) / sampled;
+        increase * if self.per_second { factor / window.seconds() } else { factor }
     }
 
     fn extrapolated_histogram(&self, window: &Window<'_>) -> Option<SampleValue> {

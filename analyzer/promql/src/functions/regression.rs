@@ -20,10 +20,10 @@ pub(super) fn regression(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
     match name {
         "deriv" => Ok(roll(&range, context, false, |_| {
             |window: &Window<'_>| {
+                ignored(window);
                 if window.times().len() < 2 {
                     return None;
                 }
-                ignored(window);
                 let line = least_squares(window.times(), window.values(), window.times()[0]);
                 Some(SampleValue::Float(line.slope))
             }
@@ -32,10 +32,10 @@ pub(super) fn regression(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
             let ahead = arguments.scalar(1)?;
             Ok(roll(&range, context, false, |_| {
                 |window: &Window<'_>| {
+                    ignored(window);
                     if window.times().len() < 2 {
                         return None;
                     }
-                    ignored(window);
                     let line = least_squares(window.times(), window.values(), window.time);
                     Some(SampleValue::Float(line.slope * ahead[window.step] + line.intercept))
                 }

@@ -3,45 +3,9 @@
 use super::Arguments;
 use super::math::each_float;
 use crate::answer::EvalError;
+use crate::calendar::{date_of, day_of_year, days_in_month};
 use crate::evaluate::{Cells, Row};
 use crate::labels::Labels;
-
-/// A civil date.
-struct Date {
-    year: i64,
-    month: i64,
-    day: i64,
-}
-
-/// The date of a number of days since 1970, by counting in 400-year cycles that begin on 1 March 2000 − 2000 years.
-fn date_of(days: i64) -> Date {
-    let from_march = days + 719_468;
-    let cycle = from_march.div_euclid(146_097);
-    let day_of_cycle = from_march.rem_euclid(146_097);
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_cycle + cycle * 400 + i64::from(month <= 2);
-    Date { year, month, day }
-}
-
-fn is_leap(year: i64) -> bool {
-    year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0)
-}
-
-const DAYS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-
-fn days_in_month(date: &Date) -> i64 {
-    let days = usize::try_from(date.month - 1).ok().and_then(|index| DAYS.get(index)).copied().unwrap_or(30);
-    if date.month == 2 && is_leap(date.year) { days + 1 } else { days }
-}
-
-fn day_of_year(date: &Date) -> i64 {
-    let before: i64 = DAYS.iter().take(usize::try_from(date.month - 1).unwrap_or(0)).sum();
-    before + date.day + i64::from(date.month > 2 && is_leap(date.year))
-}
 
 fn part(name: &str, time: f64) -> f64 {
     // Go turns a float that no integer can hold (NaN too) into −2⁶³, and its calendar wraps that around to 2⁶³.

@@ -94,7 +94,7 @@ impl Histogram {
             if has_nan {
                 return Estimate { value: f64::NAN, nan_effect: NanEffect::Result };
             }
-            return plain(if forward { bucket.upper } else { bucket.lower });
+            return plain(bucket.upper);
         }
         rank = if forward { rank - (count - bucket.count) } else { count - rank };
         let fraction = rank / bucket.count;

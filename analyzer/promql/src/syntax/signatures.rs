@@ -8,7 +8,7 @@ const fn function(name: &'static str, arguments: &'static [ValueType], variadic:
 }
 
 /// All functions, sorted by name.
-static FUNCTIONS: [Signature; 89] = [
+static FUNCTIONS: [Signature; 90] = [
     function("abs", &[Vector], 0, Vector),
     function("absent", &[Vector], 0, Vector),
     function("absent_over_time", &[Matrix], 0, Vector),
@@ -84,6 +84,7 @@ static FUNCTIONS: [Signature; 89] = [
     function("sort_desc", &[Vector], 0, Vector),
     function("sqrt", &[Vector], 0, Vector),
     function("start", &[], 0, Scalar),
+    function("start_timestamp", &[Vector], 0, Vector),
     function("stddev_over_time", &[Matrix], 0, Vector),
     function("stdvar_over_time", &[Matrix], 0, Vector),
     function("step", &[], 0, Scalar),

@@ -24,9 +24,7 @@ pub struct Chart {
 impl Chart {
     /// The chart as a file of its own: with its style, for light and dark.
     pub fn standalone(&self) -> String {
-        let style = format!("<style>{STYLE}</style>");
-        let svg = self.svg.replacen("><title", &format!("><style/><title"), 1);
-        svg.replacen("<style/>", &style, 1)
+        self.svg.replacen("><title", &format!("><style>{STYLE}</style><title"), 1)
     }
 }
 

@@ -31,7 +31,7 @@ pub fn draw(curves: &[Curve], scenario: &str) -> Option<Chart> {
     let x = Scale { low: 0.0, high: latest * 1.04, from: 56.0, to: WIDTH - 16.0, log: false };
     let y = Scale { low: 0.0, high: 1.0, from: HEIGHT - 44.0, to: 34.0, log: false };
     let mut d = Drawing::new();
-    for tick in y.ticks(4) {
+    for tick in y.ticks(5) {
         d.line("grid", x.from, y.at(tick), x.to, y.at(tick));
         d.text("tick", x.from - 8.0, y.at(tick) + 4.0, "end", &format!("{:.0} %", tick * 100.0));
     }

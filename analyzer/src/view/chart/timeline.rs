@@ -34,7 +34,7 @@ const LEFT: f64 = 118.0;
 
 /// Draws the lanes that the captures fill; a lane without data says so.
 pub fn draw(t: &Timeline) -> Option<Chart> {
-    if !(t.to > t.from)
+    if t.to.partial_cmp(&t.from) != Some(std::cmp::Ordering::Greater)
         || (t.ready.is_empty() && t.dataplane_steps.is_empty() && t.cpu.is_empty() && t.syncs.is_empty())
     {
         return None;
@@ -55,7 +55,7 @@ pub fn draw(t: &Timeline) -> Option<Chart> {
         d.line("event", at, 24.0, at, bottom);
         // A label that would run into its neighbour is left out: the line stays, the table names it.
         if at >= free {
-            let words: String = label.chars().take(34).collect();
+            let words = super::super::rows::cut(label, 40);
             let width = words.chars().count() as f64 * 6.4;
             let anchor = if at + width > WIDTH { "end" } else { "start" };
             d.text("tick", if anchor == "end" { at - 4.0 } else { at + 4.0 }, 18.0, anchor, &words);

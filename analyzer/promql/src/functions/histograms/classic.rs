@@ -109,17 +109,29 @@ fn almost_equal(a: f64, b: f64) -> bool {
     difference / sum.min(f64::MAX) < TOLERANCE
 }
 
-/// Makes counts ascend. Tiny differences are evened out silently; the answer is whether others had to be.
-fn make_monotonic(buckets: &mut [CumulativeBucket]) -> bool {
-    let mut forced = false;
-    let Some(first) = buckets.first() else { return false };
-    let mut previous = first.count;
+/// What had to be done to make counts ascend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Forced {
+    /// Lowest and highest upper boundary of the buckets that were raised.
+    pub lowest: f64,
+    pub highest: f64,
+    /// By how much at most.
+    pub difference: f64,
+}
+
+/// Makes counts ascend. Tiny differences are evened out silently; the answer is what else had to be raised.
+fn make_monotonic(buckets: &mut [CumulativeBucket]) -> Option<Forced> {
+    let mut forced: Option<Forced> = None;
+    let mut previous = buckets.first()?.count;
     for bucket in &mut buckets[1..] {
         if almost_equal(previous, bucket.count) {
             bucket.count = previous;
         } else if bucket.count < previous {
+            let difference = previous - bucket.count;
+            let all = forced.get_or_insert(Forced { lowest: bucket.upper, highest: bucket.upper, difference });
+            all.highest = bucket.upper;
+            all.difference = all.difference.max(difference);
             bucket.count = previous;
-            forced = true;
         } else {
             previous = bucket.count;
         }
@@ -127,19 +139,19 @@ fn make_monotonic(buckets: &mut [CumulativeBucket]) -> bool {
     forced
 }
 
-/// The quantile of cumulative buckets sorted by boundary, and whether their counts had to be forced to ascend.
-pub(super) fn quantile(buckets: &mut Vec<CumulativeBucket>, quantile: f64) -> (f64, bool) {
+/// The quantile of cumulative buckets sorted by boundary, and what had to be done to make their counts ascend.
+pub(super) fn quantile(buckets: &mut Vec<CumulativeBucket>, quantile: f64) -> (f64, Option<Forced>) {
     if quantile.is_nan() {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     if quantile < 0.0 {
-        return (f64::NEG_INFINITY, false);
+        return (f64::NEG_INFINITY, None);
     }
     if quantile > 1.0 {
-        return (f64::INFINITY, false);
+        return (f64::INFINITY, None);
     }
     if buckets.last().is_none_or(|last| last.upper != f64::INFINITY) {
-        return (f64::NAN, false);
+        return (f64::NAN, None);
     }
     coalesce(buckets);
     let forced = make_monotonic(buckets);
@@ -199,9 +211,9 @@ mod tests {
     #[test]
     fn quantiles_interpolate_and_stop_at_the_highest_finite_bound() {
         let all = buckets(&[(1.0, 4.0), (2.0, 8.0), (f64::INFINITY, 10.0)]);
-        assert_eq!(quantile(&mut all.clone(), 0.2), (0.5, false));
-        assert_eq!(quantile(&mut all.clone(), 0.6), (1.5, false));
-        assert_eq!(quantile(&mut all.clone(), 0.99), (2.0, false));
+        assert_eq!(quantile(&mut all.clone(), 0.2), (0.5, None));
+        assert_eq!(quantile(&mut all.clone(), 0.6), (1.5, None));
+        assert_eq!(quantile(&mut all.clone(), 0.99), (2.0, None));
         assert!(quantile(&mut all[..2].to_vec(), 0.5).0.is_nan());
         assert_eq!(quantile(&mut all.clone(), 2.0).0, f64::INFINITY);
         assert_eq!(fraction(&mut all.clone(), 0.5, 1.5), 0.4);
@@ -210,8 +222,9 @@ mod tests {
     #[test]
     fn counts_that_sink_are_raised_and_said_so() {
         let mut sunk = buckets(&[(1.0, 4.0), (2.0, 3.0), (f64::INFINITY, 8.0)]);
-        assert_eq!(quantile(&mut sunk, 0.5), (1.0, true));
+        let forced = Forced { lowest: 2.0, highest: 2.0, difference: 1.0 };
+        assert_eq!(quantile(&mut sunk, 0.5), (1.0, Some(forced)));
         let mut rounding = buckets(&[(1.0, 4.0), (2.0, 4.0 - 1e-13), (f64::INFINITY, 8.0)]);
-        assert!(!quantile(&mut rounding, 0.5).1);
+        assert_eq!(quantile(&mut rounding, 0.5).1, None);
     }
 }

@@ -42,12 +42,12 @@ pub(super) fn rates(
                 _ => {}
             }
             let left = if smoothed && times[ends.first] < window.start && ends.first < ends.last {
-                interpolated(times, values, ends.first, window.start, rate.counter, true)
+                interpolated(times, values, ends.first, window.start, rate.counter)
             } else {
                 values[ends.first]
             };
             let right = if smoothed && times[ends.last] > window.end && ends.last > ends.first {
-                interpolated(times, values, ends.last - 1, window.end, rate.counter, false)
+                interpolated(times, values, ends.last - 1, window.end, rate.counter)
             } else {
                 values[ends.last]
             };
@@ -101,16 +101,11 @@ impl Ends {
     }
 }
 
-/// The value between a sample and the next one. Across a reset a counter is taken to begin at zero (left end) or to
-/// have gone on (right end).
-fn interpolated(times: &[i64], values: &[f64], index: usize, at: i64, counter: bool, left: bool) -> f64 {
-    let (mut from, mut to) = (values[index], values[index + 1]);
+/// The value between a sample and the next one. Across a reset a counter is taken to have begun at zero.
+fn interpolated(times: &[i64], values: &[f64], index: usize, at: i64, counter: bool) -> f64 {
+    let (mut from, to) = (values[index], values[index + 1]);
     if counter && to < from {
-        if left {
-            from = 0.0;
-        } else {
-            to += from;
-        }
+        from = 0.0;
     }
     from + (to - from) * (at - times[index]) as f64 / (times[index + 1] - times[index]) as f64
 }

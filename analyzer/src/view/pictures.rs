@@ -141,15 +141,18 @@ fn fill(result: &RunResult<'_>, at: usize, note: &mut impl FnMut(&str, anyhow::E
     })
 }
 
+/// Points in time, s, with a count or a change of it.
+type Steps = Vec<(f64, f64)>;
+
 /// Counts of endpoints of the Service under test over time: ready (middle of what is known), and in the dataplane (the
 /// latest time that the captures allow).
-fn steps(run: &crate::events::Run, origin: i64) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+fn steps(run: &crate::events::Run, origin: i64) -> (Steps, Steps) {
     let node = run.episodes.iter().map(|e| &e.node).find(|n| **n == run.node).or(run.episodes.first().map(|e| &e.node));
     let own = run
         .episodes
         .iter()
         .filter(|e| Some(&e.node) == node && Some(&e.endpoint.service) == run.service_under_test.as_ref());
-    let (mut ready, mut followed): (Vec<(f64, f64)>, Vec<(f64, f64)>) = Default::default();
+    let (mut ready, mut followed): (Steps, Steps) = Default::default();
     for episode in own {
         let sign = if episode.direction == Direction::Added { 1.0 } else { -1.0 };
         let c = &episode.committed;
@@ -201,7 +204,7 @@ pub fn overview(verdicts: &[Verdict], catalogue: &Catalogue) -> Option<Chart> {
     .into();
     for row in &catalogue.rows {
         let show = rows::show(row);
-        let lanes: Vec<ranges::Lane> = ["cilium", "kube-proxy-iptables"]
+        let mut lanes: Vec<(String, ranges::Lane)> = ["cilium", "kube-proxy-iptables"]
             .into_iter()
             .filter_map(|dataplane| {
                 let verdict = overall(verdicts, &row.id, dataplane)?;
@@ -215,21 +218,30 @@ pub fn overview(verdicts: &[Verdict], catalogue: &Catalogue) -> Option<Chart> {
                     return None;
                 }
                 let claim = Claim::new(side.kind, side.low, side.high, row.direction);
-                Some(ranges::Lane {
+                let lane = ranges::Lane {
                     dataplane: dataplane.into(),
                     short: if dataplane == "cilium" { "Cilium".into() } else { "kube-proxy".into() },
                     claimed: [claim.low.filter(|x| *x > 0.0), claim.high],
                     value: verdict.measured,
                     bounds: verdict.measured_bounds.unwrap_or_default(),
                     status: rows::status_class(verdict.status).into(),
-                })
+                };
+                Some((verdict.unit.clone(), lane))
             })
             .collect();
-        if lanes.is_empty() {
-            continue;
-        }
-        if let Some(panel) = panels.iter_mut().find(|p| p.unit == row.unit && p.show == show) {
-            panel.groups.push(ranges::Group { id: row.id.clone(), claim: row.claim.clone(), lanes });
+        let mut units: Vec<String> = lanes.iter().map(|(unit, _)| unit.clone()).collect();
+        units.dedup();
+        // Both sides of a row share a unit, or the row is no comparison and each goes to its own panel.
+        for unit in units {
+            let (own, rest): (Vec<_>, Vec<_>) = lanes.into_iter().partition(|(u, _)| *u == unit);
+            lanes = rest;
+            let show = if unit == "ratio" { show } else { number::Show::Unit };
+            let Some(panel) = panels.iter_mut().find(|p| p.unit == unit && p.show == show) else { continue };
+            panel.groups.push(ranges::Group {
+                id: row.id.clone(),
+                claim: row.claim.clone(),
+                lanes: own.into_iter().map(|(_, lane)| lane).collect(),
+            });
         }
     }
     ranges::draw(&panels)

@@ -1,0 +1,111 @@
+//! Annotations and statistics, gathered from all threads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::answer::Selected;
+use crate::calendar::format_rfc3339;
+use crate::number::format_float_short;
+
+/// What a note about repaired buckets covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    lowest: f64,
+    highest: f64,
+    difference: f64,
+    samples: usize,
+    first: i64,
+    last: i64,
+}
+
+impl Extent {
+    /// One sample: boundaries of the buckets raised, by how much at most, and when.
+    pub(crate) fn of(lowest: f64, highest: f64, difference: f64, time: i64) -> Extent {
+        Extent { lowest, highest, difference, samples: 1, first: time, last: time }
+    }
+
+    fn merge(&mut self, other: Extent) {
+        self.lowest = self.lowest.min(other.lowest);
+        self.highest = self.highest.max(other.highest);
+        self.difference = self.difference.max(other.difference);
+        self.samples += other.samples;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// All notes of an evaluation.
+#[derive(Default)]
+pub(crate) struct Notes {
+    warnings: Mutex<BTreeSet<String>>,
+    infos: Mutex<BTreeSet<String>>,
+    extents: Mutex<BTreeMap<(String, String), Extent>>,
+    selected: Mutex<Vec<Selected>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Notes {
+    pub(crate) fn warn(&self, text: String) {
+        held(&self.warnings).insert(text);
+    }
+
+    pub(crate) fn inform(&self, text: String) {
+        held(&self.infos).insert(text);
+    }
+
+    pub(crate) fn inform_with_extent(&self, text: String, place: String, extent: Extent) {
+        held(&self.extents).entry((text, place)).and_modify(|all| all.merge(extent)).or_insert(extent);
+    }
+
+    pub(crate) fn selected(&self, selected: Selected) {
+        held(&self.selected).push(selected);
+    }
+
+    /// Warnings and infos, sorted; and what was selected.
+    pub(crate) fn into_lists(self) -> (Vec<String>, Vec<String>, Vec<Selected>) {
+        let mut infos = self.infos.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for ((text, place), extent) in self.extents.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            infos.insert(format!(
+                "{text}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} {place}",
+                format_float_short(extent.lowest),
+                format_float_short(extent.highest),
+                two_digits(extent.difference),
+                extent.samples,
+                format_rfc3339(extent.first),
+                format_rfc3339(extent.last),
+            ));
+        }
+        let warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let selected = self.selected.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (warnings.into_iter().collect(), infos.into_iter().collect(), selected)
+    }
+}
+
+/// A number with two significant digits, as Go's `%.2g` has it.
+fn two_digits(value: f64) -> String {
+    let scientific = format!("{value:.1e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..2).contains(&exponent) {
+        let rounded: f64 = scientific.parse().unwrap_or(value);
+        return format_float_short(rounded);
+    }
+    let mantissa = mantissa.trim_end_matches('0').trim_end_matches('.');
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::two_digits;
+
+    #[test]
+    fn two_significant_digits() {
+        for (value, text) in [(10.0, "10"), (5.5, "5.5"), (123.0, "1.2e+02"), (0.01234, "0.012"), (1e-7, "1e-07")] {
+            assert_eq!(two_digits(value), text);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The life of every endpoint: each change of its readiness is an episode.
+//!
+//! The union of a Service's slices is replayed version by version. A change to ready (null counts as ready) is an
+//! addition, a change away from ready, or out of the slices, a removal. A version that several witnesses saw (audit
+//! log, watch) is one version: it was committed between the receipt of its request and the earliest of the answer's
+//! stamp and the first delivery.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use syncline_schema::endpoints::EndpointRow;
+
+use super::{Direction, Endpoint, Observed};
+use crate::clock::{Evidence, Graph};
+
+/// One change, before the dataplane was looked at.
+#[derive(Clone, Debug)]
+pub struct ApiChange {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Whether it came or went.
+    pub direction: Direction,
+    /// When it was committed.
+    pub committed: Observed,
+}
+
+/// One observed version of one slice.
+struct Version<'r> {
+    order: (u64, i64),
+    slice: &'r str,
+    created: bool,
+    rows: Vec<&'r EndpointRow<'static>>,
+    witnesses: BTreeMap<(i32, i64), &'r EndpointRow<'static>>,
+}
+
+/// All changes of all Services, in the order of their versions.
+pub fn changes(rows: &[EndpointRow<'static>], clocks: &Graph, path: &dyn Fn(i32) -> String) -> Vec<ApiChange> {
+    let slices = rows.iter().any(|row| row.kind == "EndpointSlice");
+    let wanted = if slices { "EndpointSlice" } else { "Endpoints" };
+    let begun = first_times(rows);
+    let mut services: BTreeMap<String, BTreeMap<(&str, &str), Version<'_>>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.kind == wanted && row.witness != "list" && !row.service.is_empty()) {
+        let deleted = row.event == "DELETED" || row.event == "delete";
+        let version = if deleted { "deleted" } else { row.resource_version.as_ref() };
+        let uid = if row.slice_uid.is_empty() { row.slice.as_ref() } else { row.slice_uid.as_ref() };
+        let all = services.entry(format!("{}/{}", row.namespace, row.service)).or_default();
+        let entry = all.entry((uid, version)).or_insert_with(|| Version {
+            order: (row.resource_version.parse().unwrap_or(0), row.time.unwrap_or(0)),
+            slice: uid,
+            created: false,
+            rows: Vec::new(),
+            witnesses: BTreeMap::new(),
+        });
+        // A slice that its first witness saw made, or that came up after the watch was established, began empty.
+        let late = begun.get(&row.source).zip(row.time).is_some_and(|(begun, time)| time - begun > 2_000_000_000);
+        entry.created |= row.event == "create" || (row.event == "ADDED" && late);
+        if entry.witnesses.is_empty() || entry.witnesses.contains_key(&(row.source, row.record)) {
+            let first = entry.witnesses.keys().next().is_none_or(|first| *first == (row.source, row.record));
+            if first {
+                entry.rows.push(row);
+            }
+        }
+        entry.witnesses.insert((row.source, row.record), row);
+    }
+    let mut found = Vec::new();
+    for (service, versions) in services {
+        let mut versions: Vec<Version<'_>> = versions.into_values().collect();
+        versions.sort_by_key(|version| version.order);
+        replay(&service, &versions, clocks, path, &mut found);
+    }
+    found
+}
+
+/// First time of each source: a watch begins with what is there already.
+fn first_times(rows: &[EndpointRow<'static>]) -> HashMap<i32, i64> {
+    let mut first: HashMap<i32, i64> = HashMap::new();
+    for row in rows.iter().filter(|row| row.witness == "watch") {
+        if let Some(time) = row.time {
+            first.entry(row.source).and_modify(|known| *known = (*known).min(time)).or_insert(time);
+        }
+    }
+    first
+}
+
+fn replay(
+    service: &str,
+    versions: &[Version<'_>],
+    clocks: &Graph,
+    path: &dyn Fn(i32) -> String,
+    found: &mut Vec<ApiChange>,
+) {
+    let mut slices: HashMap<&str, BTreeSet<Endpoint>> = HashMap::new();
+    let mut ready: BTreeMap<Endpoint, usize> = BTreeMap::new();
+    for version in versions {
+        let now: BTreeSet<Endpoint> = version.rows.iter().filter_map(|row| endpoint(service, row)).collect();
+        let before = slices.insert(version.slice, now.clone());
+        let initial = before.is_none() && !version.created;
+        let before = before.unwrap_or_default();
+        let committed = committed(version, clocks, path);
+        for endpoint in now.difference(&before) {
+            let count = ready.entry(endpoint.clone()).or_default();
+            *count += 1;
+            if *count == 1 && !initial {
+                found.push(ApiChange {
+                    endpoint: endpoint.clone(),
+                    direction: Direction::Added,
+                    committed: committed.clone(),
+                });
+            }
+        }
+        for endpoint in before.difference(&now) {
+            let Some(count) = ready.get_mut(endpoint) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                ready.remove(endpoint);
+                found.push(ApiChange {
+                    endpoint: endpoint.clone(),
+                    direction: Direction::Removed,
+                    committed: committed.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// The endpoint of a row, where it is ready.
+fn endpoint(service: &str, row: &EndpointRow<'_>) -> Option<Endpoint> {
+    if !row.ready.unwrap_or(true) {
+        return None;
+    }
+    Some(Endpoint {
+        service: service.to_owned(),
+        address: row.address.as_deref()?.to_owned(),
+        port: row.port.unwrap_or(0),
+        protocol: row.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase(),
+        target_uid: row.target_uid.as_deref().unwrap_or_default().to_owned(),
+        target: row.target.as_deref().unwrap_or_default().to_owned(),
+    })
+}
+
+/// Between the request's receipt and the earliest of the answer and the first delivery.
+fn committed(version: &Version<'_>, clocks: &Graph, path: &dyn Fn(i32) -> String) -> Observed {
+    let audit = version.witnesses.values().find(|row| row.witness == "audit" && row.received.is_some());
+    let watches = || version.witnesses.values().filter(|row| row.witness == "watch" && row.time.is_some());
+    let evidence = |row: &EndpointRow<'_>, what: &str| Evidence {
+        path: path(row.source),
+        record: row.record,
+        what: what.to_owned(),
+    };
+    let Some(audit) = audit else {
+        // Without the request only a delivery is known: an upper bound.
+        let first = watches().min_by_key(|row| row.time);
+        return Observed {
+            low: None,
+            high: first.and_then(|row| row.time),
+            clock: first.map(|row| row.clock.to_string()).unwrap_or_default(),
+            witness: "watch".to_owned(),
+            evidence: first.map(|row| evidence(row, "first delivery by a watch")).into_iter().collect(),
+        };
+    };
+    let mut high = audit.time;
+    let mut proof = vec![evidence(audit, "audit event of the slice's update")];
+    let mut witness = "audit";
+    for watch in watches() {
+        let (Some(time), Some(offset)) = (watch.time, clocks.offset(&watch.clock, &audit.clock)) else { continue };
+        let converted = time + offset.high;
+        if high.is_none_or(|high| converted < high) && audit.received.is_none_or(|received| converted >= received) {
+            high = Some(converted);
+            witness = "watch";
+            proof.truncate(1);
+            proof.push(evidence(watch, "first delivery by a watch"));
+        }
+    }
+    Observed { low: audit.received, high, clock: audit.clock.to_string(), witness: witness.to_owned(), evidence: proof }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(version: &'static str, time: i64, address: &'static str, ready: Option<bool>) -> EndpointRow<'static> {
+        EndpointRow {
+            record: time,
+            clock: "operator".into(),
+            witness: "watch".into(),
+            time: Some(time),
+            event: "MODIFIED".into(),
+            kind: "EndpointSlice".into(),
+            namespace: "default".into(),
+            service: "test".into(),
+            slice: "test-1".into(),
+            slice_uid: "u".into(),
+            resource_version: version.into(),
+            address: Some(address.into()),
+            port: Some(80),
+            ready,
+            ..Default::default()
+        }
+    }
+
+    fn directions(rows: &[EndpointRow<'static>]) -> Vec<(String, Direction)> {
+        changes(rows, &Graph::default(), &|_| String::new())
+            .into_iter()
+            .map(|one| (one.endpoint.address, one.direction))
+            .collect()
+    }
+
+    #[test]
+    fn what_was_there_at_first_is_no_addition() {
+        assert!(directions(&[row("1", 1, "10.0.0.1", None)]).is_empty());
+    }
+
+    #[test]
+    fn ready_unready_ready_are_three_episodes() {
+        let rows = [
+            row("1", 1, "10.0.0.1", Some(false)),
+            row("2", 2, "10.0.0.1", Some(true)),
+            row("3", 3, "10.0.0.1", Some(false)),
+            row("4", 4, "10.0.0.1", None),
+        ];
+        let found: Vec<Direction> = directions(&rows).into_iter().map(|(_, direction)| direction).collect();
+        assert_eq!(found, [Direction::Added, Direction::Removed, Direction::Added]);
+    }
+
+    #[test]
+    fn versions_are_ordered_by_their_number_not_by_their_arrival() {
+        let rows =
+            [row("1", 1, "10.0.0.1", None), row("10", 3, "10.0.0.1", Some(false)), row("9", 4, "10.0.0.1", Some(true))];
+        assert_eq!(directions(&rows).len(), 1, "version 9 comes before version 10");
+    }
+}

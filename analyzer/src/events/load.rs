@@ -1,0 +1,306 @@
+//! Loads a run: facts, clocks, scenario, windows, episodes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use polars::prelude::{col, lit};
+use syncline_schema::audit::AuditRow;
+use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
+use syncline_schema::endpoints::EndpointRow;
+use syncline_schema::facts::FactRow;
+use syncline_schema::markers::MarkerRow;
+use syncline_schema::services::ServiceRow;
+
+use super::dataplane::{Replay, replay};
+use super::{Direction, Episode, Outcome, Run, Windows, episodes, follow, windows};
+use crate::bundle::Bundle;
+use crate::clock::{Evidence, Finding, Graph, evidence};
+
+impl Run {
+    /// Loads a bundle.
+    ///
+    /// # Errors
+    /// A table that cannot be read.
+    pub fn load(bundle: Bundle) -> anyhow::Result<Run> {
+        let paths: Vec<String> = bundle.manifest.sources.iter().map(|source| source.path.clone()).collect();
+        let path = move |source: i32| {
+            usize::try_from(source).ok().and_then(|at| paths.get(at)).cloned().unwrap_or_else(|| "?".to_owned())
+        };
+        let facts = facts(&bundle, &path)?;
+        let node = facts.get("node").map(|(node, _)| node.clone()).or_else(|| bundle.manifest.nodes.first().cloned());
+        let node = node.unwrap_or_else(|| "node".to_owned());
+        let clocks = Graph::build(domains(&bundle, &node), &evidence::gather(&bundle, &node)?);
+
+        let services = service_map(&bundle)?;
+        let replayed = replay(
+            &bundle.rows::<RuleRow<'static>>(None)?,
+            &bundle.rows::<ChangeRow<'static>>(None)?,
+            &bundle.rows::<SnapshotRow<'static>>(None)?,
+            &services.by_address,
+        );
+        let audit = bundle.rows::<AuditRow<'static>>(Some(
+            col("resource")
+                .eq(lit("deployments"))
+                .or(col("resource").eq(lit("pods")).and(col("verb").eq(lit("delete")))),
+        ))?;
+        let actions = windows::actions(&audit, &path);
+        let markers = bundle.rows::<MarkerRow<'static>>(None)?;
+        let marked = windows::from_markers(&markers, &path);
+        let is_marked = marked.is_some();
+        let last = bundle
+            .manifest
+            .sources
+            .iter()
+            .filter(|one| one.clock.as_deref() == Some("apiserver"))
+            .filter_map(|one| one.last)
+            .max();
+        let mut found = marked
+            .or_else(|| windows::from_actions(&actions, last.unwrap_or(0)))
+            .unwrap_or_else(|| whole_run(&bundle, &node));
+
+        let rows = bundle.rows::<EndpointRow<'static>>(Some(col("kind").is_not_null()))?;
+        let changes = episodes::changes(&rows, &clocks, &path);
+        let mut episodes = follow::episodes(changes.clone(), &replayed, &clocks, &node, &found, &path);
+        let next_action = next_action(&markers, &actions, &found, is_marked);
+        let last = last_seen(&episodes, &clocks, &found, next_action);
+        windows::extend(&mut found, last, is_marked);
+        if let (Some(action), Some(next)) = (&mut found.action, next_action) {
+            action.end = action.end.min(next);
+        }
+        // The phases of episodes follow the windows, which follow the last episode.
+        for (episode, again) in
+            episodes.iter_mut().zip(follow::episodes(changes, &replayed, &clocks, &node, &found, &path))
+        {
+            episode.phase = again.phase;
+        }
+
+        let mut findings = Vec::new();
+        let dataplane = dataplane(&bundle, &replayed, &mut findings);
+        let scenario = scenario(&bundle, &actions, &markers, &mut findings);
+        let service_under_test = under_test(&episodes);
+        let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
+        let seen = replayed.totals.iter().map(|total| total.services).max().and_then(|count| u64::try_from(count).ok());
+        let id = bundle.manifest.run_id.chars().take(12).collect();
+        let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned());
+        Ok(Run {
+            name,
+            id,
+            dataplane,
+            scenario,
+            synthetic: bundle.manifest.synthetic,
+            node,
+            clocks,
+            windows: found,
+            services: services.count.or(seen),
+            baseline_endpoints,
+            service_under_test,
+            episodes,
+            totals: replayed.totals,
+            facts,
+            findings,
+            bundle,
+        })
+    }
+}
+
+fn facts(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<BTreeMap<String, (String, Evidence)>> {
+    let rows = bundle.rows::<FactRow<'static>>(None)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let source = row.source.map_or_else(|| "command line".to_owned(), path);
+            let evidence = Evidence { path: source, record: row.record, what: row.key.to_string() };
+            (row.key.into_owned(), (row.value.into_owned(), evidence))
+        })
+        .collect())
+}
+
+/// All domains that anything is stamped by, and those of the node.
+fn domains(bundle: &Bundle, node: &str) -> Vec<String> {
+    let stamped = bundle.manifest.sources.iter().filter_map(|source| source.clock.clone());
+    let stated = bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host")))).unwrap_or_default();
+    let stated: Vec<String> =
+        stated.iter().flat_map(|row| row.value.split(',').map(str::trim).map(str::to_owned)).collect();
+    let own = [node.to_owned(), format!("{node}/boottime"), format!("{node}/monotonic")];
+    let leases = bundle
+        .rows::<AuditRow<'static>>(Some(col("renew_time").is_not_null()))
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|row| row.name.map(|name| name.into_owned()));
+    let mut all: BTreeSet<String> = stamped.chain(stated).chain(leases).collect();
+    if !all.is_empty() {
+        all.extend(own);
+    }
+    all.into_iter().filter(|domain| !domain.is_empty()).collect()
+}
+
+struct Services {
+    by_address: HashMap<(String, i32, String), String>,
+    count: Option<u64>,
+}
+
+fn service_map(bundle: &Bundle) -> anyhow::Result<Services> {
+    let mut by_address = HashMap::new();
+    let mut names = BTreeSet::new();
+    for row in bundle.rows::<ServiceRow<'static>>(None)? {
+        let name = format!("{}/{}", row.namespace, row.name);
+        names.insert(name.clone());
+        if let (Some(address), Some(port)) = (row.cluster_ip, row.port) {
+            let protocol = row.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
+            by_address.insert((address.into_owned(), port, protocol), name);
+        }
+    }
+    Ok(Services { by_address, count: (!names.is_empty()).then_some(names.len() as u64) })
+}
+
+/// A run without markers and without actions: all of it is baseline.
+fn whole_run(bundle: &Bundle, node: &str) -> Windows {
+    let on_node = || bundle.manifest.sources.iter().filter(|source| source.clock.as_deref() == Some(node));
+    let start = on_node().filter_map(|source| source.first).min();
+    let end = on_node().filter_map(|source| source.last).max();
+    let window = start.zip(end).filter(|(start, end)| end > start);
+    Windows {
+        clock: node.to_owned(),
+        baseline: window.map(|(start, end)| super::Window { start, end, slack: 0 }),
+        action: None,
+        tail: None,
+        from: "the whole capture (no markers, no scaling, no restart, no deletion in it)".to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+/// When the next action begins, on the windows' clock.
+fn next_action(
+    markers: &[MarkerRow<'static>],
+    actions: &[windows::Action],
+    found: &Windows,
+    marked: bool,
+) -> Option<i64> {
+    let start = found.action.as_ref()?.start;
+    if marked {
+        let later =
+            markers.iter().filter(|marker| marker.label.starts_with("action") && marker.label.ends_with("_start"));
+        return later.map(|marker| marker.time).filter(|time| *time > start).min();
+    }
+    actions.iter().map(|action| action.time).find(|time| *time > start + 1_000_000_000)
+}
+
+/// When the last endpoint of the action was in the dataplane, on the windows' clock.
+fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows, next: Option<i64>) -> Option<i64> {
+    let start = windows.action.as_ref()?.start;
+    episodes
+        .iter()
+        .filter(|episode| episode.direction == Direction::Added && episode.outcome == Outcome::Seen)
+        .filter_map(|episode| {
+            let seen = episode.dataplane.as_ref()?;
+            let offset = clocks.offset(&seen.clock, &windows.clock)?;
+            let time = seen.high.or(seen.low)? + offset.high;
+            (time >= start && next.is_none_or(|next| time < next)).then_some(time)
+        })
+        .max()
+}
+
+fn dataplane(bundle: &Bundle, replayed: &Replay, findings: &mut Vec<Finding>) -> String {
+    if let Some(stated) = &bundle.manifest.dataplane {
+        return stated.clone();
+    }
+    let formats: BTreeSet<&str> =
+        replayed.totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
+    let kinds: BTreeSet<&str> = bundle.manifest.sources.iter().map(|source| source.kind.as_str()).collect();
+    let guess = if formats.iter().any(|format| format.starts_with("cilium") || *format == "lb4-reader") {
+        "cilium"
+    } else if kinds.iter().any(|kind| kind.starts_with("nft")) {
+        "kube-proxy-nftables"
+    } else if formats.iter().any(|format| format.starts_with("iptables")) {
+        "kube-proxy-iptables"
+    } else {
+        "unknown"
+    };
+    findings.push(Finding {
+        title: format!("dataplane taken to be {guess}"),
+        detail: "nothing states it: it was told from the snapshots; state it in capture.toml or by --dataplane"
+            .to_owned(),
+        evidence: Vec::new(),
+    });
+    guess.to_owned()
+}
+
+fn scenario(
+    bundle: &Bundle,
+    actions: &[windows::Action],
+    markers: &[MarkerRow<'static>],
+    findings: &mut Vec<Finding>,
+) -> String {
+    if let Some(stated) = &bundle.manifest.scenario {
+        return stated.clone();
+    }
+    let commands = || markers.iter().filter_map(|marker| marker.command.as_deref());
+    let (guess, from, evidence) = match actions.first() {
+        Some(action) => (action.scenario, "the audit log", vec![action.evidence.clone()]),
+        None if commands().any(|command| command.contains("kubectl scale")) => {
+            ("scale-up", "the markers' commands", Vec::new())
+        }
+        None if commands().any(|command| command.contains("rollout restart")) => {
+            ("rolling-restart", "the markers' commands", Vec::new())
+        }
+        None if commands().any(|command| command.contains("kill") || command.contains("delete pod")) => {
+            ("pod-crash", "the markers' commands", Vec::new())
+        }
+        None => ("steady-state", "the absence of any scaling, restart or deletion", Vec::new()),
+    };
+    findings.push(Finding {
+        title: format!("scenario taken to be {guess}"),
+        detail: format!("nothing states it: it was told from {from}"),
+        evidence,
+    });
+    guess.to_owned()
+}
+
+/// The Service with the most changes of endpoints.
+fn under_test(episodes: &[Episode]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for episode in episodes {
+        *counts.entry(&episode.endpoint.service).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(name, count)| (*count, std::cmp::Reverse(*name)))?;
+    Some(most.0.to_owned())
+}
+
+/// Ready endpoints of the Service under test ahead of the action.
+fn baseline_endpoints(
+    rows: &[EndpointRow<'static>],
+    service: Option<&str>,
+    windows: &Windows,
+    clocks: &Graph,
+) -> Option<u64> {
+    let slices = rows.iter().any(|row| row.kind == "EndpointSlice");
+    let wanted = if slices { "EndpointSlice" } else { "Endpoints" };
+    // Without changes the Service with the most endpoints in any one version is meant.
+    let mut latest: BTreeMap<(String, &str), (i64, BTreeSet<(&str, i32)>)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.kind == wanted) {
+        let name = format!("{}/{}", row.namespace, row.service);
+        let time = match (row.time, clocks.offset(&row.clock, &windows.clock)) {
+            (Some(time), Some(offset)) => time + offset.high,
+            _ => i64::MIN,
+        };
+        let begun = windows.action.as_ref().map_or(i64::MAX, |action| action.start);
+        if time >= begun || (row.witness == "list" && windows.action.is_some()) {
+            continue;
+        }
+        let entry = latest.entry((name, row.slice.as_ref())).or_insert((time, BTreeSet::new()));
+        if time > entry.0 {
+            *entry = (time, BTreeSet::new());
+        }
+        if let (Some(address), true, true) = (row.address.as_deref(), row.ready.unwrap_or(true), time == entry.0) {
+            entry.1.insert((address, row.port.unwrap_or(0)));
+        }
+    }
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for ((name, _), (_, ready)) in latest {
+        *counts.entry(name).or_default() += ready.len() as u64;
+    }
+    match service {
+        Some(service) => counts.get(service).copied(),
+        None => counts.values().copied().max(),
+    }
+}

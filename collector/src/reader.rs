@@ -1,0 +1,299 @@
+//! Reads the files of a capture in order: opens, recognises, cuts, and tells the write pass what it found.
+
+use std::fs;
+use std::io::Read;
+use std::sync::Arc;
+
+use syncline_schema::clock::ClockToken;
+use syncline_schema::loss::{self, Loss};
+use syncline_schema::manifest::Source;
+
+use crate::bundle::SourceRule;
+use crate::capture_toml::{self, Statements};
+use crate::input::{self, Cutter, Digested, Entry, Skipped};
+use crate::parse::{Context, FORMATS, Format, Head, Sniff};
+use crate::pipeline::Outlet;
+use crate::progress::Progress;
+
+/// Bytes that a sniffer sees.
+const HEAD: usize = 64 << 10;
+
+/// What the reader tells the write pass.
+pub enum Said {
+    Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
+    Skipped { context: Arc<Context>, record: Skipped },
+    Truncated { context: Arc<Context>, offset: i64, why: String },
+    End { index: i32, digest: Option<(String, u64)> },
+}
+
+/// The reader of one bundle.
+pub struct Reader<'o> {
+    /// Kinds and clocks that the command line gave.
+    pub options: &'o [SourceRule],
+    /// `capture.toml`.
+    pub statements: &'o Statements,
+    /// Name of the node.
+    pub node: Option<String>,
+    /// Bytes of a record at most.
+    pub limit: usize,
+    /// Bar.
+    pub progress: Progress,
+}
+
+impl Reader<'_> {
+    /// Reads all entries in order.
+    pub fn read(&self, entries: &[Entry], outlet: &Outlet<Said>) {
+        let mut index = 0;
+        for entry in entries {
+            self.progress.begin(&entry.path);
+            match input::open(&entry.file) {
+                Ok((reader, digest)) => self.file(entry, reader, &digest, &mut index, outlet),
+                Err(error) => {
+                    let context = Arc::new(self.context(index, &entry.path, None, None));
+                    let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
+                    outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![loss::UNREAD_FILE] });
+                    outlet.say(Said::Truncated { context, offset: 0, why: error.to_string() });
+                    index += 1;
+                }
+            }
+            self.progress.end();
+        }
+    }
+
+    fn file(
+        &self,
+        entry: &Entry,
+        mut reader: Box<dyn Read>,
+        digest: &Digested,
+        index: &mut i32,
+        outlet: &Outlet<Said>,
+    ) {
+        let mtime = fs::metadata(&entry.file).and_then(|meta| meta.modified()).ok().and_then(|time| {
+            time.duration_since(std::time::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok())
+        });
+        let plain = plain_path(&entry.path);
+        let mut head = Vec::new();
+        let broken = read_head(&mut reader, &mut head);
+        if head.len() > 262 && &head[257..262] == b"ustar" {
+            return self.archive(entry, &plain, head, reader, digest, index, outlet);
+        }
+        let own = *index;
+        *index += 1;
+        self.source(own, &entry.path, &plain, mtime, head, broken, &mut reader, outlet);
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        outlet.say(Said::End { index: own, digest: Some(digest.finish()) });
+    }
+
+    /// A tar: its own source, then one for each file in it.
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one opened file")]
+    fn archive(
+        &self,
+        entry: &Entry,
+        plain: &str,
+        head: Vec<u8>,
+        reader: Box<dyn Read>,
+        digest: &Digested,
+        index: &mut i32,
+        outlet: &Outlet<Said>,
+    ) {
+        let own = *index;
+        *index += 1;
+        let context = Arc::new(self.context(own, plain, None, None));
+        let source = Source { path: entry.path.clone(), kind: "tar".to_owned(), ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
+        let mut archive = tar::Archive::new(head.as_slice().chain(reader));
+        let mut failed = None;
+        match archive.entries() {
+            Ok(files) => {
+                for file in files {
+                    let mut file = match file {
+                        Ok(file) => file,
+                        Err(error) => {
+                            failed = Some(error.to_string());
+                            break;
+                        }
+                    };
+                    if !file.header().entry_type().is_file() {
+                        continue;
+                    }
+                    let path = format!("{}/{}", entry.path, String::from_utf8_lossy(&file.path_bytes()));
+                    let name = format!("{plain}/{}", String::from_utf8_lossy(&file.path_bytes()));
+                    let mtime = file
+                        .header()
+                        .mtime()
+                        .ok()
+                        .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000));
+                    let inner = *index;
+                    *index += 1;
+                    let digest = Digested::default();
+                    let mut broken = None;
+                    let mut head = Vec::new();
+                    match input::decompress(&mut file, &digest) {
+                        Ok(mut reader) => {
+                            broken = read_head(&mut reader, &mut head);
+                            self.source(inner, &path, &plain_path(&name), mtime, head, broken, &mut reader, outlet);
+                            let _ = std::io::copy(&mut reader, &mut std::io::sink());
+                        }
+                        Err(error) => {
+                            broken.get_or_insert(error.to_string());
+                            let nothing = &mut std::io::empty();
+                            self.source(inner, &path, &plain_path(&name), mtime, head, broken, nothing, outlet);
+                        }
+                    }
+                    outlet.say(Said::End { index: inner, digest: Some(digest.finish()) });
+                }
+            }
+            Err(error) => failed = Some(error.to_string()),
+        }
+        if let Some(why) = failed {
+            outlet.say(Said::Truncated { context, offset: 0, why });
+        }
+        let _ = std::io::copy(&mut archive.into_inner(), &mut std::io::sink());
+        outlet.say(Said::End { index: own, digest: Some(digest.finish()) });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one opened file")]
+    fn source(
+        &self,
+        index: i32,
+        path: &str,
+        plain: &str,
+        mtime: Option<i64>,
+        head: Vec<u8>,
+        broken: Option<String>,
+        reader: &mut dyn Read,
+        outlet: &Outlet<Said>,
+    ) {
+        let rule = self.rule(plain);
+        let format = self.recognise(plain, &head, rule);
+        let kind = match format {
+            Some(format) => format.kind,
+            None if capture_toml::is_one(plain) => "capture-toml",
+            None => "unread",
+        };
+        let context = Arc::new(self.context(
+            index,
+            plain,
+            rule.and_then(|rule| rule.clock.clone()).or_else(|| format.map(|f| f.clock.token().to_owned())),
+            mtime,
+        ));
+        let empty = head.is_empty() && broken.is_none();
+        let mut losses = Vec::new();
+        if empty {
+            losses.push(loss::EMPTY_FILE);
+        } else if kind == "unread" {
+            losses.push(loss::UNREAD_FILE);
+        }
+        let clock = (context.clock != "none" && format.is_some()).then(|| context.clock.clone());
+        let source = Source { path: path.to_owned(), kind: kind.to_owned(), clock, ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses });
+        let Some(format) = format else {
+            if let Some(why) = broken {
+                outlet.say(Said::Truncated { context, offset: head.len() as i64, why });
+            }
+            return;
+        };
+        let mut cutter = Cutter::new(head, Broken { inner: reader, error: broken }, format.cut, self.limit);
+        while let Some(mut piece) = cutter.next_piece() {
+            for record in std::mem::take(&mut piece.skipped) {
+                outlet.say(Said::Skipped { context: Arc::clone(&context), record });
+            }
+            if let Some(why) = &piece.truncated {
+                let offset = piece.offset + piece.bytes.len() as i64;
+                outlet.say(Said::Truncated { context: Arc::clone(&context), offset, why: why.clone() });
+            }
+            let last = piece.last;
+            if !piece.bytes.is_empty() && !outlet.chunk(piece, &context, format) {
+                return;
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// The first rule for a path: the command line ahead of `capture.toml`.
+    fn rule(&self, plain: &str) -> Option<&SourceRule> {
+        let rules = self.options.iter().chain(&self.statements.sources);
+        rules.into_iter().find(|rule| glob(plain_path(&rule.glob).as_bytes(), plain.as_bytes()))
+    }
+
+    fn recognise(&self, plain: &str, head: &[u8], rule: Option<&SourceRule>) -> Option<&'static Format> {
+        if let Some(kind) = rule.and_then(|rule| rule.kind.as_deref()) {
+            return FORMATS.iter().copied().find(|format| format.kind == kind);
+        }
+        if head.is_empty() || capture_toml::is_one(plain) {
+            return None;
+        }
+        let bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+        let head = Head { path: plain, bytes, whole: head.len() < HEAD };
+        let mut perhaps = None;
+        for format in FORMATS.iter().copied() {
+            match (format.sniff)(&head) {
+                Sniff::Yes => return Some(format),
+                Sniff::Perhaps if perhaps.is_none() => perhaps = Some(format),
+                _ => {}
+            }
+        }
+        perhaps
+    }
+
+    fn context(&self, source: i32, path: &str, clock: Option<String>, mtime: Option<i64>) -> Context {
+        let node = self.node.clone().unwrap_or_else(|| "node".to_owned());
+        let clock = clock.unwrap_or_else(|| "none".to_owned());
+        let token = ClockToken::ALL.into_iter().find(|token| token.token() == clock);
+        let clock = token.map_or(clock, |token| token.domain(&node));
+        Context {
+            source,
+            path: path.to_owned(),
+            clock,
+            node,
+            year: self.statements.year,
+            utc_offset: self.statements.utc_offset,
+            mtime,
+        }
+    }
+}
+
+/// Gives an earlier read error once the bytes ahead of it were taken.
+struct Broken<'r> {
+    inner: &'r mut dyn Read,
+    error: Option<String>,
+}
+
+impl Read for Broken<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.error.take() {
+            Some(error) => Err(std::io::Error::other(error)),
+            None => self.inner.read(buffer),
+        }
+    }
+}
+
+fn read_head(reader: &mut dyn Read, head: &mut Vec<u8>) -> Option<String> {
+    reader.take(HEAD as u64).read_to_end(head).err().map(|error| error.to_string())
+}
+
+/// The path without the ending of a compression.
+fn plain_path(path: &str) -> String {
+    let path = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
+    path.strip_suffix(".tgz").map_or_else(|| path.to_owned(), |stem| format!("{stem}.tar"))
+}
+
+/// Whether a path matches a pattern: `?` one character, `*` any but `/`, `**` any.
+pub fn glob(pattern: &[u8], path: &[u8]) -> bool {
+    match (pattern.first(), path.first()) {
+        (None, None) => true,
+        (Some(b'*'), _) if pattern.get(1) == Some(&b'*') => {
+            let rest = pattern[2..].strip_prefix(b"/").unwrap_or(&pattern[2..]);
+            (0..=path.len()).any(|at| glob(rest, &path[at..]))
+        }
+        (Some(b'*'), _) => {
+            let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+            (0..=end).any(|at| glob(&pattern[1..], &path[at..]))
+        }
+        (Some(b'?'), Some(byte)) if *byte != b'/' => glob(&pattern[1..], &path[1..]),
+        (Some(a), Some(b)) if a == b => glob(&pattern[1..], &path[1..]),
+        _ => false,
+    }
+}

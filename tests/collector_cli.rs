@@ -1,0 +1,259 @@
+//! The collector's command line: exit codes, whole or absent, the same bytes whatever the threads and the memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use syncline_collector::bundle::{BundleOptions, bundle};
+
+fn collector(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_syncline-collector"))
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .expect("the collector starts")
+}
+
+fn manifest(bundle: &Path) -> Value {
+    let text = fs::read_to_string(bundle.join("manifest.json")).expect("a manifest");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn source<'m>(manifest: &'m Value, path: &str) -> &'m Value {
+    let sources = manifest["sources"].as_array().expect("sources");
+    sources.iter().find(|source| source["path"] == path).unwrap_or_else(|| panic!("{path}: not among {sources:#?}"))
+}
+
+fn losses(manifest: &Value, path: &str) -> Vec<String> {
+    let losses = manifest["losses"].as_array().expect("losses").iter();
+    losses.filter(|loss| loss["source"] == path).filter_map(|loss| loss["name"].as_str().map(str::to_owned)).collect()
+}
+
+fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(bundle).expect("a bundle").map(|entry| entry.expect("an entry"));
+    let named = |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.path());
+    entries.map(named).map(|(name, path)| (name, fs::read(path).expect("a file"))).collect()
+}
+
+/// A stream of scrapes, several chunks long; every seventh scrape lacks a series.
+fn scrapes(count: usize, series: usize) -> String {
+    let mut text = String::new();
+    for scrape in 0..count {
+        text.push_str(&format!("# SCRAPE {}.5\n# TYPE work_total counter\n", 1_795_407_710 + scrape));
+        for one in 0..series {
+            if one == 3 && scrape % 7 == 6 {
+                continue;
+            }
+            text.push_str(&format!("work_total{{part=\"{one}\",zone=\"north-by-north-west\"}} {}\n", scrape * one));
+        }
+    }
+    text
+}
+
+#[test]
+fn the_same_bytes_whatever_the_threads_and_the_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let captures = folder.path().join("run");
+    fs::create_dir(&captures).expect("a folder");
+    fs::write(captures.join("a.stream"), scrapes(600, 400)).expect("written");
+    fs::write(captures.join("b.stream"), scrapes(50, 10)).expect("written");
+    fs::write(captures.join("notes"), "unread").expect("written");
+    let mut made = Vec::new();
+    for (threads, memory) in [(1, 64 << 20), (4, 64 << 20), (4, 512 << 20), (3, 32 << 20)] {
+        let out = folder.path().join(format!("bundle-{threads}-{memory}"));
+        let options = BundleOptions {
+            inputs: vec![captures.clone()],
+            out: out.clone(),
+            memory,
+            threads,
+            ..BundleOptions::default()
+        };
+        let summary = bundle(&options).expect("bundled");
+        assert!(summary.manifest.sources[0].records > 0, "the stream was not read");
+        made.push(files(&out));
+    }
+    for other in &made[1..] {
+        assert!(made[0] == *other, "two bundles of the same captures differ");
+    }
+}
+
+#[test]
+fn a_bundle_is_never_replaced_unasked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    fs::write(here.join("a.stream"), scrapes(3, 3)).expect("written");
+    let run = |more: &[&str]| collector(here, &[&["bundle", "a.stream", "--out", "b"], more].concat());
+    assert_eq!(run(&[]).status.code(), Some(0));
+    let before = files(&here.join("b"));
+    let again = run(&[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).starts_with("error: b: exists already"), "{again:?}");
+    assert_eq!(before, files(&here.join("b")));
+    fs::write(here.join("a.stream"), scrapes(4, 3)).expect("written");
+    assert_eq!(run(&["--force"]).status.code(), Some(0));
+    assert_ne!(before, files(&here.join("b")));
+    // What is no bundle is not replaced at all.
+    fs::create_dir(here.join("precious")).expect("a folder");
+    fs::write(here.join("precious/data"), "x").expect("written");
+    let refused = collector(here, &["bundle", "a.stream", "--out", "precious", "--force"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(here.join("precious/data").exists());
+    let left: Vec<_> =
+        fs::read_dir(here).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    assert!(left.iter().all(|name| !name.starts_with('.')), "left behind: {left:?}");
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_under_the_final_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_syncline-collector"))
+        .current_dir(folder.path())
+        .args(["bundle", "-", "--out", "b"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the collector starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    // More than the pipe and a chunk hold: once this is written the collector is in the middle of its work.
+    input.write_all(scrapes(600, 400).as_bytes()).expect("written");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    drop(input);
+    assert!(!folder.path().join("b").exists());
+    // What the killed run left does not stand in the way of the next.
+    fs::write(folder.path().join("a.stream"), scrapes(3, 3)).expect("written");
+    assert_eq!(collector(folder.path(), &["bundle", "a.stream", "--out", "b"]).status.code(), Some(0));
+}
+
+#[test]
+fn whatever_lies_in_the_folder_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    fs::create_dir(&run).expect("a folder");
+    let text = scrapes(40, 50);
+    let packed = zstd::encode_all(text.as_bytes(), 3).expect("packed");
+    let twice = [packed.clone(), zstd::encode_all(text.as_bytes(), 3).expect("packed")].concat();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in
+        [("in/plain.stream", text.as_bytes()), ("in/packed.stream.zst", &packed), ("in/index", b"\xba\xaa\xd7\0")]
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append_data(&mut header, name, bytes).expect("packed");
+    }
+    let archive = archive.into_inner().expect("packed");
+    let with_mark = format!("\u{feff}{text}");
+    for (name, bytes) in [
+        ("plain.stream", text.as_bytes()),
+        ("packed.stream.zst", &packed),
+        ("cut.stream.zst", &packed[..packed.len() / 2]),
+        ("twice.stream.zst", &twice),
+        ("marked.stream", with_mark.as_bytes()),
+        ("empty.stream", b""),
+        ("garbage.stream", b"\0\x01\xff\xfe garbage"),
+        ("broken.stream.zst", b"\x28\xb5\x2f\xfd\xff\xff\xff\xff\xff"),
+        ("all.tar", &archive),
+        ("cut.tar", &archive[..archive.len() / 2]),
+    ] {
+        fs::write(run.join(name), bytes).expect("written");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", run.join("dangling.stream")).expect("linked");
+        std::os::unix::fs::symlink(&run, run.join("itself")).expect("linked");
+    }
+    let done = collector(folder.path(), &["bundle", "run", "--out", "b"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let made = manifest(&folder.path().join("b"));
+    let records = |path: &str| source(&made, path)["records"].as_u64().expect("records");
+    let plain = records("plain.stream");
+    assert!(plain > 0);
+    for same in ["packed.stream.zst", "marked.stream", "all.tar/in/plain.stream", "all.tar/in/packed.stream.zst"] {
+        assert_eq!(records(same), plain, "{same}");
+        assert_eq!(source(&made, same)["kind"], "scrape");
+        assert_eq!(source(&made, same)["sha256"].as_str().map(str::len), Some(64), "{same}");
+    }
+    assert_eq!(records("twice.stream.zst"), 2 * plain);
+    assert_eq!(source(&made, "all.tar/in/packed.stream.zst")["sha256"], source(&made, "packed.stream.zst")["sha256"]);
+    assert_eq!(source(&made, "all.tar/in/index")["kind"], "unread");
+    for (path, loss) in [
+        ("cut.stream.zst", "truncated-input"),
+        ("empty.stream", "empty-file"),
+        ("garbage.stream", "unread-file"),
+        ("broken.stream.zst", "truncated-input"),
+        ("cut.tar", "truncated-input"),
+        #[cfg(unix)]
+        ("dangling.stream", "unread-file"),
+    ] {
+        // A cut archive may name its entry instead.
+        let named = losses(&made, path).iter().any(|name| name == loss)
+            || made["losses"].as_array().expect("losses").iter().any(|one| {
+                one["name"] == loss && one["source"].as_str().is_some_and(|at| at.starts_with(&format!("{path}/")))
+            });
+        assert!(named, "{path}: {:?}", losses(&made, path));
+    }
+}
+
+#[test]
+fn what_is_stated_wrongly_names_path_and_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("run")).expect("a folder");
+    for (text, expected) in [
+        ("name = \"a\"\ndataplane = \"ipfire\"\n", "error: run/capture.toml:2: `dataplane`: expected cilium"),
+        ("name = \n", "error: run/capture.toml:1: "),
+        ("[source.\"*\"]\nkind = \"nonsense\"\n", "error: run/capture.toml:"),
+    ] {
+        fs::write(folder.path().join("run/capture.toml"), text).expect("written");
+        let failed = collector(folder.path(), &["bundle", "run", "--out", "b"]);
+        assert_eq!(failed.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(said.starts_with(expected), "{said}");
+        assert!(!folder.path().join("b").exists());
+    }
+    for wrong in [&["bundle", "absent", "--out", "b"][..], &["bundle", "run"], &["inspect", "run"], &["nonsense"]] {
+        assert_eq!(collector(folder.path(), wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn options_and_the_chosen_kind_override() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("run")).expect("a folder");
+    fs::write(
+        folder.path().join("run/capture.toml"),
+        "dataplane = \"cilium\"\nnode = \"n1\"\nsynthetic = true\n[source.\"odd/*\"]\nkind = \"scrape\"\nclock = \"prometheus\"\n",
+    )
+    .expect("written");
+    fs::create_dir(folder.path().join("run/odd")).expect("a folder");
+    fs::write(folder.path().join("run/odd/file"), scrapes(2, 2)).expect("written");
+    fs::write(folder.path().join("run/other"), scrapes(2, 2)).expect("written");
+    let done = collector(
+        folder.path(),
+        &["bundle", "run", "--out", "b", "--dataplane", "kube-proxy-ipvs", "--source", "exposition@operator=other"],
+    );
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let made = manifest(&folder.path().join("b"));
+    assert_eq!(made["dataplane"], "kube-proxy-ipvs");
+    assert_eq!(made["synthetic"], true);
+    assert_eq!(source(&made, "odd/file")["clock"], "prometheus");
+    assert_eq!(
+        (&source(&made, "other")["kind"], &source(&made, "other")["clock"]),
+        (&"exposition".into(), &"operator".into())
+    );
+    assert_eq!(source(&made, "capture.toml")["kind"], "capture-toml");
+}
+
+#[test]
+fn help_fits_eighty_columns() {
+    for arguments in [&["--help"][..], &["bundle", "--help"], &["inspect", "--help"], &["formats", "--help"]] {
+        let shown = collector(Path::new("."), arguments);
+        assert_eq!(shown.status.code(), Some(0));
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+}
