@@ -145,10 +145,10 @@ fn parse_scrape(context: &Context, chunk: &Chunk, batch: &mut Batch) {
                 None => batch.reject(context, &line, "expected seconds since the epoch behind # SCRAPE"),
             }
             reader.cursor = 0;
-        } else if reader.line(context, &line, scrape.map(|(number, time, _)| (number, time)), batch) {
-            if let Some((_, _, any)) = &mut scrape {
-                *any = true;
-            }
+        } else if reader.line(context, &line, scrape.map(|(number, time, _)| (number, time)), batch)
+            && let Some((_, _, any)) = &mut scrape
+        {
+            *any = true;
         }
     }
     // A scrape that was cut off says nothing about the series that it lacks.
