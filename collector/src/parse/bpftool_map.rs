@@ -3,7 +3,7 @@
 //! ```text
 //! [{"id":951,"type":"hash","name":"cilium_ratelimi","flags":0,"bytes_key":4,"bytes_value":8,"max_entries":64,…}]
 //!
-//! 38	968	1
+//! 38  968  1
 //! ```
 //!
 //! A trace of bpf(2) names a map by the descriptor of the process. Facts join the two: `bpf-map-fd/38` = `968` (from

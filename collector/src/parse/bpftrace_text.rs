@@ -85,7 +85,6 @@ fn heading(line: &str) -> Option<Heading<'_>> {
 }
 
 /// Edges and count of a line `[2K, 4K)   7 |@@  |`; edges of `(..., 0)`, `[10, ...)` and `[1]` alike.
-#[expect(clippy::type_complexity, reason = "two edges and a count, named by the one caller")]
 fn bucket(line: &str) -> Option<(Option<f64>, Option<f64>, i64)> {
     if !line.starts_with(['[', '(']) {
         return None;

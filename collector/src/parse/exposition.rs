@@ -145,10 +145,10 @@ fn parse_scrape(context: &Context, chunk: &Chunk, batch: &mut Batch) {
                 None => batch.reject(context, &line, "expected seconds since the epoch behind # SCRAPE"),
             }
             reader.cursor = 0;
-        } else if reader.line(context, &line, scrape.map(|(number, time, _)| (number, time)), batch) {
-            if let Some((_, _, any)) = &mut scrape {
-                *any = true;
-            }
+        } else if reader.line(context, &line, scrape.map(|(number, time, _)| (number, time)), batch)
+            && let Some((_, _, any)) = &mut scrape
+        {
+            *any = true;
         }
     }
     // A scrape that was cut off says nothing about the series that it lacks.
@@ -438,6 +438,30 @@ mod tests {
             assert_ne!((EXPOSITION.sniff)(&head(&path, &bytes)), Sniff::No, "{path}");
             let batch = parse_text(&EXPOSITION, &String::from_utf8_lossy(&bytes));
             assert!(batch.rejected * 10 <= batch.records, "{path}: {} rejected of {}", batch.rejected, batch.records);
+        }
+    }
+
+    #[test]
+    fn reads_the_valid_openmetrics_cases_and_refuses_broken_lines() {
+        // Faults of one line; faults of grouping, types or order are not ours to judge.
+        const BROKEN: [&str; 6] = [
+            "bad_value_",
+            "bad_timestamp_",
+            "bad_missing_value_",
+            "bad_missing_equal_",
+            "bad_invalid_labels_",
+            "bad_metric_names_",
+        ];
+        for (path, bytes) in corpus_files(&["openmetrics_cases"]) {
+            let Some(case) = path.strip_suffix("/metrics").and_then(|path| path.rsplit('/').next()) else { continue };
+            let rejected = parse_text(&EXPOSITION, &String::from_utf8_lossy(&bytes)).rejected;
+            if !case.starts_with("bad_") {
+                // One stamp of this case lies in the year 391 billion.
+                assert_eq!(rejected, u64::from(case == "timestamps"), "{path}");
+            } else if BROKEN.iter().any(|prefix| case.starts_with(prefix)) {
+                // A blank at the end of a line harms nobody.
+                assert!(rejected > 0 || case == "bad_value_3", "{path}");
+            }
         }
     }
 }

@@ -96,6 +96,19 @@ pub fn klog(text: &[u8], year: i16, offset: i32) -> Option<i64> {
     civil(i64::from(year), digits(&text[..2])?, digits(&text[2..4])?, time, i64::from(offset))
 }
 
+/// `Mon DD HH:MM:SS.mmm` in a year and at an offset from UTC in seconds.
+pub fn syslog(text: &str, year: i16, offset: i32) -> Option<i64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = MONTHS.iter().position(|month| text.starts_with(month))? as i64 + 1;
+    let bytes = text.as_bytes();
+    if bytes.len() < 15 || bytes[3] != b' ' || bytes[6] != b' ' {
+        return None;
+    }
+    let (time, used) = time_of_day(&bytes[7..])?;
+    let day = digits(bytes[4..6].trim_ascii_start())?;
+    if 7 + used == bytes.len() { civil(i64::from(year), month, day, time, i64::from(offset)) } else { None }
+}
+
 /// A Go duration (`585.485129ms`, `1m2.5s`, `33.571µs`) in ns.
 pub fn go_duration(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {

@@ -32,6 +32,7 @@ mod exposition;
 #[cfg(test)]
 mod harness;
 mod hubble;
+mod hubble_text;
 mod instant;
 mod json_pairs;
 mod kube_proxy_log;
@@ -63,6 +64,7 @@ pub const FORMATS: &[&Format] = &[
     &bpftool_map::LIST,
     &bpftool_map::DESCRIPTORS,
     &hubble::FORMAT,
+    &hubble_text::FORMAT,
     &cilium_metrics_list::FORMAT,
     &cilium_config::CONFIG,
     &cilium_config::VERSION,
