@@ -1,3 +1,4 @@
 //! The commands of `syncline`: each reads its arguments, runs the stages, prints.
 
 pub mod query;
+pub mod report;
