@@ -137,7 +137,7 @@ fn catalogue(path: Option<&Path>) -> anyhow::Result<Catalogue> {
 }
 
 fn measured(runs: &[Run]) -> Vec<RunResult<'_>> {
-    runs.iter().map(|run| RunResult { run, measurements: measure::all(run) }).collect()
+    runs.iter().map(|run| RunResult { run, measurements: measured_of(run) }).collect()
 }
 
 fn lines(paths: &[PathBuf]) -> String {
@@ -150,4 +150,13 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output"),
     }
+}
+
+fn measured_of(run: &Run) -> Vec<measure::Measurement> {
+    let mut all = measure::all(run);
+    // Alerts need the engine; a run's dataplane decides which of them applies.
+    if !all.iter().any(|m| m.name.starts_with("alert:")) {
+        all.extend(measure::alerts::measure(run));
+    }
+    all
 }

@@ -25,6 +25,7 @@ pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Run {
         baseline_endpoints: Some(1),
         service_under_test: None,
         episodes: Vec::new(),
+        totals: Vec::new(),
         facts: BTreeMap::new(),
         findings: Vec::new(),
     }

@@ -41,6 +41,7 @@ fn run(name: &str, dataplane: &str) -> Run {
         baseline_endpoints: Some(1),
         service_under_test: Some(EVIL.into()),
         episodes: Vec::new(),
+        totals: Vec::new(),
         facts: BTreeMap::from([(
             EVIL.to_owned(),
             (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }),
