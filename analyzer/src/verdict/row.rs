@@ -198,7 +198,8 @@ fn judge_reading(
         return (Status::NotMeasured, reason);
     }
     // "none" says itself how many attempts it needs; an excess counts from any number.
-    if figure.too_few && side.kind != ClaimKind::Zero {
+    let never_fails = side.kind == ClaimKind::Possible && side.high.is_none();
+    if figure.too_few && side.kind != ClaimKind::Zero && !never_fails {
         return (Status::Inconclusive, format!("{TOO_FEW}: {} of at least {}", figure.figure.n, least.unwrap_or(0)));
     }
     judge(&figure.figure, &claim_of(row, side, Some(reading)))
