@@ -196,7 +196,25 @@ fn vector(dice: &mut Dice, depth: usize) -> String {
                 "timestamp",
                 "absent",
             ]);
-            format!("{function}({})", vector(dice, depth + 1))
+            let inner = vector(dice, depth + 1);
+            match dice.roll(16) {
+                0 => format!("label_replace({inner}, \"new\", \"$1-x\", \"instance\", \"([ab])\")"),
+                1 => format!("label_join({inner}, \"new\", \"/\", \"instance\", \"job\", \"none\")"),
+                2 => format!("clamp({inner}, -1, 1e3)"),
+                3 => format!("clamp_max(clamp_min({inner}, 0.5), 7)"),
+                4 => format!("round({inner}, 0.25)"),
+                5 => format!("count_values by (job) (\"value\", round({inner}))"),
+                6 => format!("absent_over_time({}[{}])", dice.pick(&SELECTORS), dice.pick(&RANGES)),
+                7 => format!("sort_desc({inner})"),
+                8 => format!("vector(scalar({inner})) + time()"),
+                9 => format!("double_exponential_smoothing(temperature[{}], 0.3, 0.6)", dice.pick(&RANGES)),
+                10 => format!("-({inner})"),
+                11 => format!("sum by (instance) ({inner}) * on (instance) group_right (new) temperature"),
+                12 => format!("sum by (instance) ({inner}) atan2 sum by (instance) (up)"),
+                13 => format!("sum by (instance) ({inner}) >= bool sum by (instance) (temperature)"),
+                14 => format!("max_over_time(({inner})[10m:1m] offset 3m)"),
+                _ => format!("{function}({inner})"),
+            }
         }
         10 => {
             let operator = dice.pick(&["+", "-", "*", "/", ">", "<", "==", "!=", ">= bool", "<= bool"]);
@@ -345,12 +363,14 @@ fn answers_are_those_of_prometheus() {
         let expr = parse(&query).unwrap_or_else(|error| panic!("{query}: {error}"));
         // 7 s off the minute: no step of a subquery lies on the edge of its window.
         let start = BEGIN + 7 + 60 * dice.roll(60) as i64;
+        // Renamed since.
+        let theirs = escaped(&query.replace("double_exponential_smoothing", "holt_winters"));
         let (ours, path) = if number % 2 == 0 {
-            let path = format!("/api/v1/query?query={}&time={start}", escaped(&query));
+            let path = format!("/api/v1/query?query={theirs}&time={start}");
             (instant(&storage, &expr, start * 1000, &Options::default()), path)
         } else {
             let (end, step) = (start + 60 * dice.roll(40) as i64, [60, 120, 300][dice.roll(3)]);
-            let path = format!("/api/v1/query_range?query={}&start={start}&end={end}&step={step}", escaped(&query));
+            let path = format!("/api/v1/query_range?query={theirs}&start={start}&end={end}&step={step}");
             (range(&storage, &expr, start * 1000, end * 1000, step * 1000, &Options::default()), path)
         };
         let ours = ours.map_or_else(|error| eval_error_to_json(&error), |answer| to_json(&answer));
