@@ -327,3 +327,18 @@ fn start_timestamps_tell_resets_that_values_do_not_show() {
     check(&data, 15.0, "increase(x_total[1m])", &["{} 10"]);
     check(&data, 45.0, "start_timestamp(x_total)", &["{} 40"]);
 }
+
+#[test]
+fn the_deepest_expressions_do_not_exhaust_the_stack() {
+    let data = storage("x -1");
+    for (open, close) in
+        [("abs(", ")"), ("(", ")"), ("-", ""), ("sum(", ")"), ("1 + (", ")"), ("last_over_time(", "[1m:15s])")]
+    {
+        let query = format!("{}x{}", open.repeat(60), close.repeat(60));
+        assert!(parse(&query).is_ok(), "{query}");
+        let deepest =
+            (60..400).rev().step_by(5).find(|n| parse(&format!("{}x{}", open.repeat(*n), close.repeat(*n))).is_ok());
+        let query = format!("{}x{}", open.repeat(deepest.unwrap()), close.repeat(deepest.unwrap()));
+        let _ = at(&data, 0.0, &query);
+    }
+}

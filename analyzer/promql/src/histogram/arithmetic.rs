@@ -130,7 +130,7 @@ impl Histogram {
         if self.has_custom_buckets() || schema >= self.schema {
             return;
         }
-        let shift = (self.schema - schema).clamp(0, 31);
+        let shift = self.schema.saturating_sub(schema).clamp(0, 31);
         for side in [&mut self.positive, &mut self.negative] {
             let mut reduced: Vec<IndexedBucket> = Vec::with_capacity(side.len());
             for bucket in side.iter() {

@@ -60,8 +60,7 @@ fn expect_type(node: &Node, wanted: ValueType, context: &str) -> Result<(), Faul
 
 fn check_binary(binary: &Binary, node: &Node) -> Result<(), Fault> {
     let (left, right) = (binary.left.value_type(), binary.right.value_type());
-    // Prometheus points at the operator; it stands after the left operand and one blank, as people write it.
-    let operator_place = Span { start: binary.left.span.end + 1, end: binary.left.span.end + 2 };
+    let operator_place = binary.operator_span;
     check(&binary.left)?;
     check(&binary.right)?;
     if binary.returns_bool && !binary.operator.compares() {

@@ -159,7 +159,7 @@ impl Parser<'_> {
         let at = match self.token().clone() {
             Token::Number(seconds) => {
                 let seconds = if minus { -seconds } else { seconds };
-                if !seconds.is_finite() || seconds.abs() > 9.2e15 {
+                if !seconds.is_finite() || seconds.abs() > 1e15 {
                     return Err(Fault::at(
                         self.span(),
                         format!("timestamp out of bounds for @ modifier: {seconds:.6}"),

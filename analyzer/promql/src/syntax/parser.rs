@@ -153,6 +153,7 @@ impl Parser<'_> {
             // A chain `a + b + c …` makes a tree as deep as it is long.
             chain += 1;
             self.deeper()?;
+            let operator_span = self.span();
             self.advance();
             let (returns_bool, mut matching) = self.binary_modifiers()?;
             let next = if operator == BinaryOperator::Power { precedence } else { precedence + 1 };
@@ -167,7 +168,7 @@ impl Parser<'_> {
                 return Err(Fault::at(left.span, "vector matching only allowed between instant vectors"));
             }
             let span = Span { start: left.span.start, end: right.span.end };
-            let binary = Binary { operator, left, right, returns_bool, matching };
+            let binary = Binary { operator, operator_span, left, right, returns_bool, matching };
             left = Node { kind: NodeKind::Binary(Box::new(binary)), span };
         }
         self.depth -= chain;
@@ -409,6 +410,7 @@ mod tests {
             ("(a", "1:1: parse error: unclosed left parenthesis"),
             ("foo(1)", "1:1: parse error: unknown function with name \"foo\""),
             ("a b", "1:3: parse error: unexpected identifier \"b\""),
+            ("1==1", "1:2: parse error: comparisons between scalars must use BOOL modifier"),
             ("1 == 1", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
             (
                 "rate(x)",

@@ -302,6 +302,8 @@ pub struct Matching {
 pub struct Binary {
     /// Operator.
     pub operator: BinaryOperator,
+    /// Where the operator stands.
+    pub operator_span: Span,
     /// Left operand.
     pub left: Node,
     /// Right operand.
