@@ -9,11 +9,17 @@ mod batch;
 mod format;
 pub mod snapshot;
 
+mod cilium_lb_list;
 mod exposition;
 #[cfg(test)]
 mod harness;
 mod instant;
+mod iptables_list;
+mod iptables_save;
+mod lb4_reader;
 mod metric_line;
+mod rule_comment;
+mod stamped;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -21,9 +27,14 @@ pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
     &exposition::SCRAPE,
+    &lb4_reader::FORMAT,
+    &cilium_lb_list::FORMAT,
+    &iptables_save::FORMAT,
+    &iptables_list::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
 
 /// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&snapshot::Dissector] = &[];
+pub const DISSECTORS: &[&snapshot::Dissector] =
+    &[&cilium_lb_list::DISSECTOR, &iptables_list::DISSECTOR, &iptables_save::DISSECTOR, &lb4_reader::DISSECTOR];
