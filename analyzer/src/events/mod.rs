@@ -1,5 +1,6 @@
 //! What happened in a run: its scenario and windows, the life of every endpoint, the timeline.
 
+pub mod dataplane;
 pub mod run;
 
 pub use run::{Direction, Endpoint, Episode, Observed, Outcome, Phase, Run, Stage, Window, Windows};

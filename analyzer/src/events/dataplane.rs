@@ -1,0 +1,377 @@
+//! Replays the dataplane tables of a bundle: when each endpoint of each Service was in the dataplane, and how many
+//! rules each snapshot held and changed.
+//!
+//! ```text
+//! look k    stamp t(k)  ──── state read ──── t(k+1)  look k+1 ──── state read ──── t(k+2)
+//!           absent                                   present
+//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1
+//! ```
+//!
+//! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
+//! → DNAT (as far as the stream holds those chains); for Cilium a slot up to the Service's count. `cilium-lb-list` does
+//! not tell the count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]).
+//!
+//! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
+//! in every other stream of the bundle too: above 1000 endpoint chains kube-proxy writes no comments there, and a
+//! listing of one chain has no DNAT rules.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::Serialize;
+use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
+
+mod chains;
+mod slots;
+
+/// Services by virtual IP, port and protocol (any case): `namespace/name`.
+pub type Services = HashMap<(String, i32, String), String>;
+
+/// One look of a stream at the state. It was read in `[time, until]`, ns on the stream's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Look {
+    /// Stamp, printed ahead of the reading. For files timed by their modification: that of the file before.
+    pub time: i64,
+    /// Next stamp of the stream; null at its end.
+    pub until: Option<i64>,
+    /// Index of the source.
+    pub source: i32,
+    /// Line of the stamp.
+    pub record: i64,
+}
+
+/// One change of an endpoint in one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Whether it came (true) or went.
+    pub present: bool,
+    /// Last look with the old state.
+    pub before: Look,
+    /// First look with the new state.
+    pub after: Look,
+}
+
+/// An endpoint as one stream saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Presence {
+    /// `namespace/name`; the name of the chain or frontend where nothing names the Service.
+    pub service: String,
+    /// Address of the endpoint.
+    pub address: String,
+    /// Its port.
+    pub port: i32,
+    /// `TCP`, `UDP`, `SCTP`.
+    pub protocol: String,
+    /// Stream (index of its first source).
+    pub stream: i32,
+    /// Kind of the format: the witness.
+    pub format: String,
+    /// Clock domain of all looks.
+    pub clock: String,
+    /// What the times rest on: `stamp`, `name`, `mtime`.
+    pub time_from: String,
+    /// Whether it was there at the first look.
+    pub initially: bool,
+    /// Its changes, in order; they alternate.
+    pub changes: Vec<Change>,
+    /// First look of the stream.
+    pub first_look: Look,
+    /// Last complete look of the stream.
+    pub last_look: Look,
+    /// True where the witness also shows endpoints that get no new connections any more: when it loses one, that was
+    /// decided at some time before (the look before proves nothing).
+    pub shows_leaving: bool,
+}
+
+/// What one snapshot held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// Stream.
+    pub stream: i32,
+    /// Kind of the format.
+    pub format: String,
+    /// Clock domain of `look`.
+    pub clock: String,
+    /// When it was read; null for a snapshot without a time.
+    pub look: Option<Look>,
+    /// False for a truncated snapshot.
+    pub complete: bool,
+    /// iptables: rules of the nat table that Services make (in or to KUBE-SERVICES, -NODEPORTS, -SVC, -SVL, -SEP, -EXT,
+    /// -FW chains). Cilium: entries of the map.
+    pub rules: u64,
+    /// Rules of all tables.
+    pub rules_of_all_tables: u64,
+    /// Service ports: rules from KUBE-SERVICES to a KUBE-SVC, KUBE-SVL or KUBE-EXT chain; frontends.
+    pub services: u64,
+    /// Endpoints: DNAT rules in KUBE-SEP chains; backends.
+    pub endpoints: u64,
+    /// Of `rules`: how many were not in the snapshot before (rewritten ones included). 0 for the first.
+    pub inserted: u64,
+    /// Of the rules of the snapshot before: how many are gone (rewritten ones included).
+    pub deleted: u64,
+}
+
+/// Identity of an endpoint: Service, address, port, protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    service: String,
+    address: String,
+    port: i32,
+    protocol: String,
+}
+
+/// The state of a stream while it is replayed.
+enum State<'a> {
+    Chains(chains::State<'a>),
+    Slots(slots::State),
+}
+
+/// One stream's rows, in order.
+struct Stream<'a> {
+    snapshots: Vec<&'a SnapshotRow<'static>>,
+    changes: Vec<&'a ChangeRow<'static>>,
+}
+
+/// Sorts rows by stream and, within it, by snapshot (row order is kept).
+fn streams<'a>(changes: &'a [ChangeRow<'static>], snapshots: &'a [SnapshotRow<'static>]) -> BTreeMap<i32, Stream<'a>> {
+    let mut streams: BTreeMap<i32, Stream> = BTreeMap::new();
+    for snapshot in snapshots {
+        let stream =
+            streams.entry(snapshot.stream).or_insert_with(|| Stream { snapshots: Vec::new(), changes: Vec::new() });
+        stream.snapshots.push(snapshot);
+    }
+    for change in changes {
+        if let Some(stream) = streams.get_mut(&change.stream) {
+            stream.changes.push(change);
+        }
+    }
+    for stream in streams.values_mut() {
+        stream.snapshots.sort_by_key(|row| row.snapshot);
+        stream.changes.sort_by_key(|row| row.snapshot);
+    }
+    streams
+}
+
+/// The look of each snapshot of a stream; null where it has no time that can be used.
+fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
+    // The modification time of a single file is that of its last copy as often as not.
+    let usable = |row: &SnapshotRow| row.time_from != "mtime" || snapshots.len() > 1;
+    let times: Vec<Option<i64>> = snapshots.iter().map(|row| row.time.filter(|_| usable(row))).collect();
+    let mut found = Vec::with_capacity(times.len());
+    let mut last = None;
+    for (at, row) in snapshots.iter().enumerate() {
+        let look = times[at].map(|time| {
+            // A file is written when its command has ended: the state was read ahead of that.
+            let (time, until) = if row.time_from == "mtime" {
+                (last.unwrap_or(time), Some(time))
+            } else {
+                (time, times[at + 1..].iter().flatten().next().copied())
+            };
+            Look { time, until, source: row.source, record: row.record }
+        });
+        last = times[at].or(last);
+        found.push(look);
+    }
+    found
+}
+
+/// History of one endpoint while a stream is replayed.
+struct History {
+    initially: bool,
+    present: bool,
+    changes: Vec<Change>,
+}
+
+/// When each endpoint was in the dataplane, stream by stream. `services` maps virtual IPs to Services (needed for
+/// Cilium, and for iptables chains that no comment names).
+///
+/// Sorted by stream, then Service, address, port. Streams without two usable looks give initial states only.
+pub fn presences(
+    rules: &[RuleRow<'static>],
+    changes: &[ChangeRow<'static>],
+    snapshots: &[SnapshotRow<'static>],
+    services: &Services,
+) -> Vec<Presence> {
+    let names = chains::Names::learn(rules, services);
+    let index: HashMap<i64, &RuleRow<'static>> = rules.iter().map(|rule| (rule.rule, rule)).collect();
+    let mut found = Vec::new();
+    for (id, stream) in streams(changes, snapshots) {
+        let Some(format) = stream.snapshots.first().map(|row| row.format.to_string()) else { continue };
+        let state = match format.as_str() {
+            "iptables-save" | "iptables-list" => {
+                State::Chains(chains::State::new(&names, rules.iter().filter(|rule| rule.stream == id)))
+            }
+            _ => State::Slots(slots::State::new(services)),
+        };
+        found.extend(replay(id, format, &stream, state, &index));
+    }
+    found
+}
+
+fn replay(
+    id: i32,
+    format: String,
+    stream: &Stream,
+    mut state: State,
+    index: &HashMap<i64, &RuleRow<'static>>,
+) -> Vec<Presence> {
+    let looks = looks(&stream.snapshots);
+    let mut histories: BTreeMap<Key, History> = BTreeMap::new();
+    let mut pending: HashSet<Key> = HashSet::new();
+    let (mut first, mut last): (Option<Look>, Option<Look>) = (None, None);
+    let mut rows = stream.changes.iter().peekable();
+    for (snapshot, look) in stream.snapshots.iter().zip(&looks) {
+        while let Some(row) = rows.next_if(|row| row.snapshot <= snapshot.snapshot) {
+            let step = match row.operation.as_ref() {
+                "insert" => 1,
+                "delete" => -1,
+                _ => continue,
+            };
+            if let Some(rule) = index.get(&row.rule) {
+                match &mut state {
+                    State::Chains(state) => state.apply(rule, step),
+                    State::Slots(state) => state.apply(rule, step),
+                }
+            }
+        }
+        match &mut state {
+            State::Chains(state) => state.touched(&mut pending),
+            State::Slots(state) => state.touched(&mut pending),
+        }
+        let Some(look) = *look else { continue };
+        if !snapshot.complete && last.is_none() {
+            continue;
+        }
+        let look = match &state {
+            State::Chains(_) => look,
+            State::Slots(state) => Look { until: state.read_until(look.time).or(look.until), ..look },
+        };
+        pending.retain(|key| {
+            let present = match &state {
+                State::Chains(state) => state.is_present(key),
+                State::Slots(state) => state.is_present(key),
+            };
+            if !present && !snapshot.complete {
+                return true;
+            }
+            let known = histories.entry(key.clone()).or_insert_with(|| History {
+                initially: last.is_none() && present,
+                present: last.is_none() && present,
+                changes: Vec::new(),
+            });
+            if let (true, Some(last)) = (known.present != present, last) {
+                // An incomplete look may have shown it after the last complete one.
+                let before = match known.changes.last() {
+                    Some(change) if change.after.time > last.time => change.after,
+                    _ => last,
+                };
+                known.changes.push(Change { present, before, after: look });
+                known.present = present;
+            }
+            false
+        });
+        if snapshot.complete {
+            first = first.or(Some(look));
+            last = Some(look);
+        }
+    }
+    let (Some(first_look), Some(last_look)) = (first, last) else { return Vec::new() };
+    let clock = stream.snapshots.first().map(|row| row.clock.to_string()).unwrap_or_default();
+    let time_from = stream.snapshots.iter().rev().find(|row| row.time.is_some()).map(|row| row.time_from.to_string());
+    let shows_leaving = format == "cilium-lb-list";
+    histories
+        .into_iter()
+        .filter(|(_, history)| history.initially || !history.changes.is_empty())
+        .map(|(key, history)| Presence {
+            service: key.service,
+            address: key.address,
+            port: key.port,
+            protocol: key.protocol,
+            stream: id,
+            format: format.clone(),
+            clock: clock.clone(),
+            time_from: time_from.clone().unwrap_or_default(),
+            initially: history.initially,
+            changes: history.changes,
+            first_look,
+            last_look,
+            shows_leaving,
+        })
+        .collect()
+}
+
+/// What each snapshot held and how it differs from the one before, by stream and snapshot.
+pub fn totals(
+    rules: &[RuleRow<'static>],
+    changes: &[ChangeRow<'static>],
+    snapshots: &[SnapshotRow<'static>],
+) -> Vec<Total> {
+    let index: HashMap<i64, Counted> = rules.iter().map(|rule| (rule.rule, Counted::of(rule))).collect();
+    let mut found = Vec::new();
+    for (id, stream) in streams(changes, snapshots) {
+        let looks = looks(&stream.snapshots);
+        let (mut held, mut all, mut services, mut endpoints) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut rows = stream.changes.iter().peekable();
+        for (at, (snapshot, look)) in stream.snapshots.iter().zip(looks).enumerate() {
+            let (mut inserted, mut deleted) = (0, 0);
+            while let Some(row) = rows.next_if(|row| row.snapshot <= snapshot.snapshot) {
+                let Some(counted) = index.get(&row.rule) else { continue };
+                let count = |sum: &mut u64, is: bool| match (is, row.operation.as_ref()) {
+                    (true, "insert") => *sum += 1,
+                    (true, "delete") => *sum = sum.saturating_sub(1),
+                    _ => {}
+                };
+                count(&mut held, counted.of_services);
+                count(&mut all, counted.rule);
+                count(&mut services, counted.service);
+                count(&mut endpoints, counted.endpoint);
+                inserted += u64::from(counted.of_services && row.operation == "insert");
+                deleted += u64::from(counted.of_services && row.operation == "delete");
+            }
+            found.push(Total {
+                stream: id,
+                format: snapshot.format.to_string(),
+                clock: snapshot.clock.to_string(),
+                look,
+                complete: snapshot.complete,
+                rules: held,
+                rules_of_all_tables: all,
+                services,
+                endpoints,
+                inserted: if at == 0 { 0 } else { inserted },
+                deleted,
+            });
+        }
+    }
+    found
+}
+
+/// What a rule counts as.
+struct Counted {
+    rule: bool,
+    of_services: bool,
+    service: bool,
+    endpoint: bool,
+}
+
+impl Counted {
+    fn of(rule: &RuleRow) -> Self {
+        if rule.kind == "backend" || rule.kind == "frontend" {
+            let frontend = rule.kind == "frontend";
+            return Self { rule: true, of_services: true, service: frontend, endpoint: !frontend };
+        }
+        let chain = rule.chain.as_deref().unwrap_or_default();
+        let target = rule.target.as_deref().unwrap_or_default();
+        let is_rule = rule.kind == "rule";
+        let nat = is_rule && chains::in_nat(rule);
+        let entrance = chain == "KUBE-SERVICES" || chain == "KUBE-NODEPORTS";
+        Self {
+            rule: is_rule,
+            of_services: nat && (entrance || chains::of_a_service(chain) || chains::of_a_service(target)),
+            service: nat && chain == "KUBE-SERVICES" && chains::of_a_service(target),
+            endpoint: nat && chain.starts_with("KUBE-SEP-") && target == "DNAT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Replays of small streams and, where they are at hand, of the real captures.
