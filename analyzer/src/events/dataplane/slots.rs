@@ -7,22 +7,18 @@ use syncline_schema::dataplane::RuleRow;
 use super::chains::by_virtual_ip;
 use super::{Key, Services};
 
-/// What stands under one frontend.
-#[derive(Default)]
-struct Frontend {
-    /// Highest slot that gets new connections; null where the witness does not tell (then all do).
-    count: Option<i32>,
-    /// (slot, endpoint) → number of entries. A slot may hold two for a moment while it is rewritten.
-    slots: HashMap<(i32, Key), i64>,
-}
-
 /// All frontends of one stream at one time.
 pub struct State {
     /// `namespace/name` and protocol by virtual IP, port, protocol.
     services: Services,
     /// Service by `namespace-name`, as file names write it: `namespace/name` and protocol.
     by_file_name: HashMap<String, (String, String)>,
-    frontends: HashMap<String, Frontend>,
+    /// Highest slot that gets new connections, by frontend; null where the witness does not tell (then all do).
+    counts: HashMap<String, Option<i32>>,
+    /// Endpoints that ever had a slot, by frontend.
+    endpoints: HashMap<String, HashSet<Key>>,
+    /// Entries of an endpoint: (frontend, slot) → how many. A slot may hold two for a moment while it is rewritten.
+    slots: HashMap<Key, HashMap<(String, i32), i64>>,
     dirty: HashSet<Key>,
     /// How long the last reading took, ns, where the witness says so.
     read_duration: Option<i64>,
@@ -38,7 +34,9 @@ impl State {
         Self {
             services: services.clone(),
             by_file_name,
-            frontends: HashMap::new(),
+            counts: HashMap::new(),
+            endpoints: HashMap::new(),
+            slots: HashMap::new(),
             dirty: HashSet::new(),
             read_duration: None,
         }
@@ -50,20 +48,23 @@ impl State {
         match rule.kind.as_ref() {
             "frontend" if step > 0 => {
                 let count = number_behind(&rule.text, "\"count\":").and_then(|count| i32::try_from(count).ok());
-                let frontend = self.frontends.entry(name.to_owned()).or_default();
-                if frontend.count != count {
-                    frontend.count = count;
-                    self.dirty.extend(frontend.slots.keys().map(|(_, key)| key.clone()));
+                let before = self.counts.insert(name.to_owned(), count);
+                if before != Some(count) {
+                    self.dirty.extend(self.endpoints.get(name).into_iter().flatten().cloned());
                 }
             }
             "backend" => {
                 let Some(key) = self.key(rule) else { return };
-                let frontend = self.frontends.entry(name.to_owned()).or_default();
-                let slot = (rule.slot.unwrap_or(0), key.clone());
-                let entries = frontend.slots.entry(slot.clone()).or_default();
-                *entries += step;
-                if *entries == 0 {
-                    frontend.slots.remove(&slot);
+                let entries = self.slots.entry(key.clone()).or_default();
+                let place = (name.to_owned(), rule.slot.unwrap_or(0));
+                let number = entries.entry(place.clone()).or_default();
+                *number += step;
+                if *number == 0 {
+                    entries.remove(&place);
+                }
+                match self.endpoints.get_mut(name) {
+                    Some(known) => drop(known.insert(key.clone())),
+                    None => drop(self.endpoints.insert(name.to_owned(), HashSet::from([key.clone()]))),
                 }
                 self.dirty.insert(key);
             }
@@ -101,10 +102,11 @@ impl State {
 
     /// Whether an endpoint has a slot that gets new connections.
     pub fn is_present(&self, key: &Key) -> bool {
-        self.frontends.values().any(|frontend| {
-            frontend.slots.iter().any(|((slot, held), entries)| {
-                held == key && *entries > 0 && frontend.count.is_none_or(|count| *slot <= count)
-            })
+        let active = |frontend: &String, slot: i32| {
+            self.counts.get(frontend).copied().flatten().is_none_or(|count| slot <= count)
+        };
+        self.slots.get(key).is_some_and(|entries| {
+            entries.iter().any(|((frontend, slot), number)| *number > 0 && active(frontend, *slot))
         })
     }
 
