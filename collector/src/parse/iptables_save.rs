@@ -277,7 +277,7 @@ mod tests {
                 "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n",
                 "other - - - - - - -",
             ),
-            ("[1:2] -A X \"never closed -j Y", "rule - X - - - - - counters"),
+            ("[1:2] -A X -m \"never closed -j Y", "rule - X - - - - - counters"),
         ] {
             assert_eq!(shape(&dissect(&DISSECTOR, "x", text.as_bytes())[0]), expected, "{text}");
         }

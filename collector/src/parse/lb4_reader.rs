@@ -77,11 +77,25 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             time: Some(time),
             time_from: "stamp",
             text: chunk.bytes[from..to].to_vec(),
-            // A look-up that raced with an update finds fewer slots than it counted.
-            complete: reading.slots.len() >= reading.count as usize,
+            complete: is_whole(&reading),
             file_of_series: false,
         });
     }
+}
+
+/// The reader looks up slot by slot. Where the agent moved backends from slot to slot meanwhile, one is seen twice and
+/// another not at all: such a reading proves no absence.
+fn is_whole(reading: &Reading) -> bool {
+    let mut backends: Vec<&str> = reading
+        .slots
+        .iter()
+        .filter_map(|slot| serde_json::from_str::<(u32, i64, &str, i64)>(slot.get()).ok())
+        .filter(|(slot, ..)| *slot <= reading.count)
+        .map(|(_, _, address, _)| address)
+        .collect();
+    backends.sort_unstable();
+    backends.dedup();
+    backends.len() == reading.count as usize
 }
 
 /// Pieces: the stamp, the counts, each slot, and the rest of the line.
@@ -167,6 +181,9 @@ mod tests {
         assert_eq!((batch.snapshots.len(), batch.rejected), (0, 2));
         let batch = parse_text(&FORMAT, &LINE.replace("\"count\":1", "\"count\":3"));
         assert!(!batch.snapshots[0].complete);
+        let torn = LINE.replace("\"count\":1", "\"count\":2").replace("10.244.0.16", "10.244.0.15");
+        assert!(!parse_text(&FORMAT, &torn).snapshots[0].complete);
+        assert!(parse_text(&FORMAT, LINE).snapshots[0].complete);
     }
 
     #[test]
