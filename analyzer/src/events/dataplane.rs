@@ -1,26 +1,37 @@
-//! Replay of dataplane snapshots: when each endpoint of a Service could get new connections.
-//!
-//! iptables: an endpoint is present where a path leads from KUBE-SERVICES over the Service's chain and the endpoint's
-//! chain to a DNAT rule. A stream of one chain names its endpoints in comments. Above 1000 endpoint chains kube-proxy
-//! leaves comments out, so a Service is known by KUBE-SERVICES only. Cilium: a backend is present while it stands in a
-//! slot of the frontend; in the reader's lines, in a slot up to `count`.
+//! Replays the dataplane tables of a bundle: when each endpoint of each Service was in the dataplane, and how many
+//! rules each snapshot held and changed.
 //!
 //! ```text
-//! stamp  t(k-1)          t(k)            t(k+1)
-//!          |--read--|      |--read--|      |
-//! state     absent          present               appeared in [t(k-1), t(k+1)]
+//! look k    stamp t(k)  ──── state read ──── t(k+1)  look k+1 ──── state read ──── t(k+2)
+//!           absent                                   present
+//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1
 //! ```
+//!
+//! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
+//! → DNAT (as far as the stream holds those chains); for Cilium a slot up to the Service's count. `cilium-lb-list` does
+//! not tell the count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]).
+//!
+//! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
+//! in every other stream of the bundle too: above 1000 endpoint chains kube-proxy writes no comments there, and a
+//! listing of one chain has no DNAT rules.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use serde::Serialize;
 use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 
-/// One look at the dataplane: the state was read between `time` and `until`.
-#[derive(Clone, Debug, PartialEq)]
+mod chains;
+mod slots;
+
+/// Services by virtual IP, port and protocol (any case): `namespace/name`.
+pub type Services = HashMap<(String, i32, String), String>;
+
+/// One look of a stream at the state. It was read in `[time, until]`, ns on the stream's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Look {
-    /// Stamp ahead of the reading, ns.
+    /// Stamp, printed ahead of the reading. For files timed by their modification: that of the file before.
     pub time: i64,
-    /// By when it was read: the next stamp; null for the last look of a stream.
+    /// Next stamp of the stream; null at its end.
     pub until: Option<i64>,
     /// Index of the source.
     pub source: i32,
@@ -28,379 +39,339 @@ pub struct Look {
     pub record: i64,
 }
 
-/// A change of presence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Transition {
-    /// Whether it came (else it went).
+/// One change of an endpoint in one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Whether it came (true) or went.
     pub present: bool,
-    /// Last look with the state before; null where the first look shows it already.
-    pub before: Option<Look>,
-    /// First look with the state after.
+    /// Last look with the old state.
+    pub before: Look,
+    /// First look with the new state.
     pub after: Look,
 }
 
-/// An address of a Service in one stream of snapshots.
-#[derive(Clone, Debug, PartialEq)]
+/// An endpoint as one stream saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Presence {
-    /// `namespace/name`.
+    /// `namespace/name`; the name of the chain or frontend where nothing names the Service.
     pub service: String,
     /// Address of the endpoint.
     pub address: String,
     /// Its port.
     pub port: i32,
-    /// Stream.
+    /// `TCP`, `UDP`, `SCTP`.
+    pub protocol: String,
+    /// Stream (index of its first source).
     pub stream: i32,
-    /// Kind of the format.
+    /// Kind of the format: the witness.
     pub format: String,
-    /// Clock domain of the looks.
+    /// Clock domain of all looks.
     pub clock: String,
-    /// In order.
-    pub transitions: Vec<Transition>,
-    /// Last look of the stream.
+    /// What the times rest on: `stamp`, `name`, `mtime`.
+    pub time_from: String,
+    /// Whether it was there at the first look.
+    pub initially: bool,
+    /// Its changes, in order; they alternate.
+    pub changes: Vec<Change>,
+    /// First look of the stream.
+    pub first_look: Look,
+    /// Last complete look of the stream.
     pub last_look: Look,
+    /// True where the witness also shows endpoints that get no new connections any more: when it loses one, that was
+    /// decided at some time before (the look before proves nothing).
+    pub shows_leaving: bool,
 }
 
-/// What a snapshot holds in all.
-#[derive(Clone, Debug, PartialEq)]
+/// What one snapshot held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Total {
     /// Stream.
     pub stream: i32,
     /// Kind of the format.
     pub format: String,
-    /// Clock domain.
+    /// Clock domain of `look`.
     pub clock: String,
-    /// The look.
-    pub look: Look,
-    /// Rules of Services (chains KUBE-SERVICES, KUBE-SVC-…, KUBE-SEP-… and their like), without chain declarations.
-    pub service_rules: i64,
-    /// Chains of endpoints, or backends.
-    pub endpoints: i64,
-    /// Chains of Services, or frontends.
-    pub services: i64,
-    /// Pieces inserted and deleted against the look before.
-    pub changed: i64,
+    /// When it was read; null for a snapshot without a time.
+    pub look: Option<Look>,
+    /// False for a truncated snapshot.
+    pub complete: bool,
+    /// iptables: rules of the nat table that Services make (in or to KUBE-SERVICES, -NODEPORTS, -SVC, -SVL, -SEP, -EXT,
+    /// -FW chains). Cilium: entries of the map.
+    pub rules: u64,
+    /// Rules of all tables.
+    pub rules_of_all_tables: u64,
+    /// Service ports: rules from KUBE-SERVICES to a KUBE-SVC, KUBE-SVL or KUBE-EXT chain; frontends.
+    pub services: u64,
+    /// Endpoints: DNAT rules in KUBE-SEP chains; backends.
+    pub endpoints: u64,
+    /// Of `rules`: how many were not in the snapshot before (rewritten ones included). 0 for the first.
+    pub inserted: u64,
+    /// Of the rules of the snapshot before: how many are gone (rewritten ones included).
+    pub deleted: u64,
 }
 
-/// Key of a presence within a stream.
-type Key = (String, String, i32);
-
-/// What the replay of all streams gives.
-#[derive(Clone, Debug, Default)]
-pub struct Replay {
-    /// Presences, sorted by stream and key.
-    pub presences: Vec<Presence>,
-    /// A row for each look.
-    pub totals: Vec<Total>,
-    /// Services (`namespace/name`) that each stream can tell about.
-    pub covered: BTreeMap<i32, BTreeSet<String>>,
+/// Identity of an endpoint: Service, address, port, protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    service: String,
+    address: String,
+    port: i32,
+    protocol: String,
 }
 
-/// Replays the three tables. `services` maps virtual IP, port and protocol (lower case) to `namespace/name`.
-pub fn replay(
-    rules: &[RuleRow<'_>],
-    changes: &[ChangeRow<'_>],
-    snapshots: &[SnapshotRow<'_>],
-    services: &HashMap<(String, i32, String), String>,
-) -> Replay {
-    let by_id: HashMap<i64, &RuleRow<'_>> = rules.iter().map(|rule| (rule.rule, rule)).collect();
-    let mut of_stream: BTreeMap<i32, Vec<&ChangeRow<'_>>> = BTreeMap::new();
-    for change in changes {
-        of_stream.entry(change.stream).or_default().push(change);
-    }
-    let mut looks: BTreeMap<i32, Vec<&SnapshotRow<'_>>> = BTreeMap::new();
+/// The state of a stream while it is replayed.
+enum State<'a> {
+    Chains(chains::State<'a>),
+    Slots(slots::State),
+}
+
+/// One stream's rows, in order.
+struct Stream<'a> {
+    snapshots: Vec<&'a SnapshotRow<'static>>,
+    changes: Vec<&'a ChangeRow<'static>>,
+}
+
+/// Sorts rows by stream and, within it, by snapshot (row order is kept).
+fn streams<'a>(changes: &'a [ChangeRow<'static>], snapshots: &'a [SnapshotRow<'static>]) -> BTreeMap<i32, Stream<'a>> {
+    let mut streams: BTreeMap<i32, Stream> = BTreeMap::new();
     for snapshot in snapshots {
-        looks.entry(snapshot.stream).or_default().push(snapshot);
+        let stream =
+            streams.entry(snapshot.stream).or_insert_with(|| Stream { snapshots: Vec::new(), changes: Vec::new() });
+        stream.snapshots.push(snapshot);
     }
-    let mut replay = Replay::default();
-    for (stream, mut shots) in looks {
-        shots.sort_by_key(|shot| shot.snapshot);
-        let changes = of_stream.remove(&stream).unwrap_or_default();
-        one_stream(stream, &shots, &changes, &by_id, services, &mut replay);
+    for change in changes {
+        if let Some(stream) = streams.get_mut(&change.stream) {
+            stream.changes.push(change);
+        }
     }
-    replay
+    for stream in streams.values_mut() {
+        stream.snapshots.sort_by_key(|row| row.snapshot);
+        stream.changes.sort_by_key(|row| row.snapshot);
+    }
+    streams
 }
 
-fn one_stream(
-    stream: i32,
-    shots: &[&SnapshotRow<'_>],
-    changes: &[&ChangeRow<'_>],
-    rules: &HashMap<i64, &RuleRow<'_>>,
-    services: &HashMap<(String, i32, String), String>,
-    replay: &mut Replay,
-) {
-    let Some(first) = shots.first() else { return };
-    let format = first.format.to_string();
-    let clock = first.clock.to_string();
-    let mut state = State::new(&format, services);
-    let mut known: BTreeMap<Key, Presence> = BTreeMap::new();
-    let mut current: BTreeSet<Key> = BTreeSet::new();
-    let mut previous: Option<Look> = None;
-    let mut at = 0;
-    let mut last: Option<Look> = None;
-    for (number, shot) in shots.iter().enumerate() {
-        let mut changed = 0;
-        let mut read_ns = None;
-        while let Some(change) = changes.get(at).filter(|change| change.snapshot <= shot.snapshot) {
-            at += 1;
-            let Some(rule) = rules.get(&change.rule) else { continue };
-            if format == "lb4-reader" && rule.kind == "other" && change.bytes.is_some() {
-                read_ns = change.bytes;
-            }
-            match change.operation.as_ref() {
-                "insert" => state.apply(rule, 1),
-                "delete" => state.apply(rule, -1),
-                _ => continue,
-            }
-            changed += 1;
-        }
-        let (Some(time), true) = (shot.time, shot.complete) else { continue };
-        let next = shots[number + 1..].iter().find_map(|shot| shot.time);
-        let until = match (read_ns, next) {
-            (Some(ns), Some(next)) => Some(next.min(time + ns)),
-            (Some(ns), None) => Some(time + ns),
-            (None, next) => next,
-        };
-        let look = Look { time, until, source: shot.source, record: shot.record };
-        if changed > 0 || previous.is_none() {
-            let now = state.present();
-            let blank = |key: &Key| Presence {
-                service: key.0.clone(),
-                address: key.1.clone(),
-                port: key.2,
-                stream,
-                format: format.clone(),
-                clock: clock.clone(),
-                transitions: Vec::new(),
-                last_look: look.clone(),
+/// The look of each snapshot of a stream; null where it has no time that can be used.
+fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
+    // The modification time of a single file is that of its last copy as often as not.
+    let usable = |row: &SnapshotRow| row.time_from != "mtime" || snapshots.len() > 1;
+    let times: Vec<Option<i64>> = snapshots.iter().map(|row| row.time.filter(|_| usable(row))).collect();
+    let mut found = Vec::with_capacity(times.len());
+    let mut last = None;
+    for (at, row) in snapshots.iter().enumerate() {
+        let look = times[at].map(|time| {
+            // A file is written when its command has ended: the state was read ahead of that.
+            let (time, until) = if row.time_from == "mtime" {
+                (last.unwrap_or(time), Some(time))
+            } else {
+                (time, times[at + 1..].iter().flatten().next().copied())
             };
-            for (key, present) in
-                now.difference(&current).map(|key| (key, true)).chain(current.difference(&now).map(|key| (key, false)))
-            {
-                let presence = known.entry(key.clone()).or_insert_with(|| blank(key));
-                presence.transitions.push(Transition { present, before: previous.clone(), after: look.clone() });
+            Look { time, until, source: row.source, record: row.record }
+        });
+        last = times[at].or(last);
+        found.push(look);
+    }
+    found
+}
+
+/// History of one endpoint while a stream is replayed.
+struct History {
+    initially: bool,
+    present: bool,
+    changes: Vec<Change>,
+}
+
+/// When each endpoint was in the dataplane, stream by stream. `services` maps virtual IPs to Services (needed for
+/// Cilium, and for iptables chains that no comment names).
+///
+/// Sorted by stream, then Service, address, port. Streams without two usable looks give initial states only.
+pub fn presences(
+    rules: &[RuleRow<'static>],
+    changes: &[ChangeRow<'static>],
+    snapshots: &[SnapshotRow<'static>],
+    services: &Services,
+) -> Vec<Presence> {
+    let names = chains::Names::learn(rules, services);
+    let index: HashMap<i64, &RuleRow<'static>> = rules.iter().map(|rule| (rule.rule, rule)).collect();
+    let mut found = Vec::new();
+    for (id, stream) in streams(changes, snapshots) {
+        let Some(format) = stream.snapshots.first().map(|row| row.format.to_string()) else { continue };
+        let state = match format.as_str() {
+            "iptables-save" | "iptables-list" => {
+                State::Chains(chains::State::new(&names, rules.iter().filter(|rule| rule.stream == id)))
             }
-            current = now;
-            replay.covered.entry(stream).or_default().extend(state.covered());
+            _ => State::Slots(slots::State::new(services)),
+        };
+        found.extend(replay(id, format, &stream, state, &index));
+    }
+    found
+}
+
+fn replay(
+    id: i32,
+    format: String,
+    stream: &Stream,
+    mut state: State,
+    index: &HashMap<i64, &RuleRow<'static>>,
+) -> Vec<Presence> {
+    let looks = looks(&stream.snapshots);
+    let mut histories: BTreeMap<Key, History> = BTreeMap::new();
+    let mut pending: HashSet<Key> = HashSet::new();
+    let (mut first, mut last): (Option<Look>, Option<Look>) = (None, None);
+    let mut rows = stream.changes.iter().peekable();
+    for (snapshot, look) in stream.snapshots.iter().zip(&looks) {
+        while let Some(row) = rows.next_if(|row| row.snapshot <= snapshot.snapshot) {
+            let step = match row.operation.as_ref() {
+                "insert" => 1,
+                "delete" => -1,
+                _ => continue,
+            };
+            if let Some(rule) = index.get(&row.rule) {
+                match &mut state {
+                    State::Chains(state) => state.apply(rule, step),
+                    State::Slots(state) => state.apply(rule, step),
+                }
+            }
         }
-        replay.totals.push(Total {
-            stream,
+        match &mut state {
+            State::Chains(state) => state.touched(&mut pending),
+            State::Slots(state) => state.touched(&mut pending),
+        }
+        let Some(look) = *look else { continue };
+        if !snapshot.complete && last.is_none() {
+            continue;
+        }
+        let look = match &state {
+            State::Chains(_) => look,
+            State::Slots(state) => Look { until: state.read_until(look.time).or(look.until), ..look },
+        };
+        pending.retain(|key| {
+            let present = match &state {
+                State::Chains(state) => state.is_present(key),
+                State::Slots(state) => state.is_present(key),
+            };
+            if !present && !snapshot.complete {
+                return true;
+            }
+            let known = histories.entry(key.clone()).or_insert_with(|| History {
+                initially: last.is_none() && present,
+                present: last.is_none() && present,
+                changes: Vec::new(),
+            });
+            if let (true, Some(last)) = (known.present != present, last) {
+                // An incomplete look may have shown it after the last complete one.
+                let before = match known.changes.last() {
+                    Some(change) if change.after.time > last.time => change.after,
+                    _ => last,
+                };
+                known.changes.push(Change { present, before, after: look });
+                known.present = present;
+            }
+            false
+        });
+        if snapshot.complete {
+            first = first.or(Some(look));
+            last = Some(look);
+        }
+    }
+    let (Some(first_look), Some(last_look)) = (first, last) else { return Vec::new() };
+    let clock = stream.snapshots.first().map(|row| row.clock.to_string()).unwrap_or_default();
+    let time_from = stream.snapshots.iter().rev().find(|row| row.time.is_some()).map(|row| row.time_from.to_string());
+    let shows_leaving = format == "cilium-lb-list";
+    histories
+        .into_iter()
+        .filter(|(_, history)| history.initially || !history.changes.is_empty())
+        .map(|(key, history)| Presence {
+            service: key.service,
+            address: key.address,
+            port: key.port,
+            protocol: key.protocol,
+            stream: id,
             format: format.clone(),
             clock: clock.clone(),
-            look: look.clone(),
-            service_rules: state.service_rules,
-            endpoints: state.endpoints(),
-            services: state.services_seen(),
-            changed,
-        });
-        previous = Some(look.clone());
-        last = Some(look);
-    }
-    if let Some(last) = last {
-        replay.presences.extend(known.into_values().map(|presence| Presence { last_look: last.clone(), ..presence }));
-    }
+            time_from: time_from.clone().unwrap_or_default(),
+            initially: history.initially,
+            changes: history.changes,
+            first_look,
+            last_look,
+            shows_leaving,
+        })
+        .collect()
 }
 
-/// The state of a stream, as far as it tells which endpoints get connections.
-struct State<'s> {
-    format: String,
-    services: &'s HashMap<(String, i32, String), String>,
-    /// iptables: Service of a chain, with the number of rules that say so.
-    service_of: HashMap<String, (String, i64)>,
-    /// iptables: targets of a Service's chain, with count and the address that a comment names.
-    jumps: HashMap<String, BTreeMap<String, (i64, Option<(String, i32)>)>>,
-    /// iptables: destination of an endpoint's chain.
-    destinations: HashMap<String, (i64, String, i32)>,
-    /// iptables: endpoints of each Service's chain, and which chains must be looked at again.
-    cached: HashMap<String, BTreeSet<Key>>,
-    touched: BTreeSet<String>,
-    /// iptables: Service chains that lead to an endpoint's chain.
-    users: HashMap<String, BTreeSet<String>>,
-    /// Cilium: backends by frontend, slot and address, with count.
-    backends: BTreeMap<(String, i32, String, i32), i64>,
-    /// Cilium: frontends, with count.
-    frontends: BTreeMap<String, i64>,
-    /// Reader: how many slots get connections.
-    count: i32,
-    service_rules: i64,
-}
-
-impl<'s> State<'s> {
-    fn new(format: &str, services: &'s HashMap<(String, i32, String), String>) -> Self {
-        Self {
-            format: format.to_owned(),
-            services,
-            service_of: HashMap::new(),
-            jumps: HashMap::new(),
-            destinations: HashMap::new(),
-            cached: HashMap::new(),
-            touched: BTreeSet::new(),
-            users: HashMap::new(),
-            backends: BTreeMap::new(),
-            frontends: BTreeMap::new(),
-            count: 0,
-            service_rules: 0,
-        }
-    }
-
-    fn apply(&mut self, rule: &RuleRow<'_>, by: i64) {
-        if self.format.starts_with("iptables") {
-            if rule.kind == "rule" {
-                self.apply_iptables(rule, by);
-            }
-            return;
-        }
-        match rule.kind.as_ref() {
-            "frontend" if self.format == "lb4-reader" => {
-                if by > 0 {
-                    self.count = rule.slot.unwrap_or(0);
-                }
-                let service = rule.service.as_deref().unwrap_or_default().to_owned();
-                *self.frontends.entry(service).or_default() += by;
-            }
-            "frontend" => {
-                let frontend = rule.chain.as_deref().unwrap_or_default().to_owned();
-                *self.frontends.entry(frontend).or_default() += by;
-            }
-            "backend" => {
-                let frontend = rule.service.as_deref().or(rule.chain.as_deref()).unwrap_or_default().to_owned();
-                let address = rule.address.as_deref().unwrap_or_default().to_owned();
-                let key = (frontend, rule.slot.unwrap_or(0), address, rule.port.unwrap_or(0));
-                let count = self.backends.entry(key.clone()).or_default();
-                *count += by;
-                if *count <= 0 {
-                    self.backends.remove(&key);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn apply_iptables(&mut self, rule: &RuleRow<'_>, by: i64) {
-        let (chain, target) = (rule.chain.as_deref().unwrap_or_default(), rule.target.as_deref().unwrap_or_default());
-        if chain.starts_with("KUBE-S") || chain.starts_with("KUBE-EXT-") || chain == "KUBE-NODEPORTS" {
-            self.service_rules += by;
-        }
-        let is_service_chain = |name: &str| name.starts_with("KUBE-SVC-") || name.starts_with("KUBE-SVL-");
-        if chain == "KUBE-SERVICES" && is_service_chain(target) {
-            let named = rule.service.as_deref().map(service_name);
-            let key = || Some((rule.address.as_deref()?.to_owned(), rule.port?, rule.protocol.as_deref()?.to_owned()));
-            if let Some(service) = named.or_else(|| self.services.get(&key()?).cloned()) {
-                self.name(target, &service, by);
-            }
-        } else if is_service_chain(chain) && target.starts_with("KUBE-SEP-") {
-            if let Some(service) = rule.service.as_deref() {
-                self.name(chain, &service_name(service), by);
-            }
-            let named = rule.address.as_deref().zip(rule.port).map(|(address, port)| (address.to_owned(), port));
-            let targets = self.jumps.entry(chain.to_owned()).or_default();
-            let entry = targets.entry(target.to_owned()).or_insert((0, named.clone()));
-            entry.0 += by;
-            if entry.1.is_none() {
-                entry.1 = named;
-            }
-            if entry.0 <= 0 {
-                targets.remove(target);
-            }
-            self.users.entry(target.to_owned()).or_default().insert(chain.to_owned());
-            self.touched.insert(chain.to_owned());
-        } else if chain.starts_with("KUBE-SEP-") && target == "DNAT" {
-            if let (Some(address), Some(port)) = (rule.address.as_deref(), rule.port) {
-                // A chain that was rewritten within one snapshot shows its new rule ahead of the old one's deletion.
-                let entry = self.destinations.entry(chain.to_owned()).or_insert((0, address.to_owned(), port));
-                entry.0 += by;
-                if by > 0 {
-                    (entry.1, entry.2) = (address.to_owned(), port);
-                }
-                if entry.0 <= 0 {
-                    self.destinations.remove(chain);
-                }
-            }
-            self.touched.extend(self.users.get(chain).into_iter().flatten().cloned());
-        }
-    }
-
-    fn name(&mut self, chain: &str, service: &str, by: i64) {
-        let entry = self.service_of.entry(chain.to_owned()).or_insert((service.to_owned(), 0));
-        entry.1 += by;
-        if by > 0 {
-            service.clone_into(&mut entry.0);
-        }
-        self.touched.insert(chain.to_owned());
-    }
-
-    /// Endpoints that get new connections now.
-    fn present(&mut self) -> BTreeSet<Key> {
-        if self.format.starts_with("iptables") {
-            for chain in std::mem::take(&mut self.touched) {
-                let service = self.service_of.get(&chain).filter(|(_, count)| *count > 0).map(|(service, _)| service);
-                let keys: BTreeSet<Key> = match service {
-                    Some(service) => self
-                        .jumps
-                        .get(&chain)
-                        .into_iter()
-                        .flatten()
-                        .filter_map(|(target, (_, named))| {
-                            let (address, port) = match self.destinations.get(target) {
-                                Some((_, address, port)) => (address.clone(), *port),
-                                None => named.clone()?,
-                            };
-                            Some((service.clone(), address, port))
-                        })
-                        .collect(),
-                    None => BTreeSet::new(),
+/// What each snapshot held and how it differs from the one before, by stream and snapshot.
+pub fn totals(
+    rules: &[RuleRow<'static>],
+    changes: &[ChangeRow<'static>],
+    snapshots: &[SnapshotRow<'static>],
+) -> Vec<Total> {
+    let index: HashMap<i64, Counted> = rules.iter().map(|rule| (rule.rule, Counted::of(rule))).collect();
+    let mut found = Vec::new();
+    for (id, stream) in streams(changes, snapshots) {
+        let looks = looks(&stream.snapshots);
+        let (mut held, mut all, mut services, mut endpoints) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut rows = stream.changes.iter().peekable();
+        for (at, (snapshot, look)) in stream.snapshots.iter().zip(looks).enumerate() {
+            let (mut inserted, mut deleted) = (0, 0);
+            while let Some(row) = rows.next_if(|row| row.snapshot <= snapshot.snapshot) {
+                let Some(counted) = index.get(&row.rule) else { continue };
+                let count = |sum: &mut u64, is: bool| match (is, row.operation.as_ref()) {
+                    (true, "insert") => *sum += 1,
+                    (true, "delete") => *sum = sum.saturating_sub(1),
+                    _ => {}
                 };
-                self.cached.insert(chain, keys);
+                count(&mut held, counted.of_services);
+                count(&mut all, counted.rule);
+                count(&mut services, counted.service);
+                count(&mut endpoints, counted.endpoint);
+                inserted += u64::from(counted.of_services && row.operation == "insert");
+                deleted += u64::from(counted.of_services && row.operation == "delete");
             }
-            return self.cached.values().flatten().cloned().collect();
+            found.push(Total {
+                stream: id,
+                format: snapshot.format.to_string(),
+                clock: snapshot.clock.to_string(),
+                look,
+                complete: snapshot.complete,
+                rules: held,
+                rules_of_all_tables: all,
+                services,
+                endpoints,
+                inserted: if at == 0 { 0 } else { inserted },
+                deleted,
+            });
         }
-        let reader = self.format == "lb4-reader";
-        self.backends
-            .keys()
-            .filter(|(_, slot, _, _)| !reader || *slot <= self.count)
-            .filter_map(|(frontend, _, address, port)| {
-                let service = if reader { frontend.clone() } else { self.service_of_frontend(frontend)? };
-                Some((service, address.clone(), *port))
-            })
-            .collect()
     }
+    found
+}
 
-    fn service_of_frontend(&self, frontend: &str) -> Option<String> {
-        let (place, protocol) = frontend.split_once('/')?;
-        let (address, port) = place.rsplit_once(':')?;
-        let protocol = protocol.split('/').next()?.to_ascii_lowercase();
-        self.services.get(&(address.trim_matches(['[', ']']).to_owned(), port.parse().ok()?, protocol)).cloned()
-    }
+/// What a rule counts as.
+struct Counted {
+    rule: bool,
+    of_services: bool,
+    service: bool,
+    endpoint: bool,
+}
 
-    /// Services that the stream tells about.
-    fn covered(&self) -> BTreeSet<String> {
-        if self.format.starts_with("iptables") {
-            // A Service without a chain of its own (no endpoints) is covered too, where the whole table is seen.
-            let whole = !self.destinations.is_empty() || self.format == "iptables-save";
-            if whole {
-                return self.services.values().cloned().collect();
-            }
-            return self.jumps.keys().filter_map(|chain| Some(self.service_of.get(chain)?.0.clone())).collect();
+impl Counted {
+    fn of(rule: &RuleRow) -> Self {
+        if rule.kind == "backend" || rule.kind == "frontend" {
+            let frontend = rule.kind == "frontend";
+            return Self { rule: true, of_services: true, service: frontend, endpoint: !frontend };
         }
-        if self.format == "lb4-reader" {
-            return self.frontends.keys().cloned().collect();
-        }
-        self.services.values().cloned().collect()
-    }
-
-    fn endpoints(&self) -> i64 {
-        if self.format.starts_with("iptables") { self.destinations.len() as i64 } else { self.backends.len() as i64 }
-    }
-
-    fn services_seen(&self) -> i64 {
-        if self.format.starts_with("iptables") {
-            self.service_of.values().filter(|(_, count)| *count > 0).count() as i64
-        } else {
-            self.frontends.values().filter(|count| **count > 0).count() as i64
+        let chain = rule.chain.as_deref().unwrap_or_default();
+        let target = rule.target.as_deref().unwrap_or_default();
+        let is_rule = rule.kind == "rule";
+        let nat = is_rule && chains::in_nat(rule);
+        let entrance = chain == "KUBE-SERVICES" || chain == "KUBE-NODEPORTS";
+        Self {
+            rule: is_rule,
+            of_services: nat && (entrance || chains::of_a_service(chain) || chains::of_a_service(target)),
+            service: nat && chain == "KUBE-SERVICES" && chains::of_a_service(target),
+            endpoint: nat && chain.starts_with("KUBE-SEP-") && target == "DNAT",
         }
     }
 }
 
-/// `namespace/service:port` without its port name.
-fn service_name(text: &str) -> String {
-    text.split_once(':').map_or(text, |(service, _)| service).to_owned()
-}
+#[cfg(test)]
+mod tests;

@@ -1,43 +1,54 @@
-//! A reader of Cilium's load-balancer map by bpf(2) look-ups: one JSON object a line, on every change.
+//! Lines of a reader that looks one Service up in Cilium's load-balancer map many times a second.
 //!
 //! ```text
 //! {"ts":"1795408951.424676740","count":1,"qcount":0,"slots":[[1,2,"10.244.0.21:8080",0]],"samples_since_last_line":1,"read_ns":121433}
 //! ```
 //!
-//! A slot is `[slot, backend id, address, flags]`. Slots up to `count` get new connections; those behind it (`qcount`)
-//! are quarantined. The Service stands in the name of the file: `lb4-<namespace>-<service>.jsonl`.
+//! `slots` holds `[slot, backend id, address, flags]`. New connections go to the slots 1 to `count`; those above are
+//! quarantined or leaving. The Service stands only in the file's name (`lb4-<namespace>-<name>.jsonl`). A line is
+//! written on each change and now and then between, and `ts` is taken ahead of the reading.
 
 use std::ops::Range;
 
+use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
 
-use super::instant::epoch_seconds;
-use super::iptables_save::address_and_port;
+use super::rule_comment::address_and_port;
 use super::snapshot::{Counters, Dissector, RuleFields, Section};
-use super::{Batch, Chunk, Context, Cut, Format, Head, RawSnapshot, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, RawSnapshot, Sniff, instant};
 
 /// The format.
-pub const LB4_READER: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "lb4-reader",
-    title: "reader of Cilium's load-balancer map, JSON lines",
+    title: "Slots of one Service in Cilium's load-balancer map, a JSON line on each change",
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
     parse,
-    sample: r#"{"ts":"1795408951.424676740","count":1,"qcount":0,"slots":[[1,2,"10.244.0.21:8080",0]],"samples_since_last_line":1,"read_ns":121433}"#,
-    recognised: "JSON objects with \"ts\", \"count\", \"qcount\" and \"slots\", one a line",
-    capture: "a reader of cilium_lb4_services_v2 and cilium_lb4_backends_v3, 50 look-ups a second, a line on each change",
-    proves: "when each backend began and ceased to get new connections, within 20 ms",
+    sample: "{\"ts\":\"1795408951.424676740\",\"count\":1,\"qcount\":0,\"slots\":[[1,2,\"10.244.0.21:8080\",0]],\"samples_since_last_line\":1,\"read_ns\":121433}\n",
+    recognised: "JSON lines with `ts`, `count`, `qcount` and `slots`",
+    capture: "a program that looks up cilium_lb4_services_v2 by bpf(2), 50 times a second, and names its file lb4-<namespace>-<service>.jsonl",
+    proves: "to which endpoints of a Service new connections could go, to a fiftieth of a second",
 };
 
-/// How a snapshot is taken apart.
+/// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
-    Dissector { format: "lb4-reader", split, section: |_: &mut Section, _| {}, counters, fields };
+    Dissector { format: FORMAT.kind, split, section: |_, _| {}, counters: |_| Counters::default(), fields };
+
+/// A line, as far as it is looked at here.
+#[derive(Deserialize)]
+struct Reading<'a> {
+    ts: &'a str,
+    count: u32,
+    #[serde(rename = "qcount")]
+    _qcount: u32,
+    #[serde(borrow)]
+    slots: Vec<&'a serde_json::value::RawValue>,
+}
 
 fn sniff(head: &Head) -> Sniff {
-    let line = &head.bytes[..memchr::memchr(b'\n', head.bytes).unwrap_or(head.bytes.len())];
-    let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
-    if line.starts_with(b"{\"ts\"") && has(b"\"qcount\":") && has(b"\"slots\":[") { Sniff::Yes } else { Sniff::No }
+    let line = head.bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    if serde_json::from_slice::<Reading>(line).is_ok() { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -45,116 +56,148 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         if line.bytes.trim_ascii().is_empty() {
             continue;
         }
-        let stamp = line.bytes.strip_prefix(b"{\"ts\":\"").and_then(|rest| {
-            let end = memchr::memchr(b'"', rest)?;
-            epoch_seconds(&rest[..end])
-        });
-        let whole = line.bytes.ends_with(b"}") && serde_json::from_slice::<serde::de::IgnoredAny>(line.bytes).is_ok();
-        let (Some(time), true) = (stamp, whole) else {
-            batch.reject(context, &line, "expected a JSON object that begins with \"ts\" in epoch seconds");
+        let reading = match serde_json::from_slice::<Reading>(line.bytes) {
+            Ok(reading) => reading,
+            Err(error) => {
+                batch.reject(context, &line, &format!("expected ts, count, qcount and slots: {error}"));
+                continue;
+            }
+        };
+        let Some(time) = instant::epoch_seconds(reading.ts.as_bytes()) else {
+            batch.reject(context, &line, "expected seconds since the epoch in `ts`");
             continue;
         };
-        batch.record(Some(time));
         let from = (line.offset - chunk.offset) as usize;
-        let end = (from + line.bytes.len() + 2).min(chunk.bytes.len());
-        let text = &chunk.bytes[from..end];
-        let text = memchr::memchr(b'\n', text).map_or(text, |at| &text[..=at]);
+        let to = memchr::memchr(b'\n', &chunk.bytes[from..]).map_or(chunk.bytes.len(), |length| from + length + 1);
+        batch.record(Some(time));
         batch.snapshots.push(RawSnapshot {
-            format: "lb4-reader",
+            format: FORMAT.kind,
             record: line.number,
             first_line: line.number,
             time: Some(time),
             time_from: "stamp",
-            text: text.to_vec(),
-            complete: true,
+            text: chunk.bytes[from..to].to_vec(),
+            complete: is_whole(&reading),
             file_of_series: false,
         });
     }
 }
 
-/// The head up to `"slots":[`, each slot with its comma, the tail.
+/// The reader looks up slot by slot. Where the agent moved backends from slot to slot meanwhile, one is seen twice and
+/// another not at all: such a reading proves no absence.
+fn is_whole(reading: &Reading) -> bool {
+    let mut backends: Vec<&str> = reading
+        .slots
+        .iter()
+        .filter_map(|slot| serde_json::from_str::<(u32, i64, &str, i64)>(slot.get()).ok())
+        .filter(|(slot, ..)| *slot <= reading.count)
+        .map(|(_, _, address, _)| address)
+        .collect();
+    backends.sort_unstable();
+    backends.dedup();
+    backends.len() == reading.count as usize
+}
+
+/// Pieces: the stamp, the counts, each slot, and the rest of the line.
 fn split(text: &[u8]) -> Vec<Range<usize>> {
-    let mark = b"\"slots\":[";
-    let Some(at) = memchr::memmem::find(text, mark) else { return std::iter::once(0..text.len()).collect() };
-    let mut pieces = Vec::new();
-    let mut from = at + mark.len();
-    pieces.push(0..from);
-    while text.get(from) == Some(&b'[') {
-        let Some(end) = memchr::memchr(b']', &text[from..]) else { break };
-        let mut to = from + end + 1;
-        if text.get(to) == Some(&b',') {
-            to += 1;
+    let mut ends = Vec::new();
+    let counts = memchr::memmem::find(text, b"\"count\"").unwrap_or(0);
+    ends.push(counts);
+    if let Some(slots) = memchr::memmem::find(text, b"\"slots\":[") {
+        let mut at = slots + b"\"slots\":[".len();
+        ends.push(at);
+        while text.get(at) == Some(&b'[') {
+            let Some(length) = memchr::memchr(b']', &text[at..]) else { break };
+            at += length + 1;
+            at += usize::from(text.get(at) == Some(&b','));
+            ends.push(at);
         }
-        pieces.push(from..to);
-        from = to;
     }
-    if from < text.len() {
-        pieces.push(from..text.len());
+    ends.push(text.len());
+    let mut from = 0;
+    let mut pieces = Vec::new();
+    for end in ends {
+        if end > from {
+            pieces.push(from..end);
+            from = end;
+        }
     }
     pieces
 }
 
-/// Numbers that change from line to line: the time stamp of the head, the statistics of the tail.
-fn counters(piece: &[u8]) -> Counters {
-    let number = |mark: &[u8], from: usize| -> Option<Range<usize>> {
-        let at = from + memchr::memmem::find(&piece[from..], mark)? + mark.len();
-        let length = piece[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        (length > 0).then(|| at..at + length)
-    };
-    if piece.starts_with(b"{\"ts\":\"") {
-        let packets = number(b"\"ts\":\"", 0);
-        let bytes = packets.as_ref().and_then(|seconds| number(b".", seconds.end));
-        return Counters { packets, bytes };
-    }
-    let packets = number(b"\"samples_since_last_line\":", 0);
-    let bytes = packets.as_ref().and_then(|before| number(b"\"read_ns\":", before.end));
-    Counters { packets, bytes }
-}
-
 fn fields(path: &str, _section: &Section, piece: &[u8]) -> RuleFields {
-    let text = String::from_utf8_lossy(piece).into_owned();
     let service = service_of(path);
-    if text.starts_with("{\"ts\"") {
-        let count = text.split_once("\"count\":").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
-        return RuleFields { kind: "frontend", service, slot: count, ..RuleFields::default() };
+    if piece.starts_with(b"\"count\"") {
+        return RuleFields { kind: "frontend", service, slot: Some(0), ..RuleFields::default() };
     }
-    let parts: Vec<&str> = text.trim_matches(|letter| "[],".contains(letter)).split(',').collect();
-    let backend = parts.get(2).and_then(|text| address_and_port(text.trim_matches('"')));
-    match (parts.first().and_then(|slot| slot.parse().ok()), backend) {
-        (Some(slot), Some((address, port))) => RuleFields {
-            kind: "backend",
-            service,
-            address: Some(address),
-            port: Some(port),
-            protocol: Some("tcp".to_owned()),
-            slot: Some(slot),
-            ..RuleFields::default()
-        },
-        _ => RuleFields { kind: "other", service, ..RuleFields::default() },
+    let slot = piece.strip_suffix(b",").unwrap_or(piece);
+    match serde_json::from_slice::<(i32, i64, &str, i64)>(slot) {
+        Ok((slot, _, address, _)) => {
+            let (address, port) = address_and_port(address);
+            let address = Some(address);
+            RuleFields { kind: "backend", service, address, port, slot: Some(slot), ..RuleFields::default() }
+        }
+        Err(_) => RuleFields { kind: "other", service, ..RuleFields::default() },
     }
 }
 
-/// `lb4-default-test.jsonl` → `default/test`. A namespace with a dash in it cannot be told from the service's name.
+/// `lb4-default-test.jsonl` → `default-test`: namespace and name are told apart where the Services are known.
 fn service_of(path: &str) -> Option<String> {
-    let name = path.rsplit('/').next()?.strip_prefix("lb4-")?.split('.').next()?;
-    let (namespace, service) = name.split_once('-')?;
-    Some(format!("{namespace}/{service}"))
+    let name = path.rsplit('/').next()?;
+    let stem = name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".json")).unwrap_or(name);
+    stem.strip_prefix("lb4-").filter(|rest| !rest.is_empty()).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::harness::{files, head, parse_text};
+    use super::super::snapshot::check::{dissect, shape};
+    use super::{DISSECTOR, FORMAT};
+    use crate::parse::Sniff;
+
+    const LINE: &str = "{\"ts\":\"1795409108.372763788\",\"count\":1,\"qcount\":1,\"slots\":[[1,44,\"10.244.0.15:8080\",0],[2,22,\"10.244.0.16:8080\",1]],\"samples_since_last_line\":1,\"read_ns\":121433}\n";
 
     #[test]
-    fn a_line_is_taken_apart_without_gaps() {
-        let line = br#"{"ts":"1795408951.424676740","count":2,"qcount":0,"slots":[[1,2,"10.244.0.21:8080",0],[2,3,"10.244.0.22:8080",0]],"samples_since_last_line":1,"read_ns":121433}"#;
-        let pieces = split(line);
-        assert_eq!(pieces.len(), 4);
-        assert_eq!(pieces.iter().flat_map(|range| line[range.clone()].to_vec()).collect::<Vec<_>>(), line);
-        let found = fields("bpf/lb4-default-test.jsonl", &Section::new(), &line[pieces[2].clone()]);
-        assert_eq!((found.address.as_deref(), found.slot), (Some("10.244.0.22"), Some(2)));
-        assert_eq!(found.service.as_deref(), Some("default/test"));
-        let head = fields("bpf/lb4-default-test.jsonl", &Section::new(), &line[pieces[0].clone()]);
-        assert_eq!((head.kind, head.slot), ("frontend", Some(2)));
+    fn each_slot_is_a_piece() {
+        let batch = parse_text(&FORMAT, LINE);
+        assert_eq!(batch.snapshots[0].time, Some(1_795_409_108_372_763_788));
+        let shapes: Vec<_> =
+            dissect(&DISSECTOR, "bpf/lb4-default-test.jsonl", &batch.snapshots[0].text).iter().map(shape).collect();
+        assert_eq!(
+            shapes,
+            [
+                "other - - - default-test - - -",
+                "frontend - - - default-test - - 0",
+                "backend - - - default-test - 10.244.0.15:8080 1",
+                "backend - - - default-test - 10.244.0.16:8080 2",
+                "other - - - default-test - - -",
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_trust() {
+        let batch = parse_text(&FORMAT, &format!("{}\n{}", &LINE[..90], LINE.replace("1795409108", "never")));
+        assert_eq!((batch.snapshots.len(), batch.rejected), (0, 2));
+        let batch = parse_text(&FORMAT, &LINE.replace("\"count\":1", "\"count\":3"));
+        assert!(!batch.snapshots[0].complete);
+        let torn = LINE.replace("\"count\":1", "\"count\":2").replace("10.244.0.16", "10.244.0.15");
+        assert!(!parse_text(&FORMAT, &torn).snapshots[0].complete);
+        assert!(parse_text(&FORMAT, LINE).snapshots[0].complete);
+    }
+
+    #[test]
+    fn real_files_are_recognised_and_keep_every_byte() {
+        for (name, bytes) in files(&["captures/cilium-rolling-restart-1/bpf".to_owned()]) {
+            let wanted = name.contains("lb4-default-test");
+            assert_eq!((FORMAT.sniff)(&head(&name, &bytes)) == Sniff::Yes, wanted, "{name}");
+            if wanted {
+                let batch = parse_text(&FORMAT, &String::from_utf8_lossy(&bytes));
+                assert!(batch.rejected <= 1, "{name}");
+                for snapshot in &batch.snapshots {
+                    dissect(&DISSECTOR, &name, &snapshot.text);
+                }
+            }
+        }
     }
 }

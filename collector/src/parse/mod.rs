@@ -21,27 +21,19 @@ pub mod snapshot;
 mod stamped;
 mod watch;
 
-mod bpftool_map;
-mod bpftool_prog;
-mod bpftrace_json;
-mod bpftrace_text;
-mod cilium_config;
-mod cilium_log;
-mod cilium_metrics_list;
+mod cilium_lb_list;
 mod exposition;
 #[cfg(test)]
 mod harness;
 mod hubble;
 mod hubble_text;
 mod instant;
-mod json_pairs;
-mod kube_proxy_log;
-mod log_line;
+mod iptables_list;
+mod iptables_save;
+mod lb4_reader;
 mod metric_line;
-mod prometheus_api;
-#[cfg(test)]
-mod recognition;
-mod trace_line;
+mod rule_comment;
+mod stamped;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -59,23 +51,14 @@ pub const FORMATS: &[&Format] = &[
     &requests::REQUESTS,
     &list::LIST,
     &exposition::SCRAPE,
-    &bpftrace_json::FORMAT,
-    &bpftool_prog::FORMAT,
-    &bpftool_map::LIST,
-    &bpftool_map::DESCRIPTORS,
-    &hubble::FORMAT,
-    &hubble_text::FORMAT,
-    &cilium_metrics_list::FORMAT,
-    &cilium_config::CONFIG,
-    &cilium_config::VERSION,
-    &prometheus_api::FORMAT,
-    &kube_proxy_log::FORMAT,
-    &cilium_log::FORMAT,
-    &bpftrace_text::FORMAT,
+    &lb4_reader::FORMAT,
+    &cilium_lb_list::FORMAT,
+    &iptables_save::FORMAT,
+    &iptables_list::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
 
 /// How each format of snapshots is taken apart.
 pub const DISSECTORS: &[&snapshot::Dissector] =
-    &[&iptables_save::DISSECTOR, &iptables_list::DISSECTOR, &cilium_lb_list::DISSECTOR, &lb4_reader::DISSECTOR];
+    &[&cilium_lb_list::DISSECTOR, &iptables_list::DISSECTOR, &iptables_save::DISSECTOR, &lb4_reader::DISSECTOR];

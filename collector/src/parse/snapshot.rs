@@ -67,3 +67,61 @@ pub fn lines(text: &[u8]) -> Vec<Range<usize>> {
     }
     ranges
 }
+
+/// Checks that the tests of every dissector share.
+#[cfg(test)]
+pub(super) mod check {
+    use super::{Counters, Dissector, RuleFields, Section};
+
+    /// One piece with what was read from it.
+    pub struct Piece {
+        pub fields: RuleFields,
+        pub counters: Counters,
+    }
+
+    /// Takes a text apart and asserts that the pieces join to it and that counters are digits with padding.
+    pub fn dissect(dissector: &Dissector, path: &str, text: &[u8]) -> Vec<Piece> {
+        let mut section = Section::new();
+        let mut end = 0;
+        let mut pieces = Vec::new();
+        for range in (dissector.split)(text) {
+            assert_eq!(range.start, end, "{path}: pieces leave a gap");
+            assert!(!range.is_empty(), "{path}: an empty piece");
+            end = range.end;
+            let piece = &text[range];
+            (dissector.section)(&mut section, piece);
+            let counters = (dissector.counters)(piece);
+            for counter in [&counters.packets, &counters.bytes].into_iter().flatten() {
+                let digits = piece[counter.clone()].trim_ascii_start();
+                assert!(!digits.is_empty() && digits.iter().all(u8::is_ascii_digit), "{path}: {counter:?}");
+            }
+            if let (Some(packets), Some(bytes)) = (&counters.packets, &counters.bytes) {
+                assert!(packets.end <= bytes.start, "{path}: counters overlap");
+            }
+            pieces.push(Piece { fields: (dissector.fields)(path, &section, piece), counters });
+        }
+        assert_eq!(end, text.len(), "{path}: the pieces end early");
+        pieces
+    }
+
+    /// `kind table chain target service protocol address:port slot`, and `counters` where it has them.
+    pub fn shape(piece: &Piece) -> String {
+        let fields = &piece.fields;
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let mut address = or_dash(&fields.address);
+        if let Some(port) = fields.port {
+            address = format!("{address}:{port}");
+        }
+        let slot = fields.slot.map_or("-".to_owned(), |slot| slot.to_string());
+        let counters = if piece.counters.packets.is_some() { " counters" } else { "" };
+        format!(
+            "{} {} {} {} {} {} {address} {slot}{counters}",
+            fields.kind,
+            or_dash(&fields.table),
+            or_dash(&fields.chain),
+            or_dash(&fields.target),
+            or_dash(&fields.service),
+            or_dash(&fields.protocol)
+        )
+    }
+}
