@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::dataplane::{Presence, Replay, Transition};
+use super::dataplane::{Change, Look, Presence};
 use super::episodes::ApiChange;
 use super::{Direction, Endpoint, Episode, Observed, Outcome, Phase, Stage, Windows};
 use crate::clock::{Evidence, Graph, Offset};
@@ -14,16 +14,20 @@ use crate::clock::{Evidence, Graph, Offset};
 /// Episodes of all changes, on the node whose dataplane was observed.
 pub fn episodes(
     changes: Vec<ApiChange>,
-    replay: &Replay,
+    presences: &[Presence],
     clocks: &Graph,
     node: &str,
     windows: &Windows,
     path: &dyn Fn(i32) -> String,
 ) -> Vec<Episode> {
     let mut by_key: BTreeMap<(&str, &str, i32), Vec<&Presence>> = BTreeMap::new();
-    for presence in &replay.presences {
+    // A stream tells about a Service where it ever showed one of its endpoints.
+    let mut covering: BTreeMap<&str, BTreeMap<i32, &Presence>> = BTreeMap::new();
+    for presence in presences {
         by_key.entry((&presence.service, &presence.address, presence.port)).or_default().push(presence);
+        covering.entry(&presence.service).or_default().insert(presence.stream, presence);
     }
+    let none = BTreeMap::new();
     let mut numbers: BTreeMap<(Endpoint, Direction), usize> = BTreeMap::new();
     let mut found: Vec<Episode> = Vec::with_capacity(changes.len());
     for (at, change) in changes.iter().enumerate() {
@@ -37,7 +41,14 @@ pub fn episodes(
         let streams: &[&Presence] = by_key
             .get(&(change.endpoint.service.as_str(), change.endpoint.address.as_str(), change.endpoint.port))
             .map_or(&[], Vec::as_slice);
-        let (dataplane, outcome) = answer(change, next, streams, replay, clocks, path);
+        let (dataplane, outcome) = answer(
+            change,
+            next,
+            streams,
+            covering.get(change.endpoint.service.as_str()).unwrap_or(&none),
+            clocks,
+            path,
+        );
         let mut stages = vec![Stage { name: "committed".to_owned(), at: change.committed.clone() }];
         if let (Some(seen), Outcome::Seen) = (&dataplane, outcome) {
             stages.push(Stage { name: "visible".to_owned(), at: seen.clone() });
@@ -73,17 +84,11 @@ fn answer(
     change: &ApiChange,
     next: Option<&ApiChange>,
     streams: &[&Presence],
-    replay: &Replay,
+    covering: &BTreeMap<i32, &Presence>,
     clocks: &Graph,
     path: &dyn Fn(i32) -> String,
 ) -> (Option<Observed>, Outcome) {
     let wanted = change.direction == Direction::Added;
-    let covering: Vec<i32> = replay
-        .covered
-        .iter()
-        .filter(|(_, services)| services.contains(&change.endpoint.service))
-        .map(|(stream, _)| *stream)
-        .collect();
     if covering.is_empty() {
         return (None, Outcome::Unobserved);
     }
@@ -99,14 +104,14 @@ fn answer(
             .or(change.committed.high.map(|high| high - 2_000_000_000))
             .map(|time| time + offset.low);
         let latest = next.and_then(|next| next.committed.high).map(|time| time + offset.high);
-        let fits = |one: &&Transition| {
+        let fits = |one: &&Change| {
             let ends = one.after.until.unwrap_or(i64::MAX);
-            let begins = one.before.as_ref().map_or(i64::MIN, |look| look.time);
+            let begins = one.before.time;
             one.present == wanted
                 && earliest.is_none_or(|earliest| ends >= earliest)
                 && latest.is_none_or(|latest| begins <= latest)
         };
-        let Some(one) = presence.transitions.iter().find(fits) else { continue };
+        let Some(one) = presence.changes.iter().find(fits) else { continue };
         let interval = observed(presence, one, path);
         seen = Some(match seen {
             None => interval,
@@ -117,8 +122,10 @@ fn answer(
         return (Some(seen), Outcome::Seen);
     }
     // A stream that covers the Service but never showed the endpoint: was the endpoint there (or gone) all along?
-    let looks: Vec<_> = replay.totals.iter().filter(|total| covering.contains(&total.stream)).collect();
-    let Some(last) = looks.iter().max_by_key(|total| total.look.time) else { return (None, Outcome::Unobserved) };
+    let Some(last) = covering.values().max_by_key(|presence| presence.last_look.time) else {
+        return (None, Outcome::Unobserved);
+    };
+    let look = last.last_look;
     let Some(offset) = clocks.offset(&change.committed.clock, &last.clock) else { return (None, Outcome::Unobserved) };
     if !related && !streams.is_empty() {
         return (None, Outcome::Unobserved);
@@ -127,33 +134,31 @@ fn answer(
         return (None, Outcome::Superseded);
     }
     // A capture that ends before the commit proves nothing.
-    if change.committed.high.is_some_and(|high| last.look.time < high + offset.high) {
+    if change.committed.high.is_some_and(|high| look.time < high + offset.high) {
         return (None, Outcome::Unobserved);
     }
-    let evidence = Evidence {
-        path: path(last.look.source),
-        record: last.look.record,
-        what: "last look, not there yet".to_owned(),
-    };
-    let low = Some(last.look.time);
+    let evidence =
+        Evidence { path: path(look.source), record: look.record, what: "last look, not there yet".to_owned() };
+    let low = Some(look.time);
     let never =
         Observed { low, high: None, clock: last.clock.clone(), witness: last.format.clone(), evidence: vec![evidence] };
     (Some(never), Outcome::Never)
 }
 
-fn observed(presence: &Presence, one: &Transition, path: &dyn Fn(i32) -> String) -> Observed {
-    let evidence = |look: &super::dataplane::Look, what: &str| Evidence {
-        path: path(look.source),
-        record: look.record,
-        what: what.to_owned(),
-    };
-    let before = one.before.as_ref().map(|look| evidence(look, "last look with the state before"));
+fn observed(presence: &Presence, one: &Change, path: &dyn Fn(i32) -> String) -> Observed {
+    let evidence =
+        |look: &Look, what: &str| Evidence { path: path(look.source), record: look.record, what: what.to_owned() };
+    // Where a witness goes on showing endpoints that get nothing any more, the look before proves no presence.
+    let low = (one.present || !presence.shows_leaving).then_some(one.before.time);
     Observed {
-        low: one.before.as_ref().map(|look| look.time),
+        low,
         high: one.after.until,
         clock: presence.clock.clone(),
         witness: presence.format.clone(),
-        evidence: before.into_iter().chain([evidence(&one.after, "first look with the state after")]).collect(),
+        evidence: vec![
+            evidence(&one.before, "last look with the state before"),
+            evidence(&one.after, "first look with the state after"),
+        ],
     }
 }
 

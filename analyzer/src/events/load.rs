@@ -10,7 +10,7 @@ use syncline_schema::facts::FactRow;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::services::ServiceRow;
 
-use super::dataplane::{Replay, replay};
+use super::dataplane::{Total, presences, totals};
 use super::{Direction, Episode, Outcome, Run, Windows, episodes, follow, windows};
 use crate::bundle::Bundle;
 use crate::clock::{Evidence, Finding, Graph, evidence};
@@ -31,12 +31,10 @@ impl Run {
         let clocks = Graph::build(domains(&bundle, &node), &evidence::gather(&bundle, &node)?);
 
         let services = service_map(&bundle)?;
-        let replayed = replay(
-            &bundle.rows::<RuleRow<'static>>(None)?,
-            &bundle.rows::<ChangeRow<'static>>(None)?,
-            &bundle.rows::<SnapshotRow<'static>>(None)?,
-            &services.by_address,
-        );
+        let (rules, changed) = (bundle.rows::<RuleRow<'static>>(None)?, bundle.rows::<ChangeRow<'static>>(None)?);
+        let snapshots = bundle.rows::<SnapshotRow<'static>>(None)?;
+        let seen = presences(&rules, &changed, &snapshots, &services.by_address);
+        let totals = totals(&rules, &changed, &snapshots);
         let audit = bundle.rows::<AuditRow<'static>>(Some(
             col("resource")
                 .eq(lit("deployments"))
@@ -59,7 +57,7 @@ impl Run {
 
         let rows = bundle.rows::<EndpointRow<'static>>(Some(col("kind").is_not_null()))?;
         let changes = episodes::changes(&rows, &clocks, &path);
-        let mut episodes = follow::episodes(changes.clone(), &replayed, &clocks, &node, &found, &path);
+        let mut episodes = follow::episodes(changes.clone(), &seen, &clocks, &node, &found, &path);
         let next_action = next_action(&markers, &actions, &found, is_marked);
         let last = last_seen(&episodes, &clocks, &found, next_action);
         windows::extend(&mut found, last, is_marked);
@@ -67,18 +65,17 @@ impl Run {
             action.end = action.end.min(next);
         }
         // The phases of episodes follow the windows, which follow the last episode.
-        for (episode, again) in
-            episodes.iter_mut().zip(follow::episodes(changes, &replayed, &clocks, &node, &found, &path))
+        for (episode, again) in episodes.iter_mut().zip(follow::episodes(changes, &seen, &clocks, &node, &found, &path))
         {
             episode.phase = again.phase;
         }
 
         let mut findings = Vec::new();
-        let dataplane = dataplane(&bundle, &replayed, &mut findings);
+        let dataplane = dataplane(&bundle, &totals, &mut findings);
         let scenario = scenario(&bundle, &actions, &markers, &mut findings);
         let service_under_test = under_test(&episodes);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
-        let seen = replayed.totals.iter().map(|total| total.services).max().and_then(|count| u64::try_from(count).ok());
+        let frontends = totals.iter().map(|total| total.services).max();
         let id = bundle.manifest.run_id.chars().take(12).collect();
         let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned());
@@ -91,11 +88,11 @@ impl Run {
             node,
             clocks,
             windows: found,
-            services: services.count.or(seen),
+            services: services.count.or(frontends),
             baseline_endpoints,
             service_under_test,
             episodes,
-            totals: replayed.totals,
+            totals,
             facts,
             findings,
             bundle,
@@ -200,12 +197,12 @@ fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows, next: Opti
         .max()
 }
 
-fn dataplane(bundle: &Bundle, replayed: &Replay, findings: &mut Vec<Finding>) -> String {
+fn dataplane(bundle: &Bundle, totals: &[Total], findings: &mut Vec<Finding>) -> String {
     if let Some(stated) = &bundle.manifest.dataplane {
         return stated.clone();
     }
     let formats: BTreeSet<&str> =
-        replayed.totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
+        totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
     let kinds: BTreeSet<&str> = bundle.manifest.sources.iter().map(|source| source.kind.as_str()).collect();
     let guess = if formats.iter().any(|format| format.starts_with("cilium") || *format == "lb4-reader") {
         "cilium"

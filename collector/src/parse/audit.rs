@@ -22,7 +22,7 @@ use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 type Text<'a> = Cow<'a, str>;
 
 /// The format.
-pub const AUDIT: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "audit",
     title: "Kubernetes audit log, JSON lines",
     clock: ClockToken::Apiserver,

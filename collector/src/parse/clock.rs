@@ -14,7 +14,7 @@ use syncline_schema::clock_anchors::ClockAnchorRow;
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
-pub const CLOCK: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "clock",
     title: "readings of a node's clocks, tab-separated",
     clock: ClockToken::Node,

@@ -12,7 +12,7 @@ use super::kubernetes::{self, Object, Witness};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
-pub const LIST: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "list",
     title: "Kubernetes list or object, JSON",
     clock: ClockToken::None,

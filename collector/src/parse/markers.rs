@@ -13,7 +13,7 @@ use super::instant::epoch_seconds;
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
-pub const MARKERS: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "markers",
     title: "time markers, tab-separated",
     clock: ClockToken::Operator,

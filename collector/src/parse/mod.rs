@@ -7,22 +7,17 @@
 
 mod audit;
 mod batch;
+mod bpftool_map;
+mod bpftool_prog;
+mod bpftrace_json;
+mod bpftrace_text;
+mod cilium_config;
 mod cilium_lb_list;
+mod cilium_log;
+mod cilium_metrics_list;
 mod clock;
-mod format;
-mod iptables_list;
-mod iptables_save;
-mod kubernetes;
-mod lb4_reader;
-mod list;
-mod markers;
-mod requests;
-pub mod snapshot;
-mod stamped;
-mod watch;
-
-mod cilium_lb_list;
 mod exposition;
+mod format;
 #[cfg(test)]
 mod harness;
 mod hubble;
@@ -30,31 +25,53 @@ mod hubble_text;
 mod instant;
 mod iptables_list;
 mod iptables_save;
+mod json_pairs;
+mod kube_proxy_log;
+mod kubernetes;
 mod lb4_reader;
+mod list;
+mod log_line;
+mod markers;
 mod metric_line;
+mod prometheus_api;
+#[cfg(test)]
+mod recognition;
+mod requests;
 mod rule_comment;
+pub mod snapshot;
 mod stamped;
+mod trace_line;
+mod watch;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
-    &clock::CLOCK,
-    &markers::MARKERS,
-    &iptables_save::IPTABLES_SAVE,
-    &iptables_list::IPTABLES_LIST,
-    &cilium_lb_list::CILIUM_LB_LIST,
-    &lb4_reader::LB4_READER,
-    &audit::AUDIT,
-    &watch::WATCH,
-    &requests::REQUESTS,
-    &list::LIST,
-    &exposition::SCRAPE,
+    &clock::FORMAT,
+    &markers::FORMAT,
     &lb4_reader::FORMAT,
     &cilium_lb_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
+    &audit::FORMAT,
+    &watch::FORMAT,
+    &requests::FORMAT,
+    &list::FORMAT,
+    &exposition::SCRAPE,
+    &bpftrace_json::FORMAT,
+    &bpftool_prog::FORMAT,
+    &bpftool_map::LIST,
+    &bpftool_map::DESCRIPTORS,
+    &hubble::FORMAT,
+    &hubble_text::FORMAT,
+    &cilium_metrics_list::FORMAT,
+    &cilium_config::CONFIG,
+    &cilium_config::VERSION,
+    &prometheus_api::FORMAT,
+    &kube_proxy_log::FORMAT,
+    &cilium_log::FORMAT,
+    &bpftrace_text::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];

@@ -14,7 +14,7 @@ use super::instant::{epoch_seconds, rfc3339};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
-pub const REQUESTS: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "requests",
     title: "requests of a load generator, JSON lines",
     clock: ClockToken::Node,

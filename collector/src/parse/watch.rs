@@ -17,7 +17,7 @@ use super::kubernetes::{self, Object, Witness};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
-pub const WATCH: Format = Format {
+pub const FORMAT: Format = Format {
     kind: "watch",
     title: "Kubernetes watch events, JSON lines",
     clock: ClockToken::Operator,
