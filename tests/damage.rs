@@ -88,7 +88,7 @@ fn damage(form: usize, text: &[u8], dice: &mut Dice) -> Vec<u8> {
             text.splice(at..at, junk);
         }
         3 => {
-            let end = (at + 1 + dice.below(5000)).min(text.len());
+            let end = (at + 1 + dice.below((text.len() / 20).min(5000))).min(text.len());
             text.drain(at..end);
         }
         _ => text = text.iter().flat_map(|byte| if *byte == b'\n' { vec![b'\r', b'\n'] } else { vec![*byte] }).collect(),

@@ -70,7 +70,7 @@ fn sniff(head: &Head) -> Sniff {
         let Some(rest) = line.strip_prefix(MARK.as_bytes()) else { continue };
         let rest: Vec<u8> = rest.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(40).collect();
         let known = |kind: &&str| rest.starts_with(format!(":\"{kind}\",\"data\":").as_bytes());
-        return if KINDS.iter().any(|kind| known(kind)) { Sniff::Yes } else { Sniff::No };
+        return if KINDS.iter().any(known) { Sniff::Yes } else { Sniff::No };
     }
     Sniff::No
 }

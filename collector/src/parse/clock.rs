@@ -1,8 +1,8 @@
 //! Clock readings of a node: `clock.tsv`.
 //!
 //! ```text
-//! sample	monotonic_ns	boottime_ns	realtime_ns	monotonic_after_ns
-//! start	5568059442412	5568059444679	1795407709556412905	5568059445983
+//! sample  monotonic_ns  boottime_ns  realtime_ns  monotonic_after_ns
+//! start  5568059442412  5568059444679  1795407709556412905  5568059445983
 //! ```
 //!
 //! The four are read in this order, so boottime and realtime were read while the monotonic clock went from the first

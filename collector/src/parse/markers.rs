@@ -1,8 +1,8 @@
 //! Time markers: `markers.tsv`.
 //!
 //! ```text
-//! epoch_s	label	command
-//! 1795407750.679907121	action_start	kubectl scale deploy/test --replicas=44
+//! epoch_s  label  command
+//! 1795407750.679907121  action_start  kubectl scale deploy/test --replicas=44
 //! ```
 
 use syncline_schema::clock::ClockToken;
