@@ -38,6 +38,8 @@ pub struct Quality {
     pub losses: Vec<LossView>,
     pub clocks: Vec<ClockView>,
     pub sources: Vec<SourceView>,
+    /// Sources that only `report.json` lists.
+    pub sources_more: usize,
 }
 
 /// A finding.
@@ -173,6 +175,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
                 evidence: edge
                     .tight
                     .iter()
+                    .take(2)
                     .map(|c| format!("{}: {}", c.kind, evidence_line(&c.evidence)))
                     .chain((edge.count > edge.tight.len()).then(|| format!("{} pieces of evidence in all", edge.count)))
                     .collect(),
@@ -193,6 +196,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
     }
     let rank = |severity: &str| ["error", "warning", "info"].iter().position(|s| *s == severity).unwrap_or(3);
     quality.losses.sort_by_key(|l| rank(&l.severity));
+    quality.sources_more = quality.sources.len().saturating_sub(MOST_SOURCES);
     quality.sources.truncate(MOST_SOURCES);
     quality
 }
