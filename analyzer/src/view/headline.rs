@@ -124,7 +124,7 @@ fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
                 .filter_map(|(dataplane, name)| {
                     let v = overall(verdicts, id, dataplane)?;
                     if v.status == Status::NotMeasured {
-                        return Some(format!("{name}, not measured (claimed: {})", v.expected));
+                        return Some(format!("a time not measured with {name} (claimed: {})", v.expected));
                     }
                     let bounds = v.measured_bounds.unwrap_or_default();
                     let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
@@ -136,7 +136,11 @@ fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
                     ))
                 })
                 .collect();
-            (!parts.is_empty()).then(|| format!("{opening} {}.", parts.join(", and ")))
+            let any = ["cilium", "kube-proxy-iptables"]
+                .iter()
+                .filter_map(|d| overall(verdicts, id, d))
+                .any(|v| v.status != Status::NotMeasured);
+            any.then(|| format!("{opening} {}.", parts.join(", and ")))
         })
         .collect()
 }

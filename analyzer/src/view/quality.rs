@@ -38,6 +38,8 @@ pub struct Quality {
     pub losses: Vec<LossView>,
     pub clocks: Vec<ClockView>,
     pub sources: Vec<SourceView>,
+    /// Sources that only `report.json` lists.
+    pub sources_more: usize,
 }
 
 /// A finding.
@@ -49,14 +51,17 @@ pub struct FindingView {
     pub evidence: Vec<String>,
 }
 
-/// A loss of one run.
+/// A kind of loss, over all runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct LossView {
-    pub run: String,
     pub name: String,
     pub severity: String,
     pub count: String,
-    pub source: String,
+    pub runs: String,
+    /// `run: source, count`.
+    pub places: Vec<String>,
+    /// Places that only `report.json` lists.
+    pub more: usize,
     pub meaning: String,
     pub remedy: String,
 }
@@ -131,6 +136,52 @@ pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
         .collect()
 }
 
+/// Places of a loss that a page lists.
+const MOST_PLACES: usize = 12;
+
+/// Losses by name: one row each, since what a loss means does not depend on the run.
+fn losses(runs: &[RunResult<'_>]) -> Vec<LossView> {
+    let mut names: Vec<&str> = Vec::new();
+    for loss in runs.iter().flat_map(|r| &r.run.bundle.manifest.losses) {
+        if !names.contains(&loss.name.as_str()) {
+            names.push(&loss.name);
+        }
+    }
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let own: Vec<_> = runs
+                .iter()
+                .flat_map(|r| r.run.bundle.manifest.losses.iter().map(move |l| (&r.run.name, l)))
+                .filter(|(_, l)| l.name == name)
+                .collect();
+            let (_, first) = own.first()?;
+            let mut touched: Vec<&String> = own.iter().map(|(run, _)| *run).collect();
+            touched.dedup();
+            Some(LossView {
+                name: name.to_owned(),
+                severity: first.severity.clone(),
+                count: number::count(own.iter().map(|(_, l)| l.count).fold(0, u64::saturating_add)),
+                runs: super::headline::plural(touched.len(), "run"),
+                places: own
+                    .iter()
+                    .take(MOST_PLACES)
+                    .map(|(run, l)| {
+                        format!(
+                            "{run}: {}, {}",
+                            cut(l.source.as_deref().unwrap_or("the whole bundle"), 120),
+                            number::count(l.count)
+                        )
+                    })
+                    .collect(),
+                more: own.len().saturating_sub(MOST_PLACES),
+                meaning: first.meaning.clone(),
+                remedy: first.remedy.clone(),
+            })
+        })
+        .collect()
+}
+
 /// Rows of a table in a page; the rest is in `report.json`.
 const MOST_SOURCES: usize = 400;
 
@@ -145,17 +196,6 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
                 title: finding.title.clone(),
                 detail: finding.detail.clone(),
                 evidence: finding.evidence.iter().take(6).map(evidence_line).collect(),
-            });
-        }
-        for loss in &run.bundle.manifest.losses {
-            quality.losses.push(LossView {
-                run: run.name.clone(),
-                name: loss.name.clone(),
-                severity: loss.severity.clone(),
-                count: number::count(loss.count),
-                source: loss.source.clone().unwrap_or_default(),
-                meaning: loss.meaning.clone(),
-                remedy: loss.remedy.clone(),
             });
         }
         for edge in &run.clocks.edges {
@@ -173,6 +213,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
                 evidence: edge
                     .tight
                     .iter()
+                    .take(2)
                     .map(|c| format!("{}: {}", c.kind, evidence_line(&c.evidence)))
                     .chain((edge.count > edge.tight.len()).then(|| format!("{} pieces of evidence in all", edge.count)))
                     .collect(),
@@ -191,8 +232,10 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
             });
         }
     }
+    quality.losses = losses(runs);
     let rank = |severity: &str| ["error", "warning", "info"].iter().position(|s| *s == severity).unwrap_or(3);
     quality.losses.sort_by_key(|l| rank(&l.severity));
+    quality.sources_more = quality.sources.len().saturating_sub(MOST_SOURCES);
     quality.sources.truncate(MOST_SOURCES);
     quality
 }

@@ -108,7 +108,7 @@ pub struct BesideRow {
 }
 
 /// Evidence lines shown per verdict; all of them are in `report.json`.
-const EVIDENCE_SHOWN: usize = 8;
+const EVIDENCE_SHOWN: usize = 5;
 
 /// Whether a row's ratios are factors or shares.
 pub fn show(row: &Row) -> Show {

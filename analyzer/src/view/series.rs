@@ -118,6 +118,10 @@ pub fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
             Some((at, r.command.as_deref().filter(|c| !c.is_empty()).unwrap_or(&r.label).to_owned()))
         })
         .collect();
+    // Commands tell what happened; bare labels only where no marker has a command.
+    if rows.iter().any(|r| r.command.as_deref().is_some_and(|c| !c.is_empty())) {
+        markers.retain(|(_, text)| rows.iter().any(|r| r.command.as_deref() == Some(text.as_str())));
+    }
     markers.sort_by(|a, b| a.0.total_cmp(&b.0));
     Ok(markers)
 }
