@@ -342,3 +342,16 @@ fn the_deepest_expressions_do_not_exhaust_the_stack() {
         let _ = at(&data, 0.0, &query);
     }
 }
+
+#[test]
+fn repaired_buckets_are_told_once_with_their_extent() {
+    let data = storage("h_bucket{le=\"1\"} 5 5\nh_bucket{le=\"2\"} 3 4\nh_bucket{le=\"+Inf\"} 6 6");
+    let expr = parse("histogram_quantile(0.5, h_bucket)").unwrap();
+    let answer = range(&data, &expr, 0, 15_000, 15_000, &Options::default()).unwrap();
+    assert_eq!(
+        answer.infos,
+        [
+            r#"PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric name "h_bucket", from buckets 2 to 2, with a max diff of 2, over 2 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:00:15Z (1:25)"#
+        ]
+    );
+}
