@@ -91,7 +91,9 @@ fn damage(form: usize, text: &[u8], dice: &mut Dice) -> Vec<u8> {
             let end = (at + 1 + dice.below((text.len() / 20).min(5000))).min(text.len());
             text.drain(at..end);
         }
-        _ => text = text.iter().flat_map(|byte| if *byte == b'\n' { vec![b'\r', b'\n'] } else { vec![*byte] }).collect(),
+        _ => {
+            text = text.iter().flat_map(|byte| if *byte == b'\n' { vec![b'\r', b'\n'] } else { vec![*byte] }).collect()
+        }
     }
     text
 }
@@ -155,7 +157,14 @@ fn damaged_captures_keep_what_is_good() {
             }
         }
         let (_, kept, rejected) = of(&format!("form4__{name}"));
-        assert_eq!((kept, rejected), { let (_, whole, rejected) = of(&format!("whole__{name}")); (whole, rejected) }, "CRLF changes nothing in {name}");
+        assert_eq!(
+            (kept, rejected),
+            {
+                let (_, whole, rejected) = of(&format!("whole__{name}"));
+                (whole, rejected)
+            },
+            "CRLF changes nothing in {name}"
+        );
     }
     assert_eq!(of("picture.jsonl").0, "unread");
     let losses = manifest(&bundle)["losses"].to_string();

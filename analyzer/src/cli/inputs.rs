@@ -12,6 +12,9 @@ use crate::bundle::Bundle;
 use crate::events::Run;
 use crate::measure::{self, Measurement};
 
+/// Stack of a worker thread; only what is used of it is ever resident.
+const WORKER_STACK: usize = 64 << 20;
+
 /// Runs that were loaded, and the temporary bundles that they rest on.
 pub struct Loaded {
     /// In the order of the arguments; names are unique.
@@ -32,6 +35,13 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
     for (number, path) in paths.iter().enumerate() {
         folders.push(open(path, number, &mut temporary)?);
     }
+    // A worker that waits for a part of its run takes up parts of others: many runs stack up on one thread.
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(WORKER_STACK).build().context("worker threads")?;
+    let (runs, measurements) = pool.install(|| evaluate(&folders, paths))?;
+    Ok(Loaded { runs, measurements, _temporary: temporary })
+}
+
+fn evaluate(folders: &[PathBuf], paths: &[PathBuf]) -> anyhow::Result<(Vec<Run>, Vec<Vec<Measurement>>)> {
     let runs: Vec<Run> = folders
         .par_iter()
         .map(|folder| Run::load(Bundle::open(folder)?).with_context(|| folder.display().to_string()))
@@ -45,7 +55,7 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
             all.push(found);
         }
     }
-    Ok(Loaded { runs, measurements, _temporary: temporary })
+    Ok((runs, measurements))
 }
 
 /// One bundle: the path itself, or what the collector's library makes of a capture directory.

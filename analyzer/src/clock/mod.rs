@@ -86,8 +86,13 @@ impl Graph {
     /// Evidence of one edge that does not intersect is a finding; the edge then rests on its strongest kind alone
     /// (readings before statements before causality), and the rest is named.
     pub fn build(domains: Vec<String>, constraints: &[Constraint]) -> Graph {
-        let (edges, findings) = edges::intersect(constraints);
-        let reach = edges::shortest(&domains, &edges);
+        let (mut edges, mut findings) = edges::intersect(constraints);
+        let mut reach = edges::shortest(&domains, &edges);
+        // Evidence of several edges may contradict itself only around a cycle: the weakest edge of it goes, by name.
+        while let Some(finding) = edges::break_cycle(&domains, &reach, &mut edges) {
+            findings.push(finding);
+            reach = edges::shortest(&domains, &edges);
+        }
         Graph { domains, edges, findings, reach }
     }
 

@@ -19,6 +19,8 @@ pub struct ApiChange {
     pub endpoint: Endpoint,
     /// Whether it came or went.
     pub direction: Direction,
+    /// Number of this change among the endpoint's in this direction, from 0. What was ready at first has come once.
+    pub number: usize,
     /// When it was committed.
     pub committed: Observed,
 }
@@ -90,6 +92,7 @@ fn replay(
 ) {
     let mut slices: HashMap<&str, BTreeSet<Endpoint>> = HashMap::new();
     let mut ready: BTreeMap<Endpoint, usize> = BTreeMap::new();
+    let mut numbers: HashMap<(Endpoint, Direction), usize> = HashMap::new();
     for version in versions {
         let now: BTreeSet<Endpoint> = version.rows.iter().filter_map(|row| endpoint(service, row)).collect();
         let before = slices.insert(version.slice, now.clone());
@@ -99,10 +102,15 @@ fn replay(
         for endpoint in now.difference(&before) {
             let count = ready.entry(endpoint.clone()).or_default();
             *count += 1;
-            if *count == 1 && !initial {
+            if *count == 1 {
+                let number = next(&mut numbers, endpoint, Direction::Added);
+                if initial {
+                    continue;
+                }
                 found.push(ApiChange {
                     endpoint: endpoint.clone(),
                     direction: Direction::Added,
+                    number,
                     committed: committed.clone(),
                 });
             }
@@ -112,14 +120,23 @@ fn replay(
             *count = count.saturating_sub(1);
             if *count == 0 {
                 ready.remove(endpoint);
+                let number = next(&mut numbers, endpoint, Direction::Removed);
                 found.push(ApiChange {
                     endpoint: endpoint.clone(),
                     direction: Direction::Removed,
+                    number,
                     committed: committed.clone(),
                 });
             }
         }
     }
+}
+
+/// Counts a change of an endpoint; answers how many there were before.
+fn next(numbers: &mut HashMap<(Endpoint, Direction), usize>, endpoint: &Endpoint, direction: Direction) -> usize {
+    let number = numbers.entry((endpoint.clone(), direction)).or_default();
+    *number += 1;
+    *number - 1
 }
 
 /// The endpoint of a row, where it is ready.

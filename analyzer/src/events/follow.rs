@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::dataplane::{Change, Look, Presence};
 use super::episodes::ApiChange;
-use super::{Direction, Endpoint, Episode, Observed, Outcome, Phase, Stage, Windows};
+use super::{Direction, Episode, Observed, Outcome, Phase, Stage, Windows};
 use crate::clock::{Evidence, Graph, Offset};
 
 /// Episodes of all changes, on the node whose dataplane was observed.
@@ -28,10 +28,8 @@ pub fn episodes(
         covering.entry(&presence.service).or_default().insert(presence.stream, presence);
     }
     let none = BTreeMap::new();
-    let mut numbers: BTreeMap<(Endpoint, Direction), usize> = BTreeMap::new();
     let mut found: Vec<Episode> = Vec::with_capacity(changes.len());
     for (at, change) in changes.iter().enumerate() {
-        let number = numbers.entry((change.endpoint.clone(), change.direction)).or_default();
         // The next change of the same address ends the time in which the dataplane can answer this one.
         let same = |other: &&ApiChange| {
             let (a, b) = (&other.endpoint, &change.endpoint);
@@ -57,14 +55,13 @@ pub fn episodes(
             endpoint: change.endpoint.clone(),
             node: node.to_owned(),
             direction: change.direction,
-            number: *number,
+            number: change.number,
             committed: change.committed.clone(),
             dataplane,
             outcome,
             stages,
             phase: phase(&change.committed, clocks, windows),
         });
-        *number += 1;
     }
     found
 }

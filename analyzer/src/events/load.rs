@@ -88,7 +88,7 @@ impl Run {
             node,
             clocks,
             windows: found,
-            services: services.count.or(frontends),
+            services: services.count.max(frontends),
             baseline_endpoints,
             service_under_test,
             episodes,
@@ -273,7 +273,8 @@ fn baseline_endpoints(
     let slices = rows.iter().any(|row| row.kind == "EndpointSlice");
     let wanted = if slices { "EndpointSlice" } else { "Endpoints" };
     // Without changes the Service with the most endpoints in any one version is meant.
-    let mut latest: BTreeMap<(String, &str), (i64, BTreeSet<(&str, i32)>)> = BTreeMap::new();
+    type Version<'r> = (i64, BTreeSet<(&'r str, i32)>);
+    let mut latest: BTreeMap<(String, &str), Version<'_>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.kind == wanted) {
         let name = format!("{}/{}", row.namespace, row.service);
         let time = match (row.time, clocks.offset(&row.clock, &windows.clock)) {

@@ -35,8 +35,8 @@ pub fn actions(audit: &[AuditRow<'static>], path: &dyn Fn(i32) -> String) -> Vec
         let controller = row.user.starts_with("system:");
         let key = (row.namespace.as_deref().unwrap_or_default(), row.name.as_deref().unwrap_or_default());
         let resource = row.resource.as_deref().unwrap_or_default();
-        let known =
-            (resource == "deployments").then(|| row.replicas).flatten().and_then(|count| replicas.insert(key, count));
+        let count = row.replicas.filter(|_| resource == "deployments");
+        let known = count.and_then(|count| replicas.insert(key, count));
         if controller || !succeeded {
             continue;
         }
@@ -78,14 +78,21 @@ pub fn from_markers(markers: &[MarkerRow<'static>], path: &dyn Fn(i32) -> String
     });
     let complete = find("rollout_complete").or_else(|| find("action_returned"));
     let mut action = window(action_start, complete);
+    let mut followed = None;
     if let (Some(action), Some(next)) = (&mut action, next_action) {
         action.end = action.end.min(next.time);
+        followed = end.filter(|end| end.time > action.end).map(|end| Window {
+            start: action.end,
+            end: end.time,
+            slack: action.slack,
+        });
     }
     let baseline = window(find("baseline_start"), find("baseline_end")).or_else(|| {
         let start = action_start?;
         Some(Window { start: start.time - BASELINE, end: start.time, slack: start.resolution / 2 })
     });
-    let tail = window(find("tail_start").or(complete), end);
+    // A further action ends the first one: what follows is its tail.
+    let tail = followed.or_else(|| window(find("tail_start").or(complete), end));
     if baseline.is_none() && action.is_none() {
         return None;
     }

@@ -58,8 +58,9 @@ fn absent(run: &Run, name: &str, what: impl Into<String>, remedy: impl Into<Stri
     Measurement { missing: Some(Missing { what: what.into(), remedy: remedy.into() }), ..blank(run, name, "") }
 }
 
-/// Episodes that a distribution counts: first episodes in a scale-up, all of the action (and its tail) otherwise.
-fn counted<'r>(run: &'r Run, direction: Direction) -> Vec<&'r Episode> {
+/// Episodes that a distribution counts: additions of endpoints that were never ready before, and all removals, of the
+/// action and its tail. An endpoint that comes back (a crashed container) is `recovery_time`'s.
+fn counted(run: &Run, direction: Direction) -> Vec<&Episode> {
     let tested =
         |episode: &&Episode| run.service_under_test.as_ref().is_none_or(|service| *service == episode.endpoint.service);
     let late =
@@ -69,7 +70,7 @@ fn counted<'r>(run: &'r Run, direction: Direction) -> Vec<&'r Episode> {
         .filter(|episode| episode.direction == direction)
         .filter(tested)
         .filter(late)
-        .filter(|episode| run.scenario != "scale-up" || direction == Direction::Removed || episode.number == 0)
+        .filter(|episode| direction == Direction::Removed || episode.number == 0)
         .collect()
 }
 
@@ -189,12 +190,8 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
             offset.low as f64 / 1e6,
             offset.high as f64 / 1e6
         ),
-        window: if run.scenario == "scale-up" && direction == Direction::Added {
-            "action, first episodes"
-        } else {
-            "action"
-        }
-        .to_owned(),
+        window: if direction == Direction::Added { "action and tail, first episodes" } else { "action and tail" }
+            .to_owned(),
         evidence,
         notes,
         details: BTreeMap::from([
@@ -365,7 +362,7 @@ fn api_processing_time(run: &Run) -> Measurement {
     let estimate = if exact {
         Estimate { value: Some(value), low: Some(value), high: Some(value) }
     } else {
-        Estimate { value: Some(value), low: Some((value - slack).max(0.0)), high: Some(value + slack) }
+        Estimate { value: Some(value), low: Some(value - slack), high: Some(value + slack) }
     };
     Measurement {
         n: 1,
