@@ -75,7 +75,6 @@ impl Run {
         let scenario = scenario(&bundle, &actions, &markers, &mut findings);
         let service_under_test = under_test(&episodes);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
-        let frontends = totals.iter().map(|total| total.services).max();
         let id = bundle.manifest.run_id.chars().take(12).collect();
         let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned());
@@ -88,7 +87,7 @@ impl Run {
             node,
             clocks,
             windows: found,
-            services: services.count.max(frontends),
+            services: services.count.max(services_in_dataplane(&rules)),
             baseline_endpoints,
             service_under_test,
             episodes,
@@ -148,6 +147,16 @@ fn service_map(bundle: &Bundle) -> anyhow::Result<Services> {
         }
     }
     Ok(Services { by_address, count: (!names.is_empty()).then_some(names.len() as u64) })
+}
+
+/// Services that the snapshots tell of: names in the comments of KUBE-SERVICES, cluster IPs among Cilium's frontends.
+fn services_in_dataplane(rules: &[RuleRow<'static>]) -> Option<u64> {
+    let named = rules.iter().filter(|rule| rule.chain.as_deref() == Some("KUBE-SERVICES"));
+    let named: BTreeSet<&str> = named.filter_map(|rule| rule.service.as_deref()?.split(':').next()).collect();
+    let frontends = rules.iter().filter(|rule| rule.kind == "frontend" && rule.text.contains("ClusterIP"));
+    let addresses: BTreeSet<&str> = frontends.filter_map(|rule| rule.address.as_deref()).collect();
+    let most = named.len().max(addresses.len());
+    (most > 0).then_some(most as u64)
 }
 
 /// A run without markers and without actions: all of it is baseline.

@@ -277,6 +277,11 @@ fn changed_frontends(run: &Run) -> anyhow::Result<Vec<Changed>> {
     let mut found = Vec::new();
     for ((stream, number), (frontends, entries)) in changed {
         let Some(snapshot) = snapshots.get(&(stream, number)) else { continue };
+        // What a truncated list lacks was not rewritten, nor what the next whole one has again.
+        let before = snapshots.get(&(stream, number - 1));
+        if !snapshot.complete || before.is_some_and(|before| !before.complete) {
+            continue;
+        }
         let inside = [Phase::Action, Phase::Tail]
             .iter()
             .any(|p| snapshot.time.is_some_and(|t| run.window(*p, &snapshot.clock).is_some_and(|w| w.contains(t))));
