@@ -102,13 +102,18 @@ fn sniff(head: &Head) -> Sniff {
     if bytes.starts_with(b"{")
         && has(b"\"auditID\"")
         && has(b"audit.k8s.io/")
-        && !has(b"\"logEvents\"")
-        && !has(b"\"events\":[")
+        && ![&b"logEvents\""[..], b"events\"", b"messageType\""].iter().any(|key| first_key(bytes).starts_with(key))
     {
         Sniff::Yes
     } else {
         Sniff::No
     }
+}
+
+/// The text of a JSON object behind its brace and the quote of its first key.
+fn first_key(object: &[u8]) -> &[u8] {
+    let rest = object[1..].trim_ascii_start();
+    rest.strip_prefix(b"\"").unwrap_or(rest)
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -166,14 +171,11 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     batch.record(Some(received));
     let reference = event.object_ref.unwrap_or_default();
     let code = event.response_status.as_ref().and_then(|status| status.code);
-    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete");
+    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete" | "deletecollection");
     let kind = if writes && event.stage == "ResponseComplete" { kind_of(&reference.resource) } else { None };
     let succeeded = code.is_none_or(|code| (200..300).contains(&code));
     let mut object: Option<Object<'_>> = None;
     if let (Some(kind), true) = (kind, succeeded) {
-        if event.level == "Metadata" && matches!(kind, "EndpointSlice" | "Endpoints" | "Pod") {
-            batch.loss(loss::AUDIT_WITHOUT_BODIES, 1);
-        }
         // A delete answers with a Status; the request of an update is the object, that of a patch is a patch.
         let usable = |object: &Object<'_>| object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale");
         object = body(event.response_object).filter(usable);
@@ -224,7 +226,13 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     let mut object = match object {
         Some(object) => object,
         None if deleted => Object::default(),
-        None => return Ok(()),
+        None => {
+            // A binding answers with a status; of all else that changes endpoints the object is missed.
+            if reference.subresource != "binding" {
+                batch.loss(loss::AUDIT_WITHOUT_BODIES, 1);
+            }
+            return Ok(());
+        }
     };
     if object.metadata.name.is_empty() {
         object.metadata.name = reference.name;

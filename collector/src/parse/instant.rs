@@ -29,6 +29,20 @@ fn fraction(text: &[u8]) -> Option<i64> {
     Some(digits(kept)? * 10i64.pow(9 - kept.len() as u32))
 }
 
+/// Time since the epoch in s (with an optional fraction), or as a whole number of ms, µs or ns, told by its digits.
+pub fn epoch(text: &[u8]) -> Option<i64> {
+    let scale = match text.len() {
+        13 => 1_000_000,
+        16 => 1_000,
+        19 => 1,
+        _ => return epoch_seconds(text),
+    };
+    if text.iter().all(u8::is_ascii_digit) {
+        return std::str::from_utf8(text).ok()?.parse::<i64>().ok()?.checked_mul(scale);
+    }
+    epoch_seconds(text)
+}
+
 /// Seconds since the epoch with an optional fraction (`1795408951.211716404`), as ns.
 pub fn epoch_seconds(text: &[u8]) -> Option<i64> {
     let (whole, part) = match memchr::memchr(b'.', text) {

@@ -274,6 +274,28 @@ fn time(text: Option<&Text<'_>>) -> Option<i64> {
     rfc3339(text?.as_bytes())
 }
 
+/// Kinds that rows are made of.
+const KINDS: [&str; 4] = ["EndpointSlice", "Endpoints", "Pod", "Service"];
+
+/// Kind (of the list, where an item has none) and object of a JSON text; `None` for a kind that no row is made of, whose fields may mean anything.
+///
+/// # Errors
+/// What was expected and did not stand there.
+pub fn object<'a>(text: &'a [u8], list_kind: &str) -> Result<Option<(String, Object<'a>)>, String> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow, default)]
+        kind: Text<'a>,
+    }
+    let wrong = |error: serde_json::Error| format!("expected a Kubernetes object: {error}");
+    let own: Kind<'_> = serde_json::from_slice(text).map_err(wrong)?;
+    let kind = if own.kind.is_empty() { list_kind } else { own.kind.as_ref() };
+    if !KINDS.contains(&kind) {
+        return Ok(None);
+    }
+    Ok(Some((kind.to_owned(), serde_json::from_slice(text).map_err(wrong)?)))
+}
+
 /// Appends the rows of an object. Answers whether its kind is one that rows are made of.
 pub fn push(kind: &str, object: &Object<'_>, witness: &Witness<'_>, batch: &mut Batch) -> bool {
     match kind {

@@ -4,11 +4,14 @@
 //! { "apiVersion": "v1", "items": [ { "apiVersion": "v1", "kind": "Service", … } ], "kind": "List" }
 //! ```
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
+use syncline_schema::loss;
 
-use super::kubernetes::{self, Object, Witness};
+use super::kubernetes::{self, Witness};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
@@ -30,7 +33,12 @@ struct Document<'a> {
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
-    kind: Option<&'a str>,
+    kind: Option<Cow<'a, str>>,
+    /// Of a watch event that was printed over many lines.
+    #[serde(borrow, default, rename = "type")]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
 }
 
 fn sniff(head: &Head) -> Sniff {
@@ -41,57 +49,146 @@ fn sniff(head: &Head) -> Sniff {
     }
     // The first key tells a document from lines of other things that contain objects.
     let first = bytes[1..].trim_ascii_start();
-    let begins =
-        [&b"\"apiVersion\""[..], b"\"kind\"", b"\"items\"", b"\"metadata\""].iter().any(|key| first.starts_with(key));
+    let begins = [&b"\"apiVersion\""[..], b"\"kind\"", b"\"items\"", b"\"metadata\"", b"\"type\""]
+        .iter()
+        .any(|key| first.starts_with(key));
     if begins && (has(b"\"items\"") || has(b"\"metadata\"")) { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    let whole = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: true };
-    let document: Document<'_> = match serde_json::from_slice(chunk.bytes) {
-        Ok(document) => document,
-        Err(error) => {
-            let line = chunk.first_line + error.line() as i64 - 1;
-            batch.reject(
-                context,
-                &Line { number: line, ..whole },
-                &format!("expected a Kubernetes list as JSON: {error}"),
-            );
-            return;
-        }
-    };
-    let list_kind = document.kind.unwrap_or_default().strip_suffix("List").unwrap_or_default();
-    match document.items {
-        Some(items) => {
-            let mut counted = (0, 0);
-            for item in items {
-                // Where the item stands, for its line: `item` borrows from the chunk.
-                let at = (item.get().as_ptr() as usize).saturating_sub(chunk.bytes.as_ptr() as usize);
-                counted.1 += memchr::memchr_iter(b'\n', &chunk.bytes[counted.0..at]).count() as i64;
-                counted.0 = at;
-                let number = chunk.first_line + counted.1;
-                let line = Line { bytes: item.get().as_bytes(), number, offset: chunk.offset + at as i64, ended: true };
-                one(context, &line, list_kind, batch);
+    // Several documents may follow each other: `kubectl get -w -o json` prints one a change.
+    let mut documents = serde_json::Deserializer::from_slice(chunk.bytes).into_iter::<&RawValue>();
+    let mut place = Place { bytes: chunk.bytes, at: 0, number: chunk.first_line, offset: chunk.offset };
+    let mut count = 0;
+    loop {
+        let begin = documents.byte_offset();
+        match documents.next() {
+            Some(Ok(raw)) => {
+                document(context, raw, &mut place, batch);
+                count += 1;
             }
+            Some(Err(error)) => {
+                // What is whole of a list that breaks off is still good.
+                let salvaged = items_of_broken(context, &chunk.bytes[begin..], &mut place, batch);
+                let what = format!(
+                    "expected a Kubernetes list or object as JSON: {error} ({salvaged} items ahead of it were read)"
+                );
+                let line = place.line(&chunk.bytes[begin.max(place.at)..]);
+                return batch.reject(context, &line, &what);
+            }
+            None => break,
         }
-        None => one(context, &whole, "", batch),
+    }
+    if count == 0 {
+        batch.reject(context, &place.line(chunk.bytes), "expected a Kubernetes list or object as JSON");
     }
 }
 
-fn one(context: &Context, line: &Line<'_>, list_kind: &str, batch: &mut Batch) {
-    let object: Object<'_> = match serde_json::from_slice(line.bytes) {
-        Ok(object) => object,
-        Err(error) => return batch.reject(context, line, &format!("expected a Kubernetes object: {error}")),
+/// Where a part of the chunk stands, counted forwards.
+struct Place<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    number: i64,
+    offset: i64,
+}
+
+impl<'a> Place<'a> {
+    /// The line of a part that borrows from the chunk; parts come in their order.
+    fn line(&mut self, part: &'a [u8]) -> Line<'a> {
+        let at = (part.as_ptr() as usize).saturating_sub(self.bytes.as_ptr() as usize).min(self.bytes.len());
+        if at > self.at {
+            self.number += memchr::memchr_iter(b'\n', &self.bytes[self.at..at]).count() as i64;
+            self.at = at;
+        }
+        Line { bytes: part, number: self.number, offset: self.offset + at as i64, ended: true }
+    }
+}
+
+fn document<'a>(context: &Context, raw: &'a RawValue, place: &mut Place<'a>, batch: &mut Batch) {
+    let line = place.line(raw.get().as_bytes());
+    let document: Document<'_> = match serde_json::from_str(raw.get()) {
+        Ok(document) => document,
+        Err(error) => {
+            return batch.reject(context, &line, &format!("expected a Kubernetes list or object as JSON: {error}"));
+        }
+    };
+    let kind = document.kind.unwrap_or_default();
+    match (document.items, document.event, document.object) {
+        (Some(items), _, _) => {
+            let of_list = kind.strip_suffix("List").unwrap_or_default();
+            for item in items {
+                one(context, &place.line(item.get().as_bytes()), of_list, "LIST", batch);
+            }
+        }
+        (None, Some(event), Some(object)) => {
+            batch.loss(loss::NO_TIME, 1);
+            one(context, &place.line(object.get().as_bytes()), "", &event, batch);
+        }
+        _ => one(context, &line, "", "LIST", batch),
+    }
+}
+
+/// Items of a list whose end is missing, as far as they are whole.
+fn items_of_broken<'a>(context: &Context, text: &'a [u8], place: &mut Place<'a>, batch: &mut Batch) -> usize {
+    let Some(at) = memchr::memmem::find(text, b"\"items\"") else { return 0 };
+    let Some(open) = memchr::memchr(b'[', &text[at..]) else { return 0 };
+    let mut rest = &text[at + open + 1..];
+    let mut count = 0;
+    loop {
+        let mut items = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+        let Some(Ok(item)) = items.next() else { return count };
+        let end = items.byte_offset();
+        one(context, &place.line(item.get().as_bytes()), "", "LIST", batch);
+        count += 1;
+        let Some(behind) = rest[end..].trim_ascii_start().strip_prefix(b",") else { return count };
+        rest = behind;
+    }
+}
+
+fn one(context: &Context, line: &Line<'_>, list_kind: &str, event: &str, batch: &mut Batch) {
+    let (kind, object) = match kubernetes::object(line.bytes, list_kind) {
+        Ok(Some(found)) => found,
+        Ok(None) => return batch.record(None),
+        Err(reason) => return batch.reject(context, line, &reason),
     };
     batch.record(None);
-    let kind = object.kind.clone().filter(|kind| !kind.is_empty()).unwrap_or_else(|| list_kind.into());
     let witness = Witness {
         source: context.source,
         record: line.number,
         clock: &context.clock,
-        name: "list",
-        event: "LIST".into(),
+        name: if event == "LIST" { "list" } else { "watch" },
+        event: event.into(),
         ..Witness::default()
     };
     kubernetes::push(&kind, &object, &witness, batch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMAT;
+    use crate::parse::harness::parse_text;
+
+    const POD: &str = "{\n \"apiVersion\": \"v1\",\n \"kind\": \"Pod\",\n \"metadata\": {\"name\": \"a\"}\n}\n";
+
+    #[test]
+    fn documents_that_follow_each_other_are_all_read() {
+        let batch = parse_text(&FORMAT, &POD.repeat(3));
+        assert_eq!((batch.records, batch.rejected), (3, 0));
+    }
+
+    #[test]
+    fn whole_items_of_a_list_that_breaks_off_are_kept() {
+        let text = format!("{{\"apiVersion\": \"v1\", \"items\": [\n{POD},{POD},{{\"kind\": \"Po");
+        let batch = parse_text(&FORMAT, &text);
+        assert_eq!((batch.records, batch.rejected), (2, 1));
+    }
+
+    #[test]
+    fn an_object_of_another_kind_is_counted_not_refused() {
+        let batch = parse_text(
+            &FORMAT,
+            "{\"apiVersion\": \"x/v1\", \"kind\": \"Thing\", \"metadata\": {}, \"spec\": {\"ports\": 3}}",
+        );
+        assert_eq!((batch.records, batch.rejected), (1, 0));
+    }
 }

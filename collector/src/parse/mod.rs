@@ -41,6 +41,8 @@ mod rule_comment;
 pub mod snapshot;
 mod stamped;
 mod trace_line;
+mod transcript;
+mod versions;
 mod watch;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
@@ -50,6 +52,7 @@ pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 pub const FORMATS: &[&Format] = &[
     &clock::FORMAT,
     &markers::FORMAT,
+    &versions::FORMAT,
     &lb4_reader::FORMAT,
     &cilium_lb_list::FORMAT,
     &iptables_save::FORMAT,
@@ -58,6 +61,7 @@ pub const FORMATS: &[&Format] = &[
     &watch::FORMAT,
     &requests::FORMAT,
     &list::FORMAT,
+    &transcript::FORMAT,
     &exposition::SCRAPE,
     &bpftrace_json::FORMAT,
     &bpftool_prog::FORMAT,

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::requests::RequestRow;
 
-use super::instant::{epoch_seconds, rfc3339};
+use super::instant::{epoch, rfc3339};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
@@ -29,10 +30,11 @@ pub const FORMAT: Format = Format {
 
 #[derive(Deserialize)]
 struct Request<'a> {
+    /// Text or number: read from what stands there, so that no digit is lost.
     #[serde(borrow)]
-    ts: Cow<'a, str>,
+    ts: &'a RawValue,
     #[serde(borrow, default)]
-    kind: Cow<'a, str>,
+    kind: Option<Cow<'a, str>>,
     #[serde(default)]
     latency_ns: Option<i64>,
     #[serde(default)]
@@ -40,11 +42,11 @@ struct Request<'a> {
     #[serde(default)]
     status: Option<i32>,
     #[serde(borrow, default)]
-    backend: Cow<'a, str>,
+    backend: Option<Cow<'a, str>>,
     #[serde(borrow, default, alias = "error")]
-    err: Cow<'a, str>,
+    err: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    local: Cow<'a, str>,
+    local: Option<Cow<'a, str>>,
 }
 
 fn sniff(head: &Head) -> Sniff {
@@ -68,10 +70,12 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
     let request: Request<'_> =
         serde_json::from_slice(line.bytes).map_err(|error| format!("expected a request as JSON: {error}"))?;
-    let stamp = request.ts.as_bytes();
-    let time = rfc3339(stamp).or_else(|| epoch_seconds(stamp));
-    let time = time.ok_or_else(|| format!("expected \"ts\" in RFC 3339 or epoch seconds, found `{}`", request.ts))?;
-    let some = |text: Cow<'_, str>| (!text.is_empty()).then(|| Cow::<str>::Owned(text.into_owned()));
+    let stamp = request.ts.get().trim_matches('"');
+    let time = rfc3339(stamp.as_bytes()).or_else(|| epoch(stamp.as_bytes()));
+    let time = time.ok_or_else(|| format!("expected \"ts\" in RFC 3339 or epoch seconds, found `{stamp}`"))?;
+    let some = |text: Option<Cow<'_, str>>| {
+        text.filter(|text| !text.is_empty()).map(|text| Cow::<str>::Owned(text.into_owned()))
+    };
     batch.record(Some(time));
     let failed = request.status.is_none_or(|status| status == 0);
     batch.push(&RequestRow {
@@ -79,10 +83,10 @@ fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), 
         record: line.number,
         clock: context.clock.as_str().into(),
         time,
-        kind: match request.kind.as_ref() {
-            "" => "new".into(),
-            "persistent" | "keep-alive" => "keepalive".into(),
-            _ => request.kind,
+        kind: match request.kind.as_deref() {
+            None | Some("") => "new".into(),
+            Some("persistent" | "keep-alive") => "keepalive".into(),
+            Some(other) => other.to_owned().into(),
         },
         latency: request.latency_ns,
         connect: request.connect_ns,
@@ -93,4 +97,22 @@ fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), 
         ..Default::default()
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMAT;
+    use crate::parse::harness::parse_text;
+
+    #[test]
+    fn numbers_as_times_and_nulls_as_texts_are_read() {
+        let text = concat!(
+            "{\"ts\":1795407724.802282,\"latency_ns\":5,\"status\":200,\"err\":null,\"backend\":null}\n",
+            "{\"ts\":1795407724802,\"latency_ns\":5,\"status\":200}\n",
+            "{\"ts\":\"yesterday\",\"latency_ns\":5}\n",
+        );
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected), (2, 1));
+        assert_eq!(batch.span, Some((1_795_407_724_802_000_000, 1_795_407_724_802_282_000)));
+    }
 }

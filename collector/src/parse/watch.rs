@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use super::instant::{epoch_seconds, rfc3339};
-use super::kubernetes::{self, Object, Witness};
+use super::instant::{epoch, rfc3339};
+use super::kubernetes::{self, Witness};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// The format.
@@ -82,7 +82,7 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     let time = match outer.received {
         Some(raw) => {
             let text = raw.get().trim_matches('"');
-            let time = epoch_seconds(text.as_bytes()).or_else(|| rfc3339(text.as_bytes()));
+            let time = epoch(text.as_bytes()).or_else(|| rfc3339(text.as_bytes()));
             Some(time.ok_or_else(|| format!("expected \"received\" as epoch seconds or RFC 3339, found `{text}`"))?)
         }
         None => {
@@ -97,8 +97,7 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     if kind == "BOOKMARK" {
         return Ok(());
     }
-    let object: Object<'_> =
-        serde_json::from_str(object.get()).map_err(|error| format!("expected a Kubernetes object: {error}"))?;
+    let Some((kind_of, object)) = kubernetes::object(object.get().as_bytes(), "")? else { return Ok(()) };
     let witness = Witness {
         source: context.source,
         record: line.number,
@@ -108,7 +107,6 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
         received: None,
         event: kind,
     };
-    let kind = object.kind.clone().unwrap_or_default();
-    kubernetes::push(&kind, &object, &witness, batch);
+    kubernetes::push(&kind_of, &object, &witness, batch);
     Ok(())
 }
