@@ -151,8 +151,9 @@ fn damaged_captures_keep_what_is_good() {
         assert!(whole > 0, "{name} has records");
         for form in [1, 2, 3, 4] {
             let (damaged_kind, kept, _) = of(&format!("form{form}__{name}"));
-            // One document is one record: damage may cost all of it. Of many records most must be left.
-            if whole >= 50 && damaged_kind == kind {
+            // Damage may cost all of one JSON document. Of many lines or stamped records most must be left.
+            let document = ["prometheus-api", "list", "bpftool-prog"].contains(&kind.as_str());
+            if whole >= 50 && damaged_kind == kind && !document {
                 assert!(kept * 10 >= whole * 8, "form {form} of {name}: {kept} of {whole} records kept");
             }
         }

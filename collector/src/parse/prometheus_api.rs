@@ -109,11 +109,11 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let whole = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: !chunk.truncated };
     let text = match std::str::from_utf8(chunk.bytes) {
         Ok(text) => text,
-        Err(_) => return batch.reject(context, &whole, "expected UTF-8"),
+        Err(_) => return salvage(context, &whole, "expected UTF-8", batch),
     };
     let answer: Answer = match serde_json::from_str(text) {
         Ok(answer) => answer,
-        Err(error) => return batch.reject(context, &whole, &format!("expected an answer of the HTTP API: {error}")),
+        Err(error) => return salvage(context, &whole, &format!("expected an answer of the HTTP API: {error}"), batch),
     };
     for (key, words) in [("prometheus-api/warning", &answer.warnings), ("prometheus-api/info", &answer.infos)] {
         words.iter().for_each(|word| fact(context, whole.number, key, word.as_str(), batch));
@@ -205,6 +205,21 @@ fn series(context: &Context, line: &Line, text: &str, batch: &mut Batch) -> bool
         }
     }
     true
+}
+
+/// The series of a damaged answer that are whole by themselves; the rest is refused.
+fn salvage(context: &Context, whole: &Line, reason: &str, batch: &mut Batch) {
+    let bytes = whole.bytes;
+    let (mut at, mut number, mut kept) = (0, whole.number, 0);
+    for start in memchr::memmem::find_iter(bytes, b"{\"metric\":") {
+        let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<&RawValue>();
+        let Some(Ok(item)) = values.next() else { continue };
+        number += memchr::memchr_iter(b'\n', &bytes[at..start]).count() as i64;
+        at = start;
+        let line = Line { bytes: item.get().as_bytes(), number, offset: whole.offset + start as i64, ended: true };
+        kept += usize::from(series(context, &line, item.get(), batch));
+    }
+    batch.reject(context, whole, &format!("{reason} ({kept} whole series in it were read)"));
 }
 
 fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
