@@ -35,8 +35,11 @@ pub fn interval(low: Option<f64>, high: Option<f64>, unit: &str, show: Show) -> 
         (None, Some(high)) => format!("at most {}", figure(high, unit, show)),
         (Some(low), Some(high)) => {
             let (a, b) = (figure(low, unit, show), figure(high, unit, show));
+            if low == high {
+                return format!("exactly {a}");
+            }
             if a == b {
-                return a;
+                return format!("{a}, to three digits");
             }
             // One unit for both ends where they share it.
             match (a.split_once(' '), b.split_once(' ')) {
@@ -139,6 +142,7 @@ mod tests {
         assert_eq!(interval(Some(0.482), Some(0.513), "s", Show::Unit), "482 to 513 ms");
         assert_eq!(interval(Some(0.482), Some(1.1), "s", Show::Unit), "482 ms to 1.1 s");
         assert_eq!(interval(Some(0.5), None, "s", Show::Unit), "at least 500 ms");
-        assert_eq!(interval(Some(2.0), Some(2.0), "ratio", Show::Times), "2 ×");
+        assert_eq!(interval(Some(2.0), Some(2.0), "ratio", Show::Times), "exactly 2 ×");
+        assert_eq!(interval(Some(2.0), Some(2.001), "ratio", Show::Times), "2 ×, to three digits");
     }
 }
