@@ -169,7 +169,10 @@ impl<R: Read> Cutter<R> {
     }
 
     fn take(&mut self, end: usize, skipped: Vec<Skipped>) -> Piece {
-        let rest = self.buffer.split_off(end);
+        // Room for the next chunk at once: growing it step by step would copy it several times.
+        let mut rest = Vec::with_capacity(if self.ended { 0 } else { CHUNK + self.buffer.len() - end });
+        rest.extend_from_slice(&self.buffer[end..]);
+        self.buffer.truncate(end);
         let bytes = std::mem::replace(&mut self.buffer, rest);
         let piece = Piece {
             first_line: self.line,

@@ -7,6 +7,7 @@
 
 mod audit;
 mod batch;
+mod borrowed;
 mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
