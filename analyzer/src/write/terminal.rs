@@ -41,7 +41,6 @@ fn words(cell: &Cell) -> String {
             // Every figure has its bounds: an exact one says so.
             let bounds = match group.bounds.as_str() {
                 "" => " (no bounds)".to_owned(),
-                exact if exact.starts_with("exactly ") => " (exact)".to_owned(),
                 open if open == group.measured => String::new(),
                 bounds => format!(" ({bounds})"),
             };
