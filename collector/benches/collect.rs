@@ -10,6 +10,8 @@
 //!
 //! Machines are noisy: compare by ratio within one run.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -93,7 +95,7 @@ fn formats(runs: &[PathBuf]) -> Outcome {
         let (mut bytes, mut records, mut spent) = (0usize, 0u64, Duration::ZERO);
         for path in &found {
             let content = plain(path)?;
-            if content.is_empty() || !recognise(path, &content).is_some_and(|one| one.kind == format.kind) {
+            if content.is_empty() || recognise(path, &content).is_none_or(|one| one.kind != format.kind) {
                 continue;
             }
             let context = Arc::new(Context {

@@ -83,6 +83,13 @@ pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Resu
 /// Groups the rows of one metric name into series.
 fn choose_among(name: &str, mut rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
     rows.sort_by_key(|row| (rank(&row.witness), row.series));
+    // One source holds each series once: nothing to match, however many there are.
+    if rows.iter().all(|row| row.source == rows[0].source) {
+        return rows
+            .into_iter()
+            .map(|row| Chosen { name: name.to_owned(), labels: labels_of(&row), row, others: Vec::new() })
+            .collect();
+    }
     let mut groups: Vec<(BTreeMap<String, String>, Vec<SeriesRow<'static>>)> = Vec::new();
     for row in rows {
         let labels = labels_of(&row);
