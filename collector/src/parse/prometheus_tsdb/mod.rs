@@ -36,6 +36,8 @@ pub mod bytes;
 pub mod crc32c;
 mod floats;
 mod histograms;
+#[cfg(test)]
+mod newer;
 pub mod parcel;
 pub mod records;
 
