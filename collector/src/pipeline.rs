@@ -101,7 +101,7 @@ impl<T> Outlet<T> {
     /// Hands a chunk to the workers. False once nobody listens any more.
     pub fn chunk(&self, piece: Piece, context: &Arc<Context>, format: &'static Format) -> bool {
         let bytes = piece.bytes.len();
-        let cost = self.budget.take(bytes);
+        let cost = self.budget.take(bytes.max(piece.rows / AMPLIFICATION));
         let (answer, receiver) = sync_channel(1);
         let source = context.source;
         let job = Job { piece, context: Arc::clone(context), format, answer };

@@ -1,6 +1,7 @@
 //! Opens a bundle and reads its tables as typed rows or as lazy frames.
 
 mod columns;
+mod histograms;
 pub mod witnesses;
 
 use std::path::{Path, PathBuf};

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use syncline_promql::{
-    Answer, MemoryStorage, Options, SampleValue, Value, error_to_json, eval_error_to_json, format_float, format_time,
-    instant, parse, parse_error_to_json, range, to_json,
+    Answer, MemoryStorage, Options, SampleValue, Series, Value, error_to_json, eval_error_to_json, format_float,
+    format_time, instant, parse, parse_error_to_json, range, to_json,
 };
 
 use crate::bundle::{Bundle, witnesses};
@@ -74,9 +74,12 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
         series.extend(witnesses::series(bundle, wanted.as_ref(), extra)?);
     }
-    let first = series.iter().filter_map(|one| one.times.first().copied()).min().unwrap_or(0);
-    let last = series.iter().filter_map(|one| one.times.last().copied()).max().unwrap_or(0);
-    let (number, samples) = (series.len(), series.iter().map(|one| one.times.len()).sum::<usize>());
+    let firsts = |one: &Series| [one.times.first().copied(), one.histograms.first().map(|sample| sample.time)];
+    let lasts = |one: &Series| [one.times.last().copied(), one.histograms.last().map(|sample| sample.time)];
+    let first = series.iter().flat_map(firsts).flatten().min().unwrap_or(0);
+    let last = series.iter().flat_map(lasts).flatten().max().unwrap_or(0);
+    let number = series.len();
+    let samples = series.iter().map(|one| one.times.len() + one.histograms.len()).sum::<usize>();
     let storage = MemoryStorage::new(series);
     let loaded = begun.elapsed();
 

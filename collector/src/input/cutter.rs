@@ -24,6 +24,8 @@ pub struct Piece {
     pub truncated: Option<String>,
     /// Records that stood ahead of it, longer than the limit, and were skipped.
     pub skipped: Vec<Skipped>,
+    /// Bytes that its rows take in memory, where they are many more than its own; else 0.
+    pub rows: usize,
 }
 
 /// A record that was longer than the limit.
@@ -182,6 +184,7 @@ impl<R: Read> Cutter<R> {
             truncated: if self.ended && self.buffer.is_empty() { self.truncated.take() } else { None },
             skipped,
             bytes,
+            rows: 0,
         };
         self.line += memchr::memchr_iter(b'\n', &piece.bytes).count() as i64;
         self.offset += piece.bytes.len() as i64;

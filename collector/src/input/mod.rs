@@ -2,6 +2,7 @@
 
 mod cutter;
 mod stream;
+pub mod tsdb;
 mod walk;
 
 pub use cutter::{CHUNK, Cutter, Piece, Skipped};

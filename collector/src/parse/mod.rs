@@ -34,7 +34,9 @@ mod list;
 mod log_line;
 mod markers;
 mod metric_line;
+mod native_histogram;
 mod prometheus_api;
+pub mod prometheus_tsdb;
 #[cfg(test)]
 mod recognition;
 mod requests;
@@ -74,6 +76,7 @@ pub const FORMATS: &[&Format] = &[
     &cilium_config::CONFIG,
     &cilium_config::VERSION,
     &prometheus_api::FORMAT,
+    &prometheus_tsdb::FORMAT,
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,
