@@ -3,7 +3,9 @@
 mod columns;
 pub mod witnesses;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use polars::prelude::{DataFrame, DataType, Expr, Field, IntoLazy, LazyFrame, PlRefPath, ScanArgsParquet, Schema, col};
@@ -17,6 +19,8 @@ pub struct Bundle {
     pub path: PathBuf,
     /// What is in it.
     pub manifest: Manifest,
+    /// Why tables could not be read, as [`Bundle::rows_or_note`] met it; clones share it.
+    pub unread: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Bundle {
@@ -37,7 +41,7 @@ impl Bundle {
                 manifest.format_version
             );
         }
-        Ok(Self { path: path.to_owned(), manifest })
+        Ok(Self { path: path.to_owned(), manifest, unread: Arc::default() })
     }
 
     /// A lazy scan of one table; an absent table is empty, with the right columns.
@@ -70,6 +74,28 @@ impl Bundle {
         self.collect_rows(frame)
     }
 
+    /// The rows of a table, none where it cannot be read: then why is noted, and [`Bundle::whole`] fails. For
+    /// measurements, which must all be tried before the run is given up.
+    pub fn rows_or_note<R: Row<'static>>(&self, filter: Option<Expr>) -> Vec<R> {
+        self.rows(filter).unwrap_or_else(|error| {
+            let mut unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            unread.insert(format!("{error:#}"));
+            Vec::new()
+        })
+    }
+
+    /// Whether all that was asked for so far could be read.
+    ///
+    /// # Errors
+    /// The tables that could not.
+    pub fn whole(&self) -> anyhow::Result<()> {
+        let unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if unread.is_empty() {
+            return Ok(());
+        }
+        bail!("{}", unread.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
+    }
+
     /// Collects a frame that has the columns of `R`'s table (in any order, with others beside them).
     ///
     /// # Errors
@@ -96,4 +122,26 @@ fn schema(columns: &[Column]) -> Schema {
             Field::new(column.name.into(), kind)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::FORMAT_VERSION;
+    use syncline_schema::markers::MarkerRow;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_an_error_and_not_an_empty_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = Manifest { format_version: FORMAT_VERSION, ..Manifest::default() };
+        std::fs::write(folder.path().join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
+        let bundle = Bundle::open(folder.path()).unwrap();
+        assert!(bundle.rows_or_note::<MarkerRow<'static>>(None).is_empty());
+        bundle.whole().unwrap();
+        std::fs::write(folder.path().join("markers.parquet"), b"PAR1 damaged PAR1").unwrap();
+        assert!(bundle.clone().rows_or_note::<MarkerRow<'static>>(None).is_empty());
+        let error = bundle.whole().unwrap_err().to_string();
+        assert!(error.contains("markers"), "{error}");
+    }
 }
