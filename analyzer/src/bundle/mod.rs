@@ -4,7 +4,9 @@ mod columns;
 mod histograms;
 pub mod witnesses;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use polars::prelude::{
@@ -20,6 +22,8 @@ pub struct Bundle {
     pub path: PathBuf,
     /// What is in it.
     pub manifest: Manifest,
+    /// Why tables could not be read, as [`Bundle::rows_or_note`] met it; clones share it.
+    pub unread: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Bundle {
@@ -40,7 +44,7 @@ impl Bundle {
                 manifest.format_version
             );
         }
-        Ok(Self { path: path.to_owned(), manifest })
+        Ok(Self { path: path.to_owned(), manifest, unread: Arc::default() })
     }
 
     /// A lazy scan of one table; an absent table is empty, with the right columns.
@@ -71,6 +75,28 @@ impl Bundle {
             None => frame,
         };
         self.collect_rows(frame)
+    }
+
+    /// The rows of a table, none where it cannot be read: then why is noted, and [`Bundle::whole`] fails. For
+    /// measurements, which must all be tried before the run is given up.
+    pub fn rows_or_note<R: Row<'static>>(&self, filter: Option<Expr>) -> Vec<R> {
+        self.rows(filter).unwrap_or_else(|error| {
+            let mut unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            unread.insert(format!("{error:#}"));
+            Vec::new()
+        })
+    }
+
+    /// Whether all that was asked for so far could be read.
+    ///
+    /// # Errors
+    /// The tables that could not.
+    pub fn whole(&self) -> anyhow::Result<()> {
+        let unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if unread.is_empty() {
+            return Ok(());
+        }
+        bail!("{}", unread.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
     }
 
     /// Collects a frame that has the columns of `R`'s table (in any order, with others beside them). Columns that the
@@ -108,4 +134,26 @@ fn data_type(kind: ColumnType) -> DataType {
 
 fn schema(columns: &[Column]) -> Schema {
     columns.iter().map(|column| Field::new(column.name.into(), data_type(column.kind))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::FORMAT_VERSION;
+    use syncline_schema::markers::MarkerRow;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_an_error_and_not_an_empty_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = Manifest { format_version: FORMAT_VERSION, ..Manifest::default() };
+        std::fs::write(folder.path().join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
+        let bundle = Bundle::open(folder.path()).unwrap();
+        assert!(bundle.rows_or_note::<MarkerRow<'static>>(None).is_empty());
+        bundle.whole().unwrap();
+        std::fs::write(folder.path().join("markers.parquet"), b"PAR1 damaged PAR1").unwrap();
+        assert!(bundle.clone().rows_or_note::<MarkerRow<'static>>(None).is_empty());
+        let error = bundle.whole().unwrap_err().to_string();
+        assert!(error.contains("markers"), "{error}");
+    }
 }

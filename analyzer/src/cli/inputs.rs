@@ -46,8 +46,14 @@ fn evaluate(folders: &[PathBuf], paths: &[PathBuf]) -> anyhow::Result<(Vec<Run>,
         .par_iter()
         .map(|folder| Run::load(Bundle::open(folder)?).with_context(|| folder.display().to_string()))
         .collect::<anyhow::Result<_>>()?;
-    let runs = unique(runs, paths);
-    let mut measurements: Vec<Vec<Measurement>> = runs.par_iter().map(measure::all).collect();
+    let mut runs = unique(runs, paths);
+    let mut measurements: Vec<Vec<Measurement>> = runs
+        .par_iter()
+        .map(|run| measure::all(run).with_context(|| run.bundle.path.display().to_string()))
+        .collect::<anyhow::Result<_>>()?;
+    for (run, measured) in runs.iter_mut().zip(&measurements) {
+        run.findings.extend(measure::node_busy::load_findings(measured));
+    }
     let flat: Vec<Measurement> = measurements.iter().flatten().cloned().collect();
     for found in measure::across::across(&runs, &flat) {
         let own = runs.iter().rposition(|run| run.name == found.run).or_else(|| runs.len().checked_sub(1));

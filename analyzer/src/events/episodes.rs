@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syncline_schema::endpoints::EndpointRow;
 
+use super::contradictions::Contradictions;
+use super::received::Received;
 use super::{Direction, Endpoint, Observed};
 use crate::clock::{Evidence, Graph};
 
@@ -23,6 +25,18 @@ pub struct ApiChange {
     pub number: usize,
     /// When it was committed.
     pub committed: Observed,
+    /// When the proxy of a node received the version, by node, where its log tells.
+    pub received: BTreeMap<String, Observed>,
+}
+
+/// What else bounds a commit, beside the audit event and the deliveries by watches.
+pub struct Bounds<'a> {
+    /// Handler lines of proxies.
+    pub received: &'a Received,
+    /// Ready conditions of pods, by uid: a pod that lists as ready was so before.
+    pub ready: &'a HashMap<String, Observed>,
+    /// Contradictions between clocks that were met.
+    pub contradictions: &'a mut Contradictions,
 }
 
 /// One observed version of one slice.
@@ -35,7 +49,12 @@ struct Version<'r> {
 }
 
 /// All changes of all Services, in the order of their versions.
-pub fn changes(rows: &[EndpointRow<'static>], clocks: &Graph, path: &dyn Fn(i32) -> String) -> Vec<ApiChange> {
+pub fn changes(
+    rows: &[EndpointRow<'static>],
+    clocks: &Graph,
+    bounds: &mut Bounds<'_>,
+    path: &dyn Fn(i32) -> String,
+) -> Vec<ApiChange> {
     let slices = rows.iter().any(|row| row.kind == "EndpointSlice");
     let wanted = if slices { "EndpointSlice" } else { "Endpoints" };
     let begun = first_times(rows);
@@ -67,7 +86,7 @@ pub fn changes(rows: &[EndpointRow<'static>], clocks: &Graph, path: &dyn Fn(i32)
     for (service, versions) in services {
         let mut versions: Vec<Version<'_>> = versions.into_values().collect();
         versions.sort_by_key(|version| version.order);
-        replay(&service, &versions, clocks, path, &mut found);
+        replay(&service, &versions, clocks, bounds, path, &mut found);
     }
     found
 }
@@ -87,6 +106,7 @@ fn replay(
     service: &str,
     versions: &[Version<'_>],
     clocks: &Graph,
+    bounds: &mut Bounds<'_>,
     path: &dyn Fn(i32) -> String,
     found: &mut Vec<ApiChange>,
 ) {
@@ -98,7 +118,13 @@ fn replay(
         let before = slices.insert(version.slice, now.clone());
         let initial = before.is_none() && !version.created;
         let before = before.unwrap_or_default();
-        let committed = committed(version, clocks, path);
+        let received = version
+            .rows
+            .first()
+            .and_then(|row| bounds.received.get(&(row.slice_uid.to_string(), row.resource_version.to_string())))
+            .cloned()
+            .unwrap_or_default();
+        let committed = committed(version, &received, clocks, bounds.contradictions, path);
         for endpoint in now.difference(&before) {
             let count = ready.entry(endpoint.clone()).or_default();
             *count += 1;
@@ -111,7 +137,8 @@ fn replay(
                     endpoint: endpoint.clone(),
                     direction: Direction::Added,
                     number,
-                    committed: committed.clone(),
+                    committed: since_ready(&committed, endpoint, bounds.ready, clocks),
+                    received: received.clone(),
                 });
             }
         }
@@ -126,6 +153,7 @@ fn replay(
                     direction: Direction::Removed,
                     number,
                     committed: committed.clone(),
+                    received: received.clone(),
                 });
             }
         }
@@ -154,8 +182,36 @@ fn endpoint(service: &str, row: &EndpointRow<'_>) -> Option<Endpoint> {
     })
 }
 
-/// Between the request's receipt and the earliest of the answer and the first delivery.
-fn committed(version: &Version<'_>, clocks: &Graph, path: &dyn Fn(i32) -> String) -> Observed {
+/// Where no request bounds a commit from below, its pod's Ready condition does: the slice lists what the kubelet said.
+fn since_ready(
+    committed: &Observed,
+    endpoint: &Endpoint,
+    ready: &HashMap<String, Observed>,
+    clocks: &Graph,
+) -> Observed {
+    let mut found = committed.clone();
+    if committed.low.is_some() {
+        return found;
+    }
+    let since = ready.get(&endpoint.target_uid).and_then(|since| {
+        let offset = clocks.offset(&since.clock, &committed.clock)?;
+        Some((since.low? + offset.low, since.evidence.clone()))
+    });
+    if let Some((low, evidence)) = since.filter(|(low, _)| committed.high.is_none_or(|high| *low <= high)) {
+        found.low = Some(low);
+        found.evidence.extend(evidence);
+    }
+    found
+}
+
+/// Between the request's receipt and the earliest of the answer, the first delivery by a watch, and a proxy's own line.
+fn committed(
+    version: &Version<'_>,
+    received: &BTreeMap<String, Observed>,
+    clocks: &Graph,
+    contradictions: &mut Contradictions,
+    path: &dyn Fn(i32) -> String,
+) -> Observed {
     let audit = version.witnesses.values().find(|row| row.witness == "audit" && row.received.is_some());
     let watches = || version.witnesses.values().filter(|row| row.witness == "watch" && row.time.is_some());
     let evidence = |row: &EndpointRow<'_>, what: &str| Evidence {
@@ -174,20 +230,38 @@ fn committed(version: &Version<'_>, clocks: &Graph, path: &dyn Fn(i32) -> String
             evidence: first.map(|row| evidence(row, "first delivery by a watch")).into_iter().collect(),
         };
     };
-    let mut high = audit.time;
-    let mut proof = vec![evidence(audit, "audit event of the slice's update")];
-    let mut witness = "audit";
-    for watch in watches() {
-        let (Some(time), Some(offset)) = (watch.time, clocks.offset(&watch.clock, &audit.clock)) else { continue };
+    let mut found = Observed {
+        low: audit.received,
+        high: audit.time,
+        clock: audit.clock.to_string(),
+        witness: "audit".to_owned(),
+        evidence: vec![evidence(audit, "audit event of the slice's update")],
+    };
+    let deliveries = watches().filter_map(|row| {
+        let proof = evidence(row, "first delivery by a watch");
+        Some(("watch", row.time?, row.clock.as_ref(), proof))
+    });
+    let lines =
+        received.values().filter_map(|at| Some(("log", at.high?, at.clock.as_str(), at.evidence.first()?.clone())));
+    for (witness, time, clock, proof) in deliveries.chain(lines) {
+        let Some(offset) = clocks.offset(clock, &audit.clock) else { continue };
         let converted = time + offset.high;
-        if high.is_none_or(|high| converted < high) && audit.received.is_none_or(|received| converted >= received) {
-            high = Some(converted);
-            witness = "watch";
-            proof.truncate(1);
-            proof.push(evidence(watch, "first delivery by a watch"));
+        if let Some(begun) = audit.received.filter(|begun| converted < *begun) {
+            contradictions.add(
+                format!(
+                    "{witness} on the clock {clock} tells of versions before the API server received their requests"
+                ),
+                begun - converted,
+                [evidence(audit, "audit event of the slice's update"), proof],
+            );
+        } else if found.high.is_none_or(|high| converted < high) {
+            found.high = Some(converted);
+            witness.clone_into(&mut found.witness);
+            found.evidence.truncate(1);
+            found.evidence.push(proof);
         }
     }
-    Observed { low: audit.received, high, clock: audit.clock.to_string(), witness: witness.to_owned(), evidence: proof }
+    found
 }
 
 #[cfg(test)]
@@ -215,7 +289,10 @@ mod tests {
     }
 
     fn directions(rows: &[EndpointRow<'static>]) -> Vec<(String, Direction)> {
-        changes(rows, &Graph::default(), &|_| String::new())
+        let (received, ready) = (Received::new(), HashMap::new());
+        let mut contradictions = Contradictions::default();
+        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        changes(rows, &Graph::default(), &mut bounds, &|_| String::new())
             .into_iter()
             .map(|one| (one.endpoint.address, one.direction))
             .collect()
@@ -243,5 +320,46 @@ mod tests {
         let rows =
             [row("1", 1, "10.0.0.1", None), row("10", 3, "10.0.0.1", Some(false)), row("9", 4, "10.0.0.1", Some(true))];
         assert_eq!(directions(&rows).len(), 1, "version 9 comes before version 10");
+    }
+
+    #[test]
+    fn a_delivery_ahead_of_its_request_is_a_finding() {
+        let made = EndpointRow {
+            witness: "audit".into(),
+            clock: "operator".into(),
+            received: Some(1_000_000),
+            source: 1,
+            ..row("2", 1_200_000, "10.0.0.1", Some(true))
+        };
+        let seen = row("2", 400_000, "10.0.0.1", Some(true));
+        let (received, ready) = (Received::new(), HashMap::new());
+        let mut contradictions = Contradictions::default();
+        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let first = row("1", 1, "10.0.0.1", Some(false));
+        let found = changes(&[first, made, seen], &Graph::default(), &mut bounds, &|_| String::new());
+        assert_eq!((found[0].committed.low, found[0].committed.high), (Some(1_000_000), Some(1_200_000)));
+        let findings = contradictions.findings();
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].detail.contains("0.600 ms"), "{}", findings[0].detail);
+    }
+
+    #[test]
+    fn without_a_request_the_ready_condition_bounds_the_commit_from_below() {
+        let mut added = row("2", 5_000_000_000, "10.0.0.1", Some(true));
+        added.target_uid = Some("p".into());
+        let since = Observed {
+            low: Some(3_000_000_000),
+            high: Some(4_000_000_000),
+            clock: "operator".to_owned(),
+            witness: "watch".to_owned(),
+            evidence: Vec::new(),
+        };
+        let (received, ready) = (Received::new(), HashMap::from([("p".to_owned(), since)]));
+        let mut contradictions = Contradictions::default();
+        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let first = row("1", 1, "10.0.0.2", Some(true));
+        let found = changes(&[first, added], &Graph::default(), &mut bounds, &|_| String::new());
+        let found = found.iter().find(|one| one.endpoint.target_uid == "p").unwrap();
+        assert_eq!((found.committed.low, found.committed.high), (Some(3_000_000_000), Some(5_000_000_000)));
     }
 }

@@ -2,71 +2,111 @@
 //!
 //! For each change the looks of every stream that covers its Service are searched for the first transition in the
 //! same direction that may come after the commit and before the endpoint changed back. Streams are witnesses of one
-//! state, so their intervals intersect. Clocks are related first: without an offset nothing is matched.
+//! state, so their intervals intersect, and syncs and kernel traces tighten them ([`super::doings`]). Clocks are
+//! related first: without an offset nothing is matched. What contradicts becomes a finding, and bounds nothing.
+//!
+//! | seen by | outcome |
+//! |---|---|
+//! | a transition that fits | `Seen` |
+//! | a stream that holds the Service's port, looked after the commit, and still had the state before | `Never` |
+//! | the same, but the endpoint changed back, or the dataplane never left the state | `Superseded` |
+//! | none of these | `Unobserved` |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::contradictions::Contradictions;
 use super::dataplane::{Change, Look, Presence};
+use super::doings::{Doings, Said, node_of};
 use super::episodes::ApiChange;
 use super::{Direction, Episode, Observed, Outcome, Phase, Stage, Windows};
 use crate::clock::{Evidence, Graph, Offset};
 
-/// Episodes of all changes, on the node whose dataplane was observed.
-pub fn episodes(
-    changes: Vec<ApiChange>,
-    presences: &[Presence],
-    clocks: &Graph,
-    node: &str,
-    windows: &Windows,
-    path: &dyn Fn(i32) -> String,
-) -> Vec<Episode> {
-    let mut by_key: BTreeMap<(&str, &str, i32), Vec<&Presence>> = BTreeMap::new();
-    // A stream tells about a Service where it ever showed one of its endpoints.
-    let mut covering: BTreeMap<&str, BTreeMap<i32, &Presence>> = BTreeMap::new();
-    for presence in presences {
-        by_key.entry((&presence.service, &presence.address, presence.port)).or_default().push(presence);
-        covering.entry(&presence.service).or_default().insert(presence.stream, presence);
+/// All that was seen of dataplanes, and what it takes to relate it.
+pub struct Seen<'a> {
+    /// Endpoints in the streams of snapshots.
+    pub presences: &'a [Presence],
+    /// Syncs and kernel traces, by node.
+    pub doings: &'a BTreeMap<String, Vec<Doings>>,
+    /// Clocks.
+    pub clocks: &'a Graph,
+    /// Node of captures that are stamped by no node's clock.
+    pub node: &'a str,
+    /// Names of sources.
+    pub path: &'a dyn Fn(i32) -> String,
+}
+
+/// One stream, as far as it holds a Service.
+struct Holding<'p> {
+    any: &'p Presence,
+    /// Ports of its endpoints, and whether their addresses are IPv6.
+    ports: BTreeSet<(i32, bool)>,
+}
+
+/// What was seen of one node's dataplane.
+#[derive(Default)]
+struct Node<'p> {
+    by_key: HashMap<(&'p str, &'p str, i32), Vec<&'p Presence>>,
+    holding: HashMap<&'p str, BTreeMap<i32, Holding<'p>>>,
+}
+
+/// Episodes of all changes on all observed nodes; without any, on the main node, not observed.
+pub fn episodes(changes: &[ApiChange], seen: &Seen<'_>, contradictions: &mut Contradictions) -> Vec<Episode> {
+    let mut nodes: BTreeMap<&str, Node<'_>> = BTreeMap::new();
+    for presence in seen.presences {
+        let own = node_of(&presence.clock);
+        let own = if ["apiserver", "operator", "prometheus"].contains(&own) { seen.node } else { own };
+        let node = nodes.entry(own).or_default();
+        node.by_key.entry((&presence.service, &presence.address, presence.port)).or_default().push(presence);
+        let streams = node.holding.entry(&presence.service).or_default();
+        let held = streams.entry(presence.stream).or_insert_with(|| Holding { any: presence, ports: BTreeSet::new() });
+        held.ports.insert((presence.port, presence.address.contains(':')));
     }
-    let none = BTreeMap::new();
-    let mut found: Vec<Episode> = Vec::with_capacity(changes.len());
-    for (at, change) in changes.iter().enumerate() {
-        // The next change of the same address ends the time in which the dataplane can answer this one.
-        let same = |other: &&ApiChange| {
-            let (a, b) = (&other.endpoint, &change.endpoint);
-            a.service == b.service && a.address == b.address && a.port == b.port && other.direction != change.direction
-        };
-        let next = changes[at + 1..].iter().find(same);
-        let streams: &[&Presence] = by_key
-            .get(&(change.endpoint.service.as_str(), change.endpoint.address.as_str(), change.endpoint.port))
-            .map_or(&[], Vec::as_slice);
-        let (dataplane, outcome) = answer(
-            change,
-            next,
-            streams,
-            covering.get(change.endpoint.service.as_str()).unwrap_or(&none),
-            clocks,
-            path,
-        );
-        let mut stages = vec![Stage { name: "committed".to_owned(), at: change.committed.clone() }];
-        if let (Some(seen), Outcome::Seen) = (&dataplane, outcome) {
-            stages.push(Stage { name: "visible".to_owned(), at: seen.clone() });
+    if nodes.is_empty() {
+        nodes.insert(seen.node, Node::default());
+    }
+    let around = around(changes);
+    let mut found: Vec<Episode> = Vec::with_capacity(changes.len() * nodes.len());
+    for (name, node) in &nodes {
+        let doings = seen.doings.get(*name).map_or(&[][..], Vec::as_slice);
+        for (change, (before, after)) in changes.iter().zip(&around) {
+            let context = Context { seen, node, doings, before: *before, after: *after };
+            found.push(episode(change, name, &context, contradictions));
         }
-        found.push(Episode {
-            endpoint: change.endpoint.clone(),
-            node: node.to_owned(),
-            direction: change.direction,
-            number: change.number,
-            committed: change.committed.clone(),
-            dataplane,
-            outcome,
-            stages,
-            phase: phase(&change.committed, clocks, windows),
-        });
     }
     found
 }
 
-/// Phase that a commit falls into.
+/// For each change the last one ahead of it and the next one behind it, of the same address in the other direction.
+fn around(changes: &[ApiChange]) -> Vec<(Option<&ApiChange>, Option<&ApiChange>)> {
+    let key = |one: &ApiChange| (one.endpoint.service.clone(), one.endpoint.address.clone(), one.endpoint.port);
+    let mut places: HashMap<(String, String, i32), Vec<usize>> = HashMap::new();
+    for (at, change) in changes.iter().enumerate() {
+        places.entry(key(change)).or_default().push(at);
+    }
+    let mut found: Vec<(Option<&ApiChange>, Option<&ApiChange>)> = vec![(None, None); changes.len()];
+    for list in places.values() {
+        let mut last: [Option<&ApiChange>; 2] = [None, None];
+        let side = |one: &ApiChange| usize::from(one.direction == Direction::Added);
+        for at in list {
+            found[*at].0 = last[1 - side(&changes[*at])];
+            last[side(&changes[*at])] = Some(&changes[*at]);
+        }
+        let mut next: [Option<&ApiChange>; 2] = [None, None];
+        for at in list.iter().rev() {
+            found[*at].1 = next[1 - side(&changes[*at])];
+            next[side(&changes[*at])] = Some(&changes[*at]);
+        }
+    }
+    found
+}
+
+/// Sets the phase that each commit falls into.
+pub fn set_phases(episodes: &mut [Episode], clocks: &Graph, windows: &Windows) {
+    for episode in episodes {
+        episode.phase = phase(&episode.committed, clocks, windows);
+    }
+}
+
 fn phase(committed: &Observed, clocks: &Graph, windows: &Windows) -> Option<Phase> {
     let Offset { low, high } = clocks.offset(&committed.clock, &windows.clock)?;
     let time = committed.high? + low + (high - low) / 2;
@@ -77,68 +117,195 @@ fn phase(committed: &Observed, clocks: &Graph, windows: &Windows) -> Option<Phas
         .map(|(phase, _)| phase)
 }
 
-fn answer(
-    change: &ApiChange,
-    next: Option<&ApiChange>,
-    streams: &[&Presence],
-    covering: &BTreeMap<i32, &Presence>,
-    clocks: &Graph,
-    path: &dyn Fn(i32) -> String,
-) -> (Option<Observed>, Outcome) {
-    let wanted = change.direction == Direction::Added;
-    if covering.is_empty() {
-        return (None, Outcome::Unobserved);
+struct Context<'a> {
+    seen: &'a Seen<'a>,
+    node: &'a Node<'a>,
+    doings: &'a [Doings],
+    before: Option<&'a ApiChange>,
+    after: Option<&'a ApiChange>,
+}
+
+fn episode(change: &ApiChange, node: &str, context: &Context<'_>, contradictions: &mut Contradictions) -> Episode {
+    let mut stages = Vec::new();
+    let (dataplane, outcome) = match transition(change, context, contradictions) {
+        Some(visible) => {
+            let tight = tighten(&visible, context, contradictions);
+            if let Some(received) = change.received.get(node) {
+                stages.push(Stage { name: "received".to_owned(), at: received.clone() });
+            }
+            stages.extend(doing_stages(&tight, context));
+            stages.push(Stage { name: "visible".to_owned(), at: visible });
+            (Some(tight), Outcome::Seen)
+        }
+        None => unseen(change, context, contradictions),
+    };
+    Episode {
+        endpoint: change.endpoint.clone(),
+        node: node.to_owned(),
+        direction: change.direction,
+        number: change.number,
+        committed: change.committed.clone(),
+        dataplane,
+        outcome,
+        stages,
+        phase: None,
     }
-    let mut seen: Option<Observed> = None;
-    let mut related = false;
-    for presence in streams {
-        let Some(offset) = clocks.offset(&change.committed.clock, &presence.clock) else { continue };
-        related = true;
-        // Not before the commit may have been, and not after the next change must have been.
-        let earliest = change
-            .committed
-            .low
-            .or(change.committed.high.map(|high| high - 2_000_000_000))
-            .map(|time| time + offset.low);
-        let latest = next.and_then(|next| next.committed.high).map(|time| time + offset.high);
-        let fits = |one: &&Change| {
-            let ends = one.after.until.unwrap_or(i64::MAX);
-            let begins = one.before.time;
-            one.present == wanted
-                && earliest.is_none_or(|earliest| ends >= earliest)
-                && latest.is_none_or(|latest| begins <= latest)
-        };
-        let Some(one) = presence.changes.iter().find(fits) else { continue };
-        let interval = observed(presence, one, path);
-        seen = Some(match seen {
+}
+
+/// Earliest and latest time on a stream's clock at which the dataplane can answer a change.
+fn span(change: &ApiChange, after: Option<&ApiChange>, offset: Offset) -> (Option<i64>, Option<i64>) {
+    (
+        change.committed.low.map(|time| time + offset.low),
+        after.and_then(|next| next.committed.high).map(|time| time + offset.high),
+    )
+}
+
+fn streams<'a>(change: &'a ApiChange, context: &'a Context<'a>) -> &'a [&'a Presence] {
+    let endpoint = &change.endpoint;
+    let key = (endpoint.service.as_str(), endpoint.address.as_str(), endpoint.port);
+    context.node.by_key.get(&key).map_or(&[], Vec::as_slice)
+}
+
+/// What the streams together saw of a change.
+fn transition(change: &ApiChange, context: &Context<'_>, contradictions: &mut Contradictions) -> Option<Observed> {
+    let wanted = change.direction == Direction::Added;
+    let mut found: Option<Observed> = None;
+    for presence in streams(change, context) {
+        let Some(offset) = context.seen.clocks.offset(&change.committed.clock, &presence.clock) else { continue };
+        let (earliest, latest) = span(change, context.after, offset);
+        let ends = |one: &Change| one.after.until.unwrap_or(i64::MAX);
+        let first = earliest.map_or(0, |earliest| presence.changes.partition_point(|one| ends(one) < earliest));
+        let Some(one) = presence.changes.iter().skip(first).find(|one| one.present == wanted) else { continue };
+        if latest.is_some_and(|latest| one.before.time > latest) {
+            continue;
+        }
+        let interval = observed(presence, one, context.seen.path);
+        found = Some(match found {
             None => interval,
-            Some(known) => intersect(known, interval),
+            Some(known) => intersect(known, interval, context.seen.clocks, contradictions),
         });
     }
-    if let Some(seen) = seen {
-        return (Some(seen), Outcome::Seen);
+    found
+}
+
+/// Cuts what snapshots show with what the proxy logged and the kernel was seen to do, the widest first.
+fn tighten(visible: &Observed, context: &Context<'_>, contradictions: &mut Contradictions) -> Observed {
+    let mut found = visible.clone();
+    for record in context.doings {
+        match record.say(&found, context.seen.clocks, context.seen.path) {
+            Said::Nothing => {}
+            Said::Tightens(tight) => found = tight,
+            Said::Contradicts => {
+                let width = found.high.zip(found.low).map_or(0, |(high, low)| high - low);
+                let title =
+                    format!("{} shows changes at times at which the {} has nothing", visible.witness, record.witness);
+                contradictions.add(title, width, visible.evidence.iter().cloned());
+            }
+        }
     }
-    // A stream that covers the Service but never showed the endpoint: was the endpoint there (or gone) all along?
-    let Some(last) = covering.values().max_by_key(|presence| presence.last_look.time) else {
+    found
+}
+
+/// Between taking the duration of a sync and the stamp of the line that tells it.
+const STAMPED_WITHIN: i64 = 1_000_000;
+
+/// When the sync that made a change began, and when the kernel took its rules.
+fn doing_stages(tight: &Observed, context: &Context<'_>) -> Vec<Stage> {
+    let (Some(low), Some(high)) = (tight.low, tight.high) else { return Vec::new() };
+    let mut found = Vec::new();
+    for record in context.doings {
+        let Some((inside, earlier, later)) = record.within(low, high, &tight.clock, context.seen.clocks) else {
+            continue;
+        };
+        let (Some(first), Some(last)) = (inside.first(), inside.last()) else { continue };
+        let of_log = record.witness == "sync log";
+        let name = match (of_log, record.what) {
+            (true, _) => "sync_start",
+            (false, _) => "kernel_replaced",
+        };
+        if found.iter().any(|stage: &Stage| stage.name == name) {
+            continue;
+        }
+        let (low, high) = if of_log {
+            (first.start - STAMPED_WITHIN + earlier, last.start + 2_000 + later)
+        } else {
+            ((first.start + earlier).max(low), (last.end + later).min(high))
+        };
+        let evidence =
+            Evidence { path: (context.seen.path)(first.source), record: first.record, what: record.what.to_owned() };
+        let at = Observed {
+            low: Some(low),
+            high: Some(high.max(low)),
+            clock: tight.clock.clone(),
+            witness: record.witness.to_owned(),
+            evidence: vec![evidence],
+        };
+        found.push(Stage { name: name.to_owned(), at });
+    }
+    found
+}
+
+/// No transition fits: was there a stream that could have shown one?
+fn unseen(
+    change: &ApiChange,
+    context: &Context<'_>,
+    contradictions: &mut Contradictions,
+) -> (Option<Observed>, Outcome) {
+    let endpoint = &change.endpoint;
+    let wanted = change.direction == Direction::Added;
+    let family = (endpoint.port, endpoint.address.contains(':'));
+    let could = |held: &&Holding<'_>| {
+        // Where a witness goes on showing endpoints that get nothing any more, it cannot show that one left.
+        let tells = held.ports.contains(&family) && (wanted || !held.any.shows_leaving);
+        let offset = context.seen.clocks.offset(&change.committed.clock, &held.any.clock);
+        // A stream that ends before the commit proves nothing.
+        tells
+            && offset
+                .zip(change.committed.high)
+                .is_some_and(|(offset, high)| held.any.last_look.time >= high + offset.high)
+    };
+    let holding = context.node.holding.get(endpoint.service.as_str());
+    let Some(last) = holding
+        .into_iter()
+        .flat_map(BTreeMap::values)
+        .filter(could)
+        .max_by_key(|held| (held.any.last_look.time, std::cmp::Reverse(held.any.stream)))
+    else {
         return (None, Outcome::Unobserved);
     };
-    let look = last.last_look;
-    let Some(offset) = clocks.offset(&change.committed.clock, &last.clock) else { return (None, Outcome::Unobserved) };
-    if !related && !streams.is_empty() {
-        return (None, Outcome::Unobserved);
-    }
-    if next.is_some() {
+    let own = streams(change, context).iter().find(|presence| presence.stream == last.any.stream);
+    let state = own.is_some_and(|own| own.changes.last().map_or(own.initially, |one| one.present));
+    if context.after.is_some() || (state == wanted && context.before.is_some()) {
         return (None, Outcome::Superseded);
     }
-    // A capture that ends before the commit proves nothing.
-    if change.committed.high.is_some_and(|high| look.time < high + offset.high) {
+    if state == wanted {
+        // It was there all along, or came before the commit: then the clocks are wrong.
+        if let (Some(own), Some(low)) = (own, change.committed.low)
+            && let Some(offset) = context.seen.clocks.offset(&change.committed.clock, &own.clock)
+            && let Some((one, until)) = own.changes.last().and_then(|one| Some((one, one.after.until?)))
+        {
+            let shown = observed(own, one, context.seen.path);
+            contradictions.add(
+                format!("{} on the clock {} shows changes before they were committed", own.format, own.clock),
+                low + offset.low - until,
+                change.committed.evidence.iter().chain(&shown.evidence).cloned(),
+            );
+        }
         return (None, Outcome::Unobserved);
     }
-    let evidence =
-        Evidence { path: path(look.source), record: look.record, what: "last look, not there yet".to_owned() };
-    let low = Some(look.time);
-    let never =
-        Observed { low, high: None, clock: last.clock.clone(), witness: last.format.clone(), evidence: vec![evidence] };
+    let look = last.any.last_look;
+    let evidence = Evidence {
+        path: (context.seen.path)(look.source),
+        record: look.record,
+        what: if wanted { "last look, not there yet" } else { "last look, still there" }.to_owned(),
+    };
+    let never = Observed {
+        low: Some(look.time),
+        high: None,
+        clock: last.any.clock.clone(),
+        witness: last.any.format.clone(),
+        evidence: vec![evidence],
+    };
     (Some(never), Outcome::Never)
 }
 
@@ -159,22 +326,30 @@ fn observed(presence: &Presence, one: &Change, path: &dyn Fn(i32) -> String) -> 
     }
 }
 
-/// Two witnesses of one state on one clock. Where they contradict each other, the narrower one is kept.
-fn intersect(a: Observed, b: Observed) -> Observed {
-    let low = a.low.max(b.low);
-    let high = match (a.high, b.high) {
+/// Two witnesses of one state, on the clock of the first. Where they contradict each other, their hull is kept and the
+/// contradiction is counted.
+fn intersect(a: Observed, b: Observed, clocks: &Graph, contradictions: &mut Contradictions) -> Observed {
+    let Some(offset) = clocks.offset(&b.clock, &a.clock) else { return a };
+    let (b_low, b_high) = (b.low.map(|low| low + offset.low), b.high.map(|high| high + offset.high));
+    let low = a.low.max(b_low);
+    let high = match (a.high, b_high) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
-    let width = |one: &Observed| one.low.zip(one.high).map_or(i64::MAX, |(low, high)| high - low);
-    let empty = low.zip(high).is_some_and(|(low, high)| low > high);
-    if empty || a.clock != b.clock {
-        return if width(&b) < width(&a) { b } else { a };
-    }
-    let narrower = if width(&b) < width(&a) { &b } else { &a };
     let witness = if a.witness == b.witness { a.witness.clone() } else { format!("{} ∩ {}", a.witness, b.witness) };
-    let (clock, mut evidence) = (narrower.clock.clone(), narrower.evidence.clone());
-    let other = if width(&b) < width(&a) { &a } else { &b };
-    evidence.extend(other.evidence.iter().cloned());
-    Observed { low, high, clock, witness, evidence }
+    if let Some((low, high)) = low.zip(high).filter(|(low, high)| low > high) {
+        let title = format!("{} and {} show the same changes at different times", a.witness, b.witness);
+        contradictions.add(title, low - high, a.evidence.iter().chain(&b.evidence).cloned());
+        let hull = |a: Option<i64>, b: Option<i64>, pick: fn(i64, i64) -> i64| Some(pick(a?, b?));
+        let evidence = a.evidence.into_iter().chain(b.evidence).collect();
+        let (low, high) = (hull(a.low, b_low, i64::min), hull(a.high, b_high, i64::max));
+        return Observed { low, high, clock: a.clock, witness, evidence };
+    }
+    let width = |low: Option<i64>, high: Option<i64>| low.zip(high).map_or(i64::MAX, |(low, high)| high - low);
+    let (first, second) =
+        if width(b_low, b_high) < width(a.low, a.high) { (b.evidence, a.evidence) } else { (a.evidence, b.evidence) };
+    Observed { low, high, clock: a.clock, witness, evidence: first.into_iter().chain(second).collect() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,11 @@ use syncline_schema::facts::FactRow;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::services::ServiceRow;
 
-use super::dataplane::{Total, presences, totals};
-use super::{Direction, Episode, Outcome, Run, Windows, episodes, follow, windows};
+use super::contradictions::Contradictions;
+use super::dataplane::{Presence, Total, presences, totals};
+use super::pods::{self, Pods};
+use super::run::Moves;
+use super::{Direction, Episode, Observed, Outcome, Phase, Run, Windows, doings, episodes, follow, received, windows};
 use crate::bundle::Bundle;
 use crate::clock::{Evidence, Finding, Graph, evidence};
 
@@ -28,7 +31,7 @@ impl Run {
         let facts = facts(&bundle, &path)?;
         let node = facts.get("node").map(|(node, _)| node.clone()).or_else(|| bundle.manifest.nodes.first().cloned());
         let node = node.unwrap_or_else(|| "node".to_owned());
-        let clocks = Graph::build(domains(&bundle, &node), &evidence::gather(&bundle, &node)?);
+        let clocks = Graph::build(domains(&bundle, &node)?, &evidence::gather(&bundle, &node)?);
 
         let services = service_map(&bundle)?;
         let (rules, changed) = (bundle.rows::<RuleRow<'static>>(None)?, bundle.rows::<ChangeRow<'static>>(None)?);
@@ -56,8 +59,17 @@ impl Run {
             .unwrap_or_else(|| whole_run(&bundle, &node));
 
         let rows = bundle.rows::<EndpointRow<'static>>(Some(col("kind").is_not_null()))?;
-        let changes = episodes::changes(&rows, &clocks, &path);
-        let mut episodes = follow::episodes(changes.clone(), &seen, &clocks, &node, &found, &path);
+        let mut contradictions = Contradictions::default();
+        let lives = pods::read(&bundle, &node, &path)?;
+        let received = received::read(&bundle, &rows, &clocks, &path)?;
+        let ready = lives.iter().filter_map(|(uid, life)| Some((uid.clone(), life.ready_since.clone()?))).collect();
+        let mut bounds = episodes::Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let changes = episodes::changes(&rows, &clocks, &mut bounds, &path);
+        let mut findings = Vec::new();
+        let dataplane = dataplane(&bundle, &totals, &mut findings);
+        let doings = doings::read(&bundle, &dataplane)?;
+        let looked = follow::Seen { presences: &seen, doings: &doings, clocks: &clocks, node: &node, path: &path };
+        let mut episodes = follow::episodes(&changes, &looked, &mut contradictions);
         let next_action = next_action(&markers, &actions, &found, is_marked);
         let last = last_seen(&episodes, &clocks, &found, next_action);
         windows::extend(&mut found, last, is_marked);
@@ -65,15 +77,12 @@ impl Run {
             action.end = action.end.min(next);
         }
         // The phases of episodes follow the windows, which follow the last episode.
-        for (episode, again) in episodes.iter_mut().zip(follow::episodes(changes, &seen, &clocks, &node, &found, &path))
-        {
-            episode.phase = again.phase;
-        }
-
-        let mut findings = Vec::new();
-        let dataplane = dataplane(&bundle, &totals, &mut findings);
+        follow::set_phases(&mut episodes, &clocks, &found);
+        findings.extend(contradictions.findings());
         let scenario = scenario(&bundle, &actions, &markers, &mut findings);
         let service_under_test = under_test(&episodes);
+        let moves = moves(&seen, service_under_test.as_deref(), &path);
+        let request = request(&actions, &found, &clocks);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
         let id = bundle.manifest.run_id.chars().take(12).collect();
         let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -91,6 +100,8 @@ impl Run {
             baseline_endpoints,
             service_under_test,
             episodes,
+            pods: Pods { lives, request },
+            moves,
             totals,
             facts,
             findings,
@@ -112,22 +123,21 @@ fn facts(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<BTreeM
 }
 
 /// All domains that anything is stamped by, and those of the node.
-fn domains(bundle: &Bundle, node: &str) -> Vec<String> {
+fn domains(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<String>> {
     let stamped = bundle.manifest.sources.iter().filter_map(|source| source.clock.clone());
-    let stated = bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host")))).unwrap_or_default();
+    let stated = bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host"))))?;
     let stated: Vec<String> =
         stated.iter().flat_map(|row| row.value.split(',').map(str::trim).map(str::to_owned)).collect();
     let own = [node.to_owned(), format!("{node}/boottime"), format!("{node}/monotonic")];
     let leases = bundle
-        .rows::<AuditRow<'static>>(Some(col("renew_time").is_not_null()))
-        .unwrap_or_default()
+        .rows::<AuditRow<'static>>(Some(col("renew_time").is_not_null()))?
         .into_iter()
         .filter_map(|row| row.name.map(|name| name.into_owned()));
     let mut all: BTreeSet<String> = stamped.chain(stated).chain(leases).collect();
     if !all.is_empty() {
         all.extend(own);
     }
-    all.into_iter().filter(|domain| !domain.is_empty()).collect()
+    Ok(all.into_iter().filter(|domain| !domain.is_empty()).collect())
 }
 
 struct Services {
@@ -262,14 +272,62 @@ fn scenario(
     guess.to_owned()
 }
 
-/// The Service with the most changes of endpoints.
+/// The Service with the most changes in the action; where the run has none in an action, with the most changes.
 fn under_test(episodes: &[Episode]) -> Option<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for episode in episodes {
-        *counts.entry(&episode.endpoint.service).or_default() += 1;
+        let (in_action, all) = counts.entry(&episode.endpoint.service).or_default();
+        *in_action += usize::from(episode.phase == Some(Phase::Action));
+        *all += 1;
     }
     let most = counts.into_iter().max_by_key(|(name, count)| (*count, std::cmp::Reverse(*name)))?;
     Some(most.0.to_owned())
+}
+
+/// All changes of a Service in the dataplane, one for each look that showed any, and the last look of each stream.
+fn moves(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> String) -> Moves {
+    let mut found = Moves::default();
+    let mut looks: BTreeMap<(i32, i64), Observed> = BTreeMap::new();
+    let mut streams = BTreeSet::new();
+    for presence in presences.iter().filter(|presence| Some(presence.service.as_str()) == service) {
+        let at = |low: Option<i64>, high: Option<i64>, source: i32, record: i64, what: &str| Observed {
+            low,
+            high,
+            clock: presence.clock.clone(),
+            witness: presence.format.clone(),
+            evidence: vec![Evidence { path: path(source), record, what: what.to_owned() }],
+        };
+        if streams.insert(presence.stream) {
+            let last = presence.last_look;
+            found.last.push(at(Some(last.time), last.until, last.source, last.record, "last look"));
+        }
+        for change in &presence.changes {
+            let after = change.after;
+            looks.entry((presence.stream, after.time)).or_insert_with(|| {
+                at(Some(change.before.time), after.until, after.source, after.record, "look that shows a change")
+            });
+        }
+    }
+    found.all = looks.into_values().collect();
+    found
+}
+
+/// Receipt of the request that began the action: the first one not before its window.
+fn request(actions: &[windows::Action], windows: &Windows, clocks: &Graph) -> Option<Observed> {
+    let start = windows.action.as_ref()?;
+    actions
+        .iter()
+        .find(|action| {
+            let offset = clocks.offset(&action.clock, &windows.clock);
+            offset.is_some_and(|offset| action.time + offset.high >= start.start - start.slack)
+        })
+        .map(|action| Observed {
+            low: Some(action.time),
+            high: Some(action.time),
+            clock: action.clock.clone(),
+            witness: "audit".to_owned(),
+            evidence: vec![action.evidence.clone()],
+        })
 }
 
 /// Ready endpoints of the Service under test ahead of the action.

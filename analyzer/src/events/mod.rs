@@ -1,9 +1,13 @@
 //! What happened in a run: its scenario and windows, the life of every endpoint, the timeline.
 
+pub mod contradictions;
 pub mod dataplane;
+pub mod doings;
 pub mod episodes;
 pub mod follow;
 mod load;
+pub mod pods;
+pub mod received;
 pub mod run;
 pub mod timeline;
 pub mod windows;

@@ -32,12 +32,25 @@ pub struct Run {
     pub service_under_test: Option<String>,
     /// Every change of every endpoint of every Service, on every observed node.
     pub episodes: Vec<Episode>,
+    /// Pods up to their endpoints, and the request that began the action.
+    pub pods: super::pods::Pods,
+    /// Every change of the Service under test in the dataplane, whatever made it.
+    pub moves: Moves,
     /// What each look at the dataplane held in all.
     pub totals: Vec<super::dataplane::Total>,
     /// Facts: versions, modes, settings.
     pub facts: BTreeMap<String, (String, Evidence)>,
     /// Things found while loading that a reader must know (load, ambiguous scenario, …).
     pub findings: Vec<crate::clock::Finding>,
+}
+
+/// When a Service's endpoints changed in the dataplane, and how far the looks at it go.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moves {
+    /// Looks that showed a change: between the look before and the end of this one. One for all endpoints of a look.
+    pub all: Vec<Observed>,
+    /// Last complete look of each stream that holds the Service.
+    pub last: Vec<Observed>,
 }
 
 /// A phase of a run.

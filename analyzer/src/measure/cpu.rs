@@ -292,7 +292,7 @@ mod tests {
     fn without_a_counter_every_name_says_what_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let run = fixture::run(folder.path(), "kube-proxy-iptables", |_| ());
-        let rows = super::super::all(&run);
+        let rows = super::super::all(&run).unwrap();
         for name in super::super::NAMES {
             assert!(rows.iter().any(|m| m.name == *name), "{name} yields no row");
         }

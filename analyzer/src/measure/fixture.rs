@@ -25,7 +25,7 @@ pub fn run(folder: &Path, dataplane: &str, fill: impl FnOnce(&mut Tables)) -> Ru
         ..Manifest::default()
     };
     Run {
-        bundle: Bundle { path: folder.to_owned(), manifest },
+        bundle: Bundle { path: folder.to_owned(), manifest, unread: Default::default() },
         name: "run".into(),
         id: "0".into(),
         dataplane: dataplane.into(),
@@ -38,6 +38,8 @@ pub fn run(folder: &Path, dataplane: &str, fill: impl FnOnce(&mut Tables)) -> Ru
         baseline_endpoints: Some(1),
         service_under_test: Some("default/test".into()),
         episodes: Vec::new(),
+        pods: Default::default(),
+        moves: Default::default(),
         totals: Vec::new(),
         facts: std::collections::BTreeMap::new(),
         findings: Vec::new(),

@@ -85,9 +85,15 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
-pub fn all(run: &Run) -> Vec<Measurement> {
-    ALL.par_iter().map(|measure| measure(run)).collect::<Vec<_>>().into_iter().flatten().collect()
+///
+/// # Errors
+/// A table that a measurement asked for and that could not be read: what it says would be missing.
+pub fn all(run: &Run) -> anyhow::Result<Vec<Measurement>> {
+    let found: Vec<Vec<Measurement>> = ALL.par_iter().map(|measure| measure(run)).collect();
+    run.bundle.whole()?;
+    Ok(found.into_iter().flatten().collect())
 }
+
 /// One measurement of one run (a row of `measurements` in `report.json`).
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Measurement {

@@ -62,14 +62,10 @@ fn targets(run: &Run) -> BTreeSet<String> {
         col("namespace").eq(lit(namespace.to_owned())).and(col(column.to_owned()).eq(lit(name.to_owned())))
     };
     let mut found = BTreeSet::new();
-    for row in run.bundle.rows::<ServiceRow<'static>>(Some(of("name"))).unwrap_or_default() {
+    for row in run.bundle.rows_or_note::<ServiceRow<'static>>(Some(of("name"))) {
         found.extend(row.cluster_ip.map(|ip| ip.into_owned()));
     }
-    for row in run
-        .bundle
-        .rows::<EndpointRow<'static>>(Some(of("service").and(col("address").is_not_null())))
-        .unwrap_or_default()
-    {
+    for row in run.bundle.rows_or_note::<EndpointRow<'static>>(Some(of("service").and(col("address").is_not_null()))) {
         found.extend(row.address.map(|ip| ip.into_owned()));
     }
     found
@@ -100,14 +96,14 @@ fn syn(row: &EventRow, targets: &BTreeSet<String>) -> Option<Retransmit> {
 /// Whether a script that would have seen retransmits ran: it printed other events of TCP, or its map.
 fn traced_at_all(run: &Run) -> bool {
     let words = col("event").eq(lit("RST_RECV")).or(col("event").eq(lit("CONNECT_FAILED")));
-    let events = run.bundle.rows::<EventRow<'static>>(Some(words)).is_ok_and(|r| !r.is_empty());
+    let events = !run.bundle.rows_or_note::<EventRow<'static>>(Some(words)).is_empty();
     events
-        || run
+        || !run
             .bundle
-            .rows::<syncline_schema::trace::MapRow<'static>>(Some(
+            .rows_or_note::<syncline_schema::trace::MapRow<'static>>(Some(
                 col("map").eq(lit("@rst_recv")).or(col("map").eq(lit("@retransmits"))),
             ))
-            .is_ok_and(|r| !r.is_empty())
+            .is_empty()
 }
 
 fn excess(run: &Run, variant: &str, traced: bool, retransmits: &[&Retransmit]) -> Measurement {
@@ -179,7 +175,7 @@ fn drops(run: &Run) -> Measurement {
         });
         return row;
     };
-    let dropped = run.bundle.rows::<FlowRow<'static>>(Some(col("verdict").eq(lit("DROPPED")))).unwrap_or_default();
+    let dropped = run.bundle.rows_or_note::<FlowRow<'static>>(Some(col("verdict").eq(lit("DROPPED"))));
     // The same flow may stand in the exporter's file and in an observer's.
     let mut seen = BTreeSet::new();
     let mut other = 0u64;

@@ -209,16 +209,16 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
 fn last(run: &Run, moments: &[&Observed], clock: &str) -> Option<Observed> {
     let mut found: Option<Observed> = None;
     for one in moments {
-        let offset = run.clocks.offset(&one.clock, clock)?;
-        let (low, high) = (one.low.map(|low| low + offset.low), one.high.map(|high| high + offset.high));
+        let one = convert(run, one, clock)?;
+        let (low, high) = (one.low, one.high);
         found = Some(match found {
-            None => Observed { low, high, clock: clock.to_owned(), ..(*one).clone() },
+            None => one,
             Some(known) => {
                 let later = high.is_none() || known.high.zip(high).is_some_and(|(known, high)| high > known);
                 Observed {
                     low: known.low.max(low),
                     high: if known.high.is_none() || high.is_none() { None } else { known.high.max(high) },
-                    evidence: if later { one.evidence.clone() } else { known.evidence },
+                    evidence: if later { one.evidence } else { known.evidence },
                     ..known
                 }
             }
@@ -259,19 +259,57 @@ fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: usize, metho
     }
 }
 
+/// How long the dataplane must stay as it is to count as settled, ns.
+const QUIET: i64 = 5_000_000_000;
+
 fn settle_time(run: &Run) -> Measurement {
     let name = "settle_time";
-    match additions(run) {
-        Ok((episodes, committed, seen)) => single(
-            run,
-            name,
-            &committed,
-            &seen,
-            episodes.len(),
-            "last endpoint committed as ready → last endpoint in the dataplane",
-        ),
-        Err(missing) => Measurement { missing: Some(missing), ..blank(run, name, "value") },
+    let (episodes, committed, seen) = match additions(run) {
+        Ok(found) => found,
+        Err(missing) => return Measurement { missing: Some(missing), ..blank(run, name, "value") },
+    };
+    let method = "last endpoint committed as ready → last endpoint in the dataplane and unchanged for 5 s";
+    let (settled, moved) = quiet(run, seen);
+    let watched = run.moves.last.iter().filter_map(|look| convert(run, look, &settled.clock)?.low).max();
+    let mut row = single(run, name, &committed, &settled, episodes.len(), method);
+    if moved > 0 {
+        row.notes.push(format!("the dataplane changed {moved} more times before it stayed as it was for 5 s"));
     }
+    if settled.high.is_some() && watched.zip(settled.high).is_none_or(|(last, high)| last < high + QUIET) {
+        row.estimate = Estimate { value: None, high: None, ..row.estimate };
+        row.notes.push(
+            "the capture of the dataplane ends before 5 s without a change: settled at the earliest then".to_owned(),
+        );
+    }
+    row
+}
+
+/// Moves a moment to the first one from which the Service's endpoints stayed as they were for 5 s, and counts the
+/// changes that were in the way. What may be the same change as the moment's own is none.
+fn quiet(run: &Run, seen: Observed) -> (Observed, usize) {
+    let mut changes: Vec<Observed> = run.moves.all.iter().filter_map(|one| convert(run, one, &seen.clock)).collect();
+    changes.sort_by_key(|one| (one.high.unwrap_or(i64::MAX), one.low));
+    let mut settled = seen;
+    let mut moved = 0;
+    for change in changes {
+        let (Some(high), Some(low)) = (settled.high, change.low) else { continue };
+        if low >= high && low < high + QUIET {
+            settled = Observed { witness: settled.witness, ..change };
+            moved += 1;
+        }
+    }
+    (settled, moved)
+}
+
+/// A moment on another clock.
+fn convert(run: &Run, one: &Observed, clock: &str) -> Option<Observed> {
+    let offset = run.clocks.offset(&one.clock, clock)?;
+    Some(Observed {
+        low: one.low.map(|low| low + offset.low),
+        high: one.high.map(|high| high + offset.high),
+        clock: clock.to_owned(),
+        ..one.clone()
+    })
 }
 
 fn convergence_time(run: &Run) -> Measurement {
@@ -305,8 +343,7 @@ fn pod_ready_to_dataplane(run: &Run) -> Measurement {
     let mut ready: HashMap<String, i64> = HashMap::new();
     let rows = run
         .bundle
-        .rows::<PodRow<'static>>(Some(col("ready").eq(lit(true)).and(col("ready_since").is_not_null())))
-        .unwrap_or_default();
+        .rows_or_note::<PodRow<'static>>(Some(col("ready").eq(lit(true)).and(col("ready_since").is_not_null())));
     for row in &rows {
         if let Some(since) = row.ready_since {
             ready.entry(row.uid.to_string()).and_modify(|known| *known = (*known).min(since)).or_insert(since);
@@ -351,7 +388,7 @@ fn pod_ready_to_dataplane(run: &Run) -> Measurement {
 
 fn api_processing_time(run: &Run) -> Measurement {
     let name = "api_processing_time";
-    let markers = run.bundle.rows::<MarkerRow<'static>>(None).unwrap_or_default();
+    let markers = run.bundle.rows_or_note::<MarkerRow<'static>>(None);
     let find = |label: &str| markers.iter().find(|marker| marker.label == label);
     let (Some(start), Some(end)) = (find("action_start"), find("action_returned")) else {
         return absent(run, name, "no markers around the command", "date +%s.%N; kubectl scale …; date +%s.%N");

@@ -56,10 +56,8 @@ pub fn own_sources(run: &Run) -> BTreeSet<i32> {
     } else {
         "cilium_endpoint_state"
     };
-    let rows = run
-        .bundle
-        .rows::<SeriesRow<'static>>(Some(col("name").eq(lit(mark)).or(col("name").eq(lit(other)))))
-        .unwrap_or_default();
+    let rows =
+        run.bundle.rows_or_note::<SeriesRow<'static>>(Some(col("name").eq(lit(mark)).or(col("name").eq(lit(other)))));
     rows.iter().filter(|row| row.witness == "scrape" || row.witness == "exposition").map(|row| row.source).collect()
 }
 

@@ -72,7 +72,7 @@ impl Candidate<'_> {
 /// All series of one name that `keep` wants, by the best witness. Empty where there is none. A table that cannot be
 /// read counts as absent here: loading the run has reported it.
 pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
-    let rows = run.bundle.rows::<SeriesRow<'static>>(Some(col("name").eq(lit(name)))).unwrap_or_default();
+    let rows = run.bundle.rows_or_note::<SeriesRow<'static>>(Some(col("name").eq(lit(name))));
     let mut found: BTreeMap<(usize, Labels), Series> = BTreeMap::new();
     let mut owners: BTreeMap<i64, (usize, Labels)> = BTreeMap::new();
     for row in rows {
@@ -109,7 +109,7 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         Some(exact) => near.and(exact),
         None => near,
     };
-    for row in run.bundle.rows::<SampleRow<'static>>(Some(filter)).unwrap_or_default() {
+    for row in run.bundle.rows_or_note::<SampleRow<'static>>(Some(filter)) {
         // NaN is a staleness marker or no measurement: neither is a reading of a counter.
         if row.value.is_nan() {
             continue;

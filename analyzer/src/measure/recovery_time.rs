@@ -114,7 +114,7 @@ fn between(run: &Run, from: &Observed, to: &Observed) -> Estimate {
 /// Recovery after each action: from the moment of the kill (between `actionN_start` and `actionN_returned`).
 fn recoveries(run: &Run, clock: &str, last_sent: Option<i64>) -> Vec<Measurement> {
     let mut kills: Vec<(i64, i64, MarkerRow<'static>)> = Vec::new();
-    let mut markers = run.bundle.rows::<MarkerRow<'static>>(None).unwrap_or_default();
+    let mut markers = run.bundle.rows_or_note::<MarkerRow<'static>>(None);
     markers.sort_by_key(|m| (m.time, m.record));
     for marker in &markers {
         let Some(number) = marker.label.strip_prefix("action").and_then(|rest| rest.strip_suffix("_start")) else {

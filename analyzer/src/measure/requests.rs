@@ -117,7 +117,7 @@ pub fn failures(run: &Run, clock: &str, start: i64, end: i64) -> Vec<Failure> {
         .and(col("time").lt(lit(end)))
         .and(col("clock").eq(lit(clock.to_owned())))
         .and(failed());
-    let mut found = run.bundle.rows::<RequestRow<'static>>(Some(filter)).unwrap_or_default();
+    let mut found = run.bundle.rows_or_note::<RequestRow<'static>>(Some(filter));
     found.sort_by_key(|r| (r.time, r.record));
     found
 }

@@ -120,7 +120,7 @@ fn kernel(run: &Run, table: &[Size]) -> Measurement {
 
 fn restore_input(run: &Run, table: &[Size]) -> Measurement {
     let mut row = row(run, "restore", "median share of the table's lines in the restore's input");
-    let reloads = run.bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("reload")))).unwrap_or_default();
+    let reloads = run.bundle.rows_or_note::<SyncRow<'static>>(Some(col("moment").eq(lit("reload"))));
     let mut shares = Vec::new();
     let mut inputs = Vec::new();
     for reload in &reloads {

@@ -30,8 +30,7 @@ pub struct Size {
 
 /// Sizes of every snapshot of whole tables of a format, by stream, in order.
 pub fn sizes(run: &Run, format: &str) -> BTreeMap<i32, Vec<Size>> {
-    let mut snapshots =
-        run.bundle.rows::<SnapshotRow<'static>>(Some(col("format").eq(lit(format.to_owned())))).unwrap_or_default();
+    let mut snapshots = run.bundle.rows_or_note::<SnapshotRow<'static>>(Some(col("format").eq(lit(format.to_owned()))));
     snapshots.sort_by_key(|s| (s.stream, s.snapshot));
     let mut found: BTreeMap<i32, Vec<Size>> = BTreeMap::new();
     if snapshots.is_empty() {

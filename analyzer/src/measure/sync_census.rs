@@ -67,7 +67,7 @@ pub const REMEDY: &str =
 
 /// Takes the census.
 pub fn take(run: &Run) -> Census {
-    let rows = run.bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("complete")))).unwrap_or_default();
+    let rows = run.bundle.rows_or_note::<SyncRow<'static>>(Some(col("moment").eq(lit("complete"))));
     let mut syncs: Vec<Sync> = rows
         .iter()
         .filter_map(|row| {
@@ -108,7 +108,7 @@ pub fn take(run: &Run) -> Census {
 /// Events of one word, of one source per clock: a script captured twice (text and JSON) saw the same events twice.
 /// The source with most of them is used, the first of equals.
 pub fn trace_events(run: &Run, word: &str) -> Vec<EventRow<'static>> {
-    let rows = run.bundle.rows::<EventRow<'static>>(Some(col("event").eq(lit(word.to_owned())))).unwrap_or_default();
+    let rows = run.bundle.rows_or_note::<EventRow<'static>>(Some(col("event").eq(lit(word.to_owned()))));
     one_source(rows)
 }
 

@@ -12,7 +12,7 @@ use crate::math::Estimate;
 
 pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Run {
     Run {
-        bundle: Bundle { path: PathBuf::new(), manifest: Default::default() },
+        bundle: Bundle { path: PathBuf::new(), manifest: Default::default(), unread: Default::default() },
         name: name.into(),
         id: name.into(),
         dataplane: dataplane.into(),
@@ -25,6 +25,8 @@ pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Run {
         baseline_endpoints: Some(1),
         service_under_test: None,
         episodes: Vec::new(),
+        pods: Default::default(),
+        moves: Default::default(),
         totals: Vec::new(),
         facts: BTreeMap::new(),
         findings: Vec::new(),

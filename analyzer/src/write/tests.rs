@@ -15,7 +15,7 @@ use crate::view::{Options, build};
 const EVIL: &str = "</td><script>alert('x')</script> | `a` [b](javascript:c) <img src=x onerror=y> \"q\" \u{202e}\u{0}";
 
 fn run(name: &str, dataplane: &str) -> Run {
-    let mut bundle = Bundle { path: PathBuf::new(), manifest: Default::default() };
+    let mut bundle = Bundle { path: PathBuf::new(), manifest: Default::default(), unread: Default::default() };
     bundle.manifest.sources.push(syncline_schema::manifest::Source {
         path: EVIL.into(),
         sha256: "ab".repeat(32),
@@ -41,6 +41,8 @@ fn run(name: &str, dataplane: &str) -> Run {
         baseline_endpoints: Some(1),
         service_under_test: Some(EVIL.into()),
         episodes: Vec::new(),
+        pods: Default::default(),
+        moves: Default::default(),
         totals: Vec::new(),
         facts: BTreeMap::from([(
             EVIL.to_owned(),

@@ -1,0 +1,115 @@
+//! The life of every pod up to its endpoint: created, bound, ready, as the API server's audit log and watches tell.
+
+use std::collections::{BTreeMap, HashMap};
+
+use syncline_schema::pods::PodRow;
+
+use super::Observed;
+use crate::bundle::Bundle;
+use crate::clock::Evidence;
+
+/// What is known of one pod; each moment where a capture tells it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Life {
+    /// Created: from the receipt of the request to its answer.
+    pub created: Option<Observed>,
+    /// Bound to a node, alike.
+    pub bound: Option<Observed>,
+    /// First status that says ready, alike.
+    pub ready: Option<Observed>,
+    /// When its Ready condition turned true: a whole second of the kubelet's clock.
+    pub ready_since: Option<Observed>,
+}
+
+/// The pods of a run, and the request that began its action.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pods {
+    /// By uid.
+    pub lives: HashMap<String, Life>,
+    /// Receipt of the request that began the action.
+    pub request: Option<Observed>,
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+/// Reads the lives of all pods. `node` is the clock of a kubelet whose pod names no node.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn read(bundle: &Bundle, node: &str, path: &dyn Fn(i32) -> String) -> anyhow::Result<HashMap<String, Life>> {
+    let rows = bundle.rows::<PodRow<'static>>(None)?;
+    Ok(lives(&rows, node, path))
+}
+
+fn lives(rows: &[PodRow<'static>], node: &str, path: &dyn Fn(i32) -> String) -> HashMap<String, Life> {
+    let mut found: HashMap<String, Life> = HashMap::new();
+    // A binding names its pod; its answer is a bare status without a uid in some versions.
+    let mut names: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for row in rows.iter().filter(|row| !row.uid.is_empty()) {
+        names.insert((&row.namespace, &row.name), &row.uid);
+    }
+    let observed = |row: &PodRow<'_>, what: &str| Observed {
+        low: row.received,
+        high: row.time,
+        clock: row.clock.to_string(),
+        witness: row.witness.to_string(),
+        evidence: vec![Evidence { path: path(row.source), record: row.record, what: what.to_owned() }],
+    };
+    let earlier = |place: &mut Option<Observed>, new: Observed| {
+        let later = place.as_ref().is_some_and(|known| known.clock != new.clock || known.high <= new.high);
+        if !later {
+            *place = Some(new);
+        }
+    };
+    for row in rows {
+        let uid = if row.uid.is_empty() { names.get(&(&*row.namespace, &*row.name)).copied() } else { Some(&*row.uid) };
+        let Some(uid) = uid else { continue };
+        let life = found.entry(uid.to_owned()).or_default();
+        if row.witness == "audit" && row.received.is_some() {
+            match row.event.as_ref() {
+                "create" => earlier(&mut life.created, observed(row, "the pod was created")),
+                "create/binding" => earlier(&mut life.bound, observed(row, "the pod was bound")),
+                _ if row.ready == Some(true) => earlier(&mut life.ready, observed(row, "a status says ready")),
+                _ => {}
+            }
+        }
+        if let (Some(true), Some(since)) = (row.ready, row.ready_since) {
+            let clock = row.node.as_deref().filter(|node| !node.is_empty()).unwrap_or(node).to_owned();
+            let at =
+                Observed { low: Some(since), high: Some(since + SECOND), clock, ..observed(row, "condition Ready") };
+            earlier(&mut life.ready_since, at);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(event: &'static str, uid: &'static str, at: i64) -> PodRow<'static> {
+        PodRow {
+            clock: "apiserver".into(),
+            witness: "audit".into(),
+            event: event.into(),
+            namespace: "default".into(),
+            name: "p".into(),
+            uid: uid.into(),
+            received: Some(at),
+            time: Some(at + 10),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_life_is_put_together_from_requests() {
+        let ready = |at| PodRow { ready: Some(true), ready_since: Some(SECOND), ..row("patch/status", "u", at) };
+        let rows = [row("create", "u", 100), row("create/binding", "", 200), ready(400), ready(300)];
+        let lives = lives(&rows, "node-a", &|_| String::new());
+        let life = &lives["u"];
+        let low = |one: &Option<Observed>| one.as_ref().and_then(|one| one.low);
+        assert_eq!((low(&life.created), low(&life.bound), low(&life.ready)), (Some(100), Some(200), Some(300)));
+        let since = life.ready_since.as_ref().unwrap();
+        assert_eq!((since.low, since.high, since.clock.as_str()), (Some(SECOND), Some(2 * SECOND), "node-a"));
+    }
+}
