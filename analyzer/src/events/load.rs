@@ -149,9 +149,11 @@ fn service_map(bundle: &Bundle) -> anyhow::Result<Services> {
     Ok(Services { by_address, count: (!names.is_empty()).then_some(names.len() as u64) })
 }
 
-/// Services that the snapshots tell of: names in the comments of KUBE-SERVICES, cluster IPs among Cilium's frontends.
+/// Services that the snapshots tell of: names in the comments of KUBE-SERVICES or of the chains that nftables' maps lead
+/// to, cluster IPs among Cilium's frontends.
 fn services_in_dataplane(rules: &[RuleRow<'static>]) -> Option<u64> {
-    let named = rules.iter().filter(|rule| rule.chain.as_deref() == Some("KUBE-SERVICES"));
+    let maps = ["KUBE-SERVICES", "service-ips", "service-nodeports", "no-endpoint-services"];
+    let named = rules.iter().filter(|rule| rule.chain.as_deref().is_some_and(|chain| maps.contains(&chain)));
     let named: BTreeSet<&str> = named.filter_map(|rule| rule.service.as_deref()?.split(':').next()).collect();
     let frontends = rules.iter().filter(|rule| rule.kind == "frontend" && rule.text.contains("ClusterIP"));
     let addresses: BTreeSet<&str> = frontends.filter_map(|rule| rule.address.as_deref()).collect();

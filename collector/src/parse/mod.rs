@@ -33,6 +33,10 @@ mod list;
 mod log_line;
 mod markers;
 mod metric_line;
+mod nft_json;
+mod nft_monitor;
+mod nft_names;
+mod nft_text;
 mod prometheus_api;
 #[cfg(test)]
 mod recognition;
@@ -57,6 +61,9 @@ pub const FORMATS: &[&Format] = &[
     &cilium_lb_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
+    &nft_json::FORMAT,
+    &nft_monitor::FORMAT,
+    &nft_text::FORMAT,
     &audit::FORMAT,
     &watch::FORMAT,
     &requests::FORMAT,
@@ -81,5 +88,11 @@ pub const FORMATS: &[&Format] = &[
 ];
 
 /// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&snapshot::Dissector] =
-    &[&cilium_lb_list::DISSECTOR, &iptables_list::DISSECTOR, &iptables_save::DISSECTOR, &lb4_reader::DISSECTOR];
+pub const DISSECTORS: &[&snapshot::Dissector] = &[
+    &cilium_lb_list::DISSECTOR,
+    &iptables_list::DISSECTOR,
+    &iptables_save::DISSECTOR,
+    &lb4_reader::DISSECTOR,
+    &nft_json::DISSECTOR,
+    &nft_text::DISSECTOR,
+];
