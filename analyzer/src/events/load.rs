@@ -214,10 +214,11 @@ fn dataplane(bundle: &Bundle, totals: &[Total], findings: &mut Vec<Finding>) -> 
     }
     let formats: BTreeSet<&str> =
         totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
-    let kinds: BTreeSet<&str> = bundle.manifest.sources.iter().map(|source| source.kind.as_str()).collect();
     let guess = if formats.iter().any(|format| format.starts_with("cilium") || *format == "lb4-reader") {
         "cilium"
-    } else if kinds.iter().any(|kind| kind.starts_with("nft")) {
+    } else if formats.contains("ipvsadm") {
+        "kube-proxy-ipvs"
+    } else if formats.iter().any(|format| format.starts_with("nft")) {
         "kube-proxy-nftables"
     } else if formats.iter().any(|format| format.starts_with("iptables")) {
         "kube-proxy-iptables"

@@ -6,6 +6,9 @@
 //! may be cut, how to capture it and what it can prove.
 
 mod audit;
+mod audit_document;
+mod audit_envelope;
+mod audit_event;
 mod batch;
 mod bpftool_map;
 mod bpftool_prog;
@@ -16,6 +19,8 @@ mod cilium_lb_list;
 mod cilium_log;
 mod cilium_metrics_list;
 mod clock;
+mod cluster_loader;
+mod csv;
 mod exposition;
 mod format;
 #[cfg(test)]
@@ -23,9 +28,12 @@ mod harness;
 mod hubble;
 mod hubble_text;
 mod instant;
+mod ipset;
 mod iptables_list;
 mod iptables_save;
+mod ipvsadm;
 mod json_pairs;
+mod kube_burner;
 mod kube_proxy_log;
 mod kubernetes;
 mod lb4_reader;
@@ -48,6 +56,7 @@ mod trace_line;
 mod transcript;
 mod versions;
 mod watch;
+mod yaml;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -61,13 +70,18 @@ pub const FORMATS: &[&Format] = &[
     &cilium_lb_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
+    &ipvsadm::FORMAT,
+    &ipset::FORMAT,
     &nft_json::FORMAT,
     &nft_monitor::FORMAT,
     &nft_text::FORMAT,
     &audit::FORMAT,
+    &audit_document::FORMAT,
     &watch::FORMAT,
     &requests::FORMAT,
     &list::FORMAT,
+    &kube_burner::FORMAT,
+    &cluster_loader::FORMAT,
     &transcript::FORMAT,
     &exposition::SCRAPE,
     &bpftrace_json::FORMAT,
@@ -92,6 +106,8 @@ pub const DISSECTORS: &[&snapshot::Dissector] = &[
     &cilium_lb_list::DISSECTOR,
     &iptables_list::DISSECTOR,
     &iptables_save::DISSECTOR,
+    &ipset::DISSECTOR,
+    &ipvsadm::DISSECTOR,
     &lb4_reader::DISSECTOR,
     &nft_json::DISSECTOR,
     &nft_text::DISSECTOR,
