@@ -159,6 +159,7 @@ fn fill(
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
         limit: longest_record(memory),
+        window_log: input::window_log(memory),
         progress: Progress::new(options.progress, entries.len()),
     };
     pipeline::run(threads, memory / 2, |outlet| reader.read(entries, outlet), |steps| pass.take(steps))?;

@@ -23,6 +23,7 @@ pub enum Said {
     Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
     Skipped { context: Arc<Context>, record: Skipped },
     Truncated { context: Arc<Context>, offset: i64, why: String },
+    Unread { context: Arc<Context>, why: String },
     End { index: i32, digest: Option<(String, u64)> },
 }
 
@@ -36,6 +37,8 @@ pub struct Reader<'o> {
     pub node: Option<String>,
     /// Bytes of a record at most.
     pub limit: usize,
+    /// Largest zstd window, as a power of two.
+    pub window_log: u32,
     /// Bar.
     pub progress: Progress,
 }
@@ -46,18 +49,30 @@ impl Reader<'_> {
         let mut index = 0;
         for entry in entries {
             self.progress.begin(&entry.path);
-            match input::open(&entry.file) {
+            if entry.skipped {
+                self.unread(index, entry, loss::SKIPPED_FILE, outlet);
+                index += 1;
+                self.progress.end();
+                continue;
+            }
+            match input::open(&entry.file, self.window_log) {
                 Ok((reader, digest)) => self.file(entry, reader, &digest, &mut index, outlet),
                 Err(error) => {
-                    let context = Arc::new(self.context(index, &entry.path, None, None));
-                    let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
-                    outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![loss::UNREAD_FILE] });
-                    outlet.say(Said::Truncated { context, offset: 0, why: error.to_string() });
+                    let context = self.unread(index, entry, loss::UNREAD_FILE, outlet);
+                    outlet.say(Said::Unread { context, why: error.to_string() });
                     index += 1;
                 }
             }
             self.progress.end();
         }
+    }
+
+    /// Names a file that is not read.
+    fn unread(&self, index: i32, entry: &Entry, why: Loss, outlet: &Outlet<Said>) -> Arc<Context> {
+        let context = Arc::new(self.context(index, &entry.path, None, None));
+        let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![why] });
+        context
     }
 
     fn file(
@@ -128,7 +143,7 @@ impl Reader<'_> {
                     let digest = Digested::default();
                     let mut broken = None;
                     let mut head = Vec::new();
-                    match input::decompress(&mut file, &digest) {
+                    match input::decompress(&mut file, &digest, self.window_log) {
                         Ok(mut reader) => {
                             broken = read_head(&mut reader, &mut head);
                             self.source(inner, &path, &plain_path(&name), mtime, head, broken, &mut reader, outlet);

@@ -5,5 +5,5 @@ mod stream;
 mod walk;
 
 pub use cutter::{CHUNK, Cutter, Piece, Skipped};
-pub use stream::{Digested, decompress, open};
+pub use stream::{Digested, decompress, open, window_log};
 pub use walk::{Entry, walk};

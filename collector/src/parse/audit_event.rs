@@ -4,12 +4,14 @@
 //! {"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"…","stage":"ResponseComplete","requestURI":"/apis/…","verb":"update", …}
 //! ```
 //!
-//! Bodies are kept as they lie there (`RawValue`) and read only where rows are made of them: EndpointSlices, Endpoints,
-//! Pods (with their bindings), Services, Leases of nodes, and scales. Long answers to lists and watches are passed over.
-//! An event without microseconds (v1alpha1, v1beta1) has its second only, which is a loss.
+//! Bodies are most of an audit log. They are read only where rows are made of them: EndpointSlices, Endpoints, Pods (with
+//! their bindings), Services, Leases of nodes, and scales. All others are stepped over: the API server writes an event's
+//! fields in one order, so what stands ahead of the bodies and behind them is found by searching for two keys, which no
+//! text inside a body can contain unescaped. An event of any other form is read as a whole. An event without microseconds (v1alpha1, v1beta1) has its second only, which is a loss.
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use syncline_schema::audit::AuditRow;
@@ -171,13 +173,69 @@ fn times(event: &Event<'_>, batch: &mut Batch) -> Result<(i64, i64), String> {
     Ok((coarse, coarse + 999_999_999))
 }
 
+/// Whether a body is the object itself, or its scale.
+fn usable(object: &Object<'_>, kind: &str) -> bool {
+    object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale")
+}
+
 /// Appends the rows of one event. `record` is the line that it stands in.
 ///
 /// # Errors
 /// What was expected and did not stand there; nothing was appended then.
 pub fn push(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> Result<(), String> {
+    stepping_over_bodies(context, record, text, batch).unwrap_or_else(|| whole(context, record, text, batch))
+}
+
+/// Reads an event without its bodies, except for the answer where a row is made of it. `None`: it has another form.
+fn stepping_over_bodies(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> Option<Result<(), String>> {
+    const REQUEST: &[u8] = b",\"requestObject\":";
+    const RESPONSE: &[u8] = b",\"responseObject\":";
+    let bytes = text.trim_ascii();
+    let text = std::str::from_utf8(bytes).ok()?;
+    let request = memmem::find(bytes, REQUEST);
+    let response = memmem::find(&bytes[request.unwrap_or(0)..], RESPONSE).map(|at| at + request.unwrap_or(0));
+    let head = request.or(response)?;
+    let tail = memmem::rfind(bytes, b",\"requestReceivedTimestamp\":\"").filter(|tail| *tail > head)?;
+    // Two events in one line (a lost line end) have a head and a tail that do not belong together.
+    if memmem::find_iter(bytes, b"\"auditID\":\"").count() != 1 || !bytes.ends_with(b"}") {
+        return None;
+    }
+    let joined = [&text[..head], &text[tail..]].concat();
+    let event: Event<'_> = serde_json::from_str(&joined).ok()?;
+    let Some(kind) = wanted(&event) else { return Some(rows(context, record, event, None, None, batch)) };
+    let answer: Object<'_> = serde_json::from_str(text.get(response? + RESPONSE.len()..tail)?).ok()?;
+    // Another answer (a Status): the request may be the object.
+    usable(&answer, kind).then(|| rows(context, record, event, Some(answer), None, batch))
+}
+
+fn whole(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> Result<(), String> {
     let event: Event<'_> =
         serde_json::from_slice(text).map_err(|error| format!("expected an audit event as JSON: {error}"))?;
+    let (answer, request) = match wanted(&event) {
+        Some(_) => (body(event.response_object), body(event.request_object)),
+        None => (None, None),
+    };
+    rows(context, record, event, answer, request, batch)
+}
+
+/// Kind of the object that rows are made of, where a request changed one.
+fn wanted(event: &Event<'_>) -> Option<&'static str> {
+    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete" | "deletecollection");
+    let code = event.response_status.as_ref().and_then(|status| status.code);
+    let succeeded = code.is_none_or(|code| (200..300).contains(&code));
+    let done = writes && succeeded && event.stage == "ResponseComplete";
+    event.object_ref.as_ref().filter(|_| done).and_then(|reference| kind_of(&reference.resource))
+}
+
+fn rows<'a>(
+    context: &Context,
+    record: i64,
+    event: Event<'a>,
+    answer: Option<Object<'a>>,
+    request: Option<Object<'a>>,
+    batch: &mut Batch,
+) -> Result<(), String> {
+    let kind = wanted(&event);
     // Events of v1beta1 that another program passed on may lack it.
     let nameless = event.api_version.is_empty() && !event.audit_id.is_empty() && !event.stage.is_empty();
     if !event.api_version.starts_with("audit.k8s.io/") && !nameless {
@@ -188,16 +246,12 @@ pub fn push(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> R
     let reference = event.object_ref.unwrap_or_default();
     let user = event.user.unwrap_or_default();
     let code = event.response_status.as_ref().and_then(|status| status.code);
-    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete" | "deletecollection");
-    let kind = if writes && event.stage == "ResponseComplete" { kind_of(&reference.resource) } else { None };
-    let succeeded = code.is_none_or(|code| (200..300).contains(&code));
     let mut object: Option<Object<'_>> = None;
-    if let (Some(kind), true) = (kind, succeeded) {
+    if let Some(kind) = kind {
         // A delete answers with a Status; the request of an update is the object, that of a patch is a patch.
-        let usable = |object: &Object<'_>| object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale");
-        object = body(event.response_object).filter(usable);
+        object = answer.filter(|one| usable(one, kind));
         if object.is_none() && matches!(event.verb.as_ref(), "create" | "update") {
-            object = body(event.request_object).filter(usable);
+            object = request.filter(|one| usable(one, kind));
         }
     }
     let spec = object.as_ref().and_then(|object| object.spec.as_ref());
@@ -230,7 +284,7 @@ pub fn push(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> R
         restarted_at: spec.and_then(kubernetes::Spec::restarted_at),
         ..Default::default()
     });
-    let (Some(kind), true) = (kind, succeeded) else { return Ok(()) };
+    let Some(kind) = kind else { return Ok(()) };
     if !matches!(kind, "EndpointSlice" | "Endpoints" | "Pod" | "Service") {
         return Ok(());
     }

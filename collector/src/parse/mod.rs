@@ -10,6 +10,7 @@ mod audit_document;
 mod audit_envelope;
 mod audit_event;
 mod batch;
+mod borrowed;
 mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
@@ -33,8 +34,10 @@ mod iptables_list;
 mod iptables_save;
 mod ipvsadm;
 mod json_pairs;
+mod k6;
 mod kube_burner;
 mod kube_proxy_log;
+mod kubectl_table;
 mod kubernetes;
 mod lb4_reader;
 mod list;
@@ -48,12 +51,14 @@ mod nft_text;
 mod prometheus_api;
 #[cfg(test)]
 mod recognition;
+mod request_csv;
 mod requests;
 mod rule_comment;
 pub mod snapshot;
 mod stamped;
 mod trace_line;
 mod transcript;
+mod vegeta;
 mod versions;
 mod watch;
 mod yaml;
@@ -79,6 +84,9 @@ pub const FORMATS: &[&Format] = &[
     &audit_document::FORMAT,
     &watch::FORMAT,
     &requests::FORMAT,
+    &k6::FORMAT,
+    &vegeta::FORMAT,
+    &request_csv::FORMAT,
     &list::FORMAT,
     &kube_burner::FORMAT,
     &cluster_loader::FORMAT,
@@ -97,6 +105,7 @@ pub const FORMATS: &[&Format] = &[
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,
+    &kubectl_table::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
