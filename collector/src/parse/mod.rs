@@ -37,6 +37,7 @@ mod metric_line;
 mod native_histogram;
 mod prometheus_api;
 pub mod prometheus_tsdb;
+mod promtool_dump;
 #[cfg(test)]
 mod recognition;
 mod requests;
@@ -77,6 +78,7 @@ pub const FORMATS: &[&Format] = &[
     &cilium_config::VERSION,
     &prometheus_api::FORMAT,
     &prometheus_tsdb::FORMAT,
+    &promtool_dump::FORMAT,
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,
