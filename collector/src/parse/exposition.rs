@@ -93,6 +93,11 @@ fn sniff_exposition(head: &Head) -> Sniff {
             bad += 1;
         }
     }
+    // OpenMetrics ends with a line that nothing else has: whatever stands ahead of it is read or refused by line.
+    let last = head.bytes.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    if head.whole && last == Some(b"# EOF") {
+        return Sniff::Yes;
+    }
     // Prose around an excerpt, or a table that begins with `# HELP`, must not be taken.
     match (metadata, good, bad) {
         (1.., 1.., bad) if bad <= good => Sniff::Yes,
