@@ -61,6 +61,7 @@ losses! {
     CAPPED_EXPORT = "capped-export", Warning, "An export holds exactly as many rows as its service gives at most: there were more.", "Export in shorter spans of time, or from S3.";
     WHOLE_SECONDS = "whole-seconds", Info, "Times in whole seconds: each is known to a second only.", "Use `date +%s.%N`.";
     DELETED_SAMPLES = "deleted-samples", Info, "Samples that had been deleted in Prometheus (tombstones); they were left out.", "Take the snapshot ahead of deleting series.";
+    STALE_OR_NAN = "stale-or-nan", Info, "A dump prints staleness markers as NaN; both were read as NaN.", "Give the database itself (a snapshot) instead of its dump.";
     START_TIMES = "start-times", Info, "Chunks or records whose samples carry start times, which were left out.", "Nothing: rates are computed without them.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }

@@ -51,6 +51,7 @@ mod nft_names;
 mod nft_text;
 mod prometheus_api;
 pub mod prometheus_tsdb;
+mod promtool_dump;
 #[cfg(test)]
 mod recognition;
 mod request_csv;
@@ -105,6 +106,7 @@ pub const FORMATS: &[&Format] = &[
     &cilium_config::VERSION,
     &prometheus_api::FORMAT,
     &prometheus_tsdb::FORMAT,
+    &promtool_dump::FORMAT,
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,

@@ -35,7 +35,8 @@ fn expected(path: &str) -> Option<&'static str> {
 }
 
 /// Formats of this file's concern: text that programs print.
-const TEXT: [&str; 15] = [
+const TEXT: [&str; 16] = [
+    "promtool-dump",
     "hubble-text",
     "scrape",
     "exposition",
