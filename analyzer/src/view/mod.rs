@@ -9,6 +9,7 @@ pub mod propagation;
 pub mod quality;
 pub mod rows;
 pub mod series;
+pub mod stages;
 
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ pub struct View {
     pub beside: Vec<rows::BesideRow>,
     pub timelines: Vec<Chart>,
     pub propagation: propagation::Propagation,
+    pub stages: stages::Stages,
     pub cpu: Option<Chart>,
     pub runs: Vec<quality::RunView>,
     pub quality: quality::Quality,
@@ -75,6 +77,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         beside: rows::beside_rows(&shown, catalogue),
         timelines: charts.timelines,
         propagation: propagation::build(runs, charts.propagation),
+        stages: stages::build(runs),
         cpu: charts.cpu,
         runs: quality::run_views(runs),
         quality: quality::build(runs),
