@@ -249,6 +249,38 @@ fn options_and_the_chosen_kind_override() {
 }
 
 #[test]
+fn formats_says_of_each_how_it_is_known_captured_and_what_it_proves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = String::from_utf8(collector(folder.path(), &["formats"]).stdout).expect("UTF-8");
+    for format in syncline_collector::parse::FORMATS {
+        assert!(text.contains(format.kind), "{} is not listed", format.kind);
+        for said in [format.title, format.recognised, format.capture, format.proves, format.sample] {
+            assert!(!said.is_empty(), "{}: something is not said", format.kind);
+        }
+        assert!(text.contains(format.clock.token()), "{}: its clock", format.kind);
+    }
+}
+
+#[test]
+fn inspect_tells_a_program_all_that_the_manifest_and_the_rejects_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let captures = folder.path().join("run");
+    fs::create_dir(&captures).expect("a folder");
+    let audit = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/","verb":"get","user":{"username":"u"},"requestReceivedTimestamp":"2026-11-23T04:00:00.000000Z","stageTimestamp":"2026-11-23T04:00:00.000000Z"}"#;
+    fs::write(captures.join("audit.log"), format!("{audit}\n{{\"auditID\": broken\n{audit}\n")).expect("written");
+    assert!(collector(folder.path(), &["bundle", "run", "--out", "made"]).status.success());
+    let output = collector(folder.path(), &["inspect", "made", "--format", "json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rejects = told["rejects"].as_array().expect("rejects");
+    assert_eq!((rejects.len(), rejects[0]["record"].as_i64()), (1, Some(2)), "{told:#}");
+    assert!(rejects[0]["reason"].as_str().is_some_and(|reason| reason.contains("expected")), "{told:#}");
+    assert_eq!(source(&told, "audit.log")["records"], 2);
+    let table = String::from_utf8(collector(folder.path(), &["inspect", "made"]).stdout).expect("UTF-8");
+    assert!(table.contains("audit.log") && table.contains("rejected-records"), "{table}");
+    assert_eq!(collector(folder.path(), &["inspect", "run"]).status.code(), Some(2));
+}
+
+#[test]
 fn help_fits_eighty_columns() {
     for arguments in [&["--help"][..], &["bundle", "--help"], &["inspect", "--help"], &["formats", "--help"]] {
         let shown = collector(Path::new("."), arguments);

@@ -154,13 +154,20 @@ fn fill(
         count => count,
     };
     let mut pass = Pass::new(folder);
+    let scratch = folder.join("scratch");
     let reader = Reader {
         options: &options.sources,
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
         limit: longest_record(memory),
+        window_log: input::window_log(memory),
         progress: Progress::new(options.progress, entries.len()),
+        scratch: &scratch,
+        kept: Default::default(),
     };
     pipeline::run(threads, memory / 2, |outlet| reader.read(entries, outlet), |steps| pass.take(steps))?;
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).map_err(|error| BundleError::Io(scratch, error))?;
+    }
     pass.finish(options, statements, folder)
 }

@@ -72,7 +72,8 @@ pub fn find(entries: &[Entry]) -> Result<Statements, BundleError> {
         };
     };
     let mut text = String::new();
-    let (mut reader, _) = input::open(&entry.file).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
+    let (mut reader, _) =
+        input::open(&entry.file, input::window_log(0)).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
     reader.read_to_string(&mut text).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
     parse(&text).map_err(|(line, what)| BundleError::Usage(format!("{}:{line}: {what}", entry.file.display())))
 }

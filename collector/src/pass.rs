@@ -73,6 +73,15 @@ impl Pass {
         })
     }
 
+    /// A place of a source that is no record: listed and counted with the rejects, and a loss of its own kind.
+    fn note(&mut self, context: &Context, offset: i64, reason: String) -> Result<(), WriteError> {
+        let source = context.source;
+        if let Some(known) = self.sources.get_mut(source as usize) {
+            known.rejected += 1;
+        }
+        self.tables.push(&RejectRow { source, record: 0, offset, reason: reason.into(), ..Default::default() })
+    }
+
     /// Takes every step.
     ///
     /// # Errors
@@ -98,14 +107,9 @@ impl Pass {
                 }
                 Step::Said(Said::Truncated { context, offset, why }) => {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
-                    self.tables.push(&RejectRow {
-                        source: context.source,
-                        record: 0,
-                        offset,
-                        reason: format!("the input breaks off here: {why}").into(),
-                        ..Default::default()
-                    })?;
+                    self.note(&context, offset, format!("the input breaks off here: {why}"))?;
                 }
+                Step::Said(Said::Unread { context, why }) => self.note(&context, 0, format!("not read: {why}"))?,
                 Step::Said(Said::End { index, digest }) => {
                     if let (Some(source), Some((hash, bytes))) = (self.sources.get_mut(index as usize), digest) {
                         (source.sha256, source.bytes) = (hash, bytes);

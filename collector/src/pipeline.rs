@@ -15,7 +15,7 @@ use std::thread;
 use arrow_array::RecordBatch;
 use syncline_schema::Column;
 
-use crate::input::Piece;
+use crate::input::{CHUNK, Piece};
 use crate::parse::{Batch, Chunk, Context, Format};
 
 /// Memory that a parsed chunk takes at most, as a multiple of its bytes (measured on all formats: 2 to 3.5).
@@ -101,7 +101,7 @@ impl<T> Outlet<T> {
     /// Hands a chunk to the workers. False once nobody listens any more.
     pub fn chunk(&self, piece: Piece, context: &Arc<Context>, format: &'static Format) -> bool {
         let bytes = piece.bytes.len();
-        let cost = self.budget.take(bytes);
+        let cost = self.budget.take(bytes.max(piece.rows / AMPLIFICATION));
         let (answer, receiver) = sync_channel(1);
         let source = context.source;
         let job = Job { piece, context: Arc::clone(context), format, answer };
@@ -120,7 +120,9 @@ pub fn run<T: Send, E>(
     read: impl FnOnce(&Outlet<T>) + Send,
     write: impl FnOnce(&mut dyn Iterator<Item = Step<T>>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let budget = Arc::new(Budget::new(memory));
+    // A few chunks for each thread keep all of them busy; more would only fill memory.
+    let enough = (2 * threads.max(1) + 2) * CHUNK * AMPLIFICATION;
+    let budget = Arc::new(Budget::new(memory.min(enough)));
     let (messages, inbox) = channel();
     let (jobs, queue) = channel::<Job>();
     let queue = Arc::new(Mutex::new(queue));

@@ -1,8 +1,12 @@
 //! Reads the files of a capture in order: opens, recognises, cuts, and tells the write pass what it found.
 
+mod tsdb;
+
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{self, Loss};
@@ -23,6 +27,7 @@ pub enum Said {
     Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
     Skipped { context: Arc<Context>, record: Skipped },
     Truncated { context: Arc<Context>, offset: i64, why: String },
+    Unread { context: Arc<Context>, why: String },
     End { index: i32, digest: Option<(String, u64)> },
 }
 
@@ -36,28 +41,55 @@ pub struct Reader<'o> {
     pub node: Option<String>,
     /// Bytes of a record at most.
     pub limit: usize,
+    /// Largest zstd window, as a power of two.
+    pub window_log: u32,
     /// Bar.
     pub progress: Progress,
+    /// Folder for files that must be read at many places, made when needed.
+    pub scratch: &'o Path,
+    /// How many files are in it.
+    pub kept: AtomicUsize,
 }
 
 impl Reader<'_> {
     /// Reads all entries in order.
     pub fn read(&self, entries: &[Entry], outlet: &Outlet<Said>) {
         let mut index = 0;
-        for entry in entries {
+        let grouped = self.grouped(entries);
+        for (at, entry) in entries.iter().enumerate() {
             self.progress.begin(&entry.path);
-            match input::open(&entry.file) {
+            if let Some(group) = grouped.of_entry.get(&at).map(|number| &grouped.groups[*number]) {
+                // Read as a whole where its first file stands.
+                if group.files.iter().min() == Some(&at) {
+                    self.walked(group, entries, &mut index, outlet);
+                }
+                self.progress.end();
+                continue;
+            }
+            if entry.skipped {
+                self.unread(index, entry, loss::SKIPPED_FILE, outlet);
+                index += 1;
+                self.progress.end();
+                continue;
+            }
+            match input::open(&entry.file, self.window_log) {
                 Ok((reader, digest)) => self.file(entry, reader, &digest, &mut index, outlet),
                 Err(error) => {
-                    let context = Arc::new(self.context(index, &entry.path, None, None));
-                    let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
-                    outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![loss::UNREAD_FILE] });
-                    outlet.say(Said::Truncated { context, offset: 0, why: error.to_string() });
+                    let context = self.unread(index, entry, loss::UNREAD_FILE, outlet);
+                    outlet.say(Said::Unread { context, why: error.to_string() });
                     index += 1;
                 }
             }
             self.progress.end();
         }
+    }
+
+    /// Names a file that is not read.
+    fn unread(&self, index: i32, entry: &Entry, why: Loss, outlet: &Outlet<Said>) -> Arc<Context> {
+        let context = Arc::new(self.context(index, &entry.path, None, None));
+        let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![why] });
+        context
     }
 
     fn file(
@@ -103,6 +135,7 @@ impl Reader<'_> {
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
         let mut archive = tar::Archive::new(head.as_slice().chain(reader));
         let mut failed = None;
+        let mut candidates = Vec::new();
         match archive.entries() {
             Ok(files) => {
                 for file in files {
@@ -123,12 +156,27 @@ impl Reader<'_> {
                         .mtime()
                         .ok()
                         .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000));
+                    let digest = Digested::default();
+                    if input::tsdb::place(&plain_path(&name)).is_some() {
+                        let kept = input::decompress(&mut file, &digest, self.window_log)
+                            .and_then(|mut reader| self.keep(&mut reader, &digest));
+                        match kept {
+                            Ok(kept) => candidates.push(tsdb::Candidate {
+                                path,
+                                place: plain_path(&name),
+                                kept: Some(kept),
+                                mtime,
+                                file: entry.file.clone(),
+                            }),
+                            Err(error) => failed = Some(format!("{name}: {error}")),
+                        }
+                        continue;
+                    }
                     let inner = *index;
                     *index += 1;
-                    let digest = Digested::default();
                     let mut broken = None;
                     let mut head = Vec::new();
-                    match input::decompress(&mut file, &digest) {
+                    match input::decompress(&mut file, &digest, self.window_log) {
                         Ok(mut reader) => {
                             broken = read_head(&mut reader, &mut head);
                             self.source(inner, &path, &plain_path(&name), mtime, head, broken, &mut reader, outlet);
@@ -145,6 +193,7 @@ impl Reader<'_> {
             }
             Err(error) => failed = Some(error.to_string()),
         }
+        self.archived(candidates, index, outlet);
         if let Some(why) = failed {
             outlet.say(Said::Truncated { context, offset: 0, why });
         }

@@ -1,6 +1,7 @@
 //! Opens a bundle and reads its tables as typed rows or as lazy frames.
 
 mod columns;
+mod histograms;
 pub mod witnesses;
 
 use std::collections::BTreeSet;
@@ -8,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
-use polars::prelude::{DataFrame, DataType, Expr, Field, IntoLazy, LazyFrame, PlRefPath, ScanArgsParquet, Schema, col};
+use polars::prelude::{
+    DataFrame, DataType, Expr, Field, IntoLazy, LazyFrame, NULL, PlRefPath, ScanArgsParquet, Schema, col, lit,
+};
 use syncline_schema::manifest::{MANIFEST, Manifest};
 use syncline_schema::{Column, ColumnType, FORMAT_VERSION, Row, TABLES};
 
@@ -96,32 +99,41 @@ impl Bundle {
         bail!("{}", unread.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
     }
 
-    /// Collects a frame that has the columns of `R`'s table (in any order, with others beside them).
+    /// Collects a frame that has the columns of `R`'s table (in any order, with others beside them). Columns that the
+    /// format version of the bundle did not have yet are null.
     ///
     /// # Errors
     /// A Parquet file that cannot be read, or a column that is missing or of another type.
-    pub fn collect_rows<R: Row<'static>>(&self, frame: LazyFrame) -> anyhow::Result<Vec<R>> {
-        let wanted: Vec<Expr> = R::COLUMNS.iter().map(|column| col(column.name)).collect();
-        let frame =
-            frame.select(wanted).collect().with_context(|| format!("{}: table {}", self.path.display(), R::TABLE))?;
-        columns::rows(&frame, R::COLUMNS).with_context(|| format!("{}: table {}", self.path.display(), R::TABLE))
+    pub fn collect_rows<R: Row<'static>>(&self, mut frame: LazyFrame) -> anyhow::Result<Vec<R>> {
+        let table = || format!("{}: table {}", self.path.display(), R::TABLE);
+        let older = self.manifest.format_version < FORMAT_VERSION;
+        let known = frame.collect_schema().with_context(table)?;
+        let wanted: Vec<Expr> = R::COLUMNS
+            .iter()
+            .map(|column| {
+                if older && !known.contains(column.name) {
+                    return lit(NULL).cast(data_type(column.kind)).alias(column.name);
+                }
+                col(column.name)
+            })
+            .collect();
+        let frame = frame.select(wanted).collect().with_context(table)?;
+        columns::rows(&frame, R::COLUMNS).with_context(table)
+    }
+}
+
+fn data_type(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::I32 => DataType::Int32,
+        ColumnType::I64 => DataType::Int64,
+        ColumnType::F64 => DataType::Float64,
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Text => DataType::String,
     }
 }
 
 fn schema(columns: &[Column]) -> Schema {
-    columns
-        .iter()
-        .map(|column| {
-            let kind = match column.kind {
-                ColumnType::I32 => DataType::Int32,
-                ColumnType::I64 => DataType::Int64,
-                ColumnType::F64 => DataType::Float64,
-                ColumnType::Bool => DataType::Boolean,
-                ColumnType::Text => DataType::String,
-            };
-            Field::new(column.name.into(), kind)
-        })
-        .collect()
+    columns.iter().map(|column| Field::new(column.name.into(), data_type(column.kind))).collect()
 }
 
 #[cfg(test)]

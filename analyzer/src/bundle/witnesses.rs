@@ -11,15 +11,27 @@
 //!
 //! Two witnesses are of one series where the names are equal, one label set contains the other, and what is
 //! more on one side are labels that a target adds. The richer label set is kept, with the samples of the better
-//! witness. Where a label set fits several others, nothing proves which is meant: all are kept and nothing is merged.
+//! witness. A bare label set may fit several targets (`go_goroutines` of every job): then what the other series of its
+//! source say decides. Where they all but agree on the target's labels, it is that target's; else nothing proves which is
+//! meant: all are kept and nothing is merged.
+//!
+//! ```text
+//! stream   kubeproxy_sync_…{}   ──fits only──▶ {instance="a:10249",job="kube-proxy"}    so the stream is of kube-proxy
+//! stream   go_goroutines{}      ──fits──▶ {…,job="kube-proxy"}, {…,job="kubelet"}       and this is the first one
+//! ```
+//!
+//! Several blocks of a database, and its head, hold parts of one series, and so do several answers of the API: samples of
+//! equal label sets within `tsdb`, and within `api`, are united, each time once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use polars::prelude::{IntoLazy, JoinArgs, JoinType, col, df};
-use syncline_promql::{Labels, MemoryStorage, Series};
+use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
+use syncline_schema::Row;
+use syncline_schema::histograms::NativeHistogramRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
-use super::Bundle;
+use super::{Bundle, histograms};
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
 const TARGET_LABELS: [&str; 12] = [
@@ -51,18 +63,26 @@ pub struct Chosen {
     pub labels: BTreeMap<String, String>,
     /// The row whose samples are used.
     pub row: SeriesRow<'static>,
+    /// Further rows of the same witness, whose samples are used too.
+    pub parts: Vec<SeriesRow<'static>>,
     /// Witnesses that were left aside, as rows.
     pub others: Vec<SeriesRow<'static>>,
 }
 
-fn labels_of(row: &SeriesRow<'_>) -> BTreeMap<String, String> {
-    serde_json::from_str(&row.labels).unwrap_or_default()
+type LabelMap = BTreeMap<String, String>;
+
+fn is_target_label(name: &str) -> bool {
+    TARGET_LABELS.contains(&name)
 }
 
-/// Whether `rich` is `poor` and labels of a target.
-fn extends(rich: &BTreeMap<String, String>, poor: &BTreeMap<String, String>) -> bool {
-    poor.iter().all(|(name, value)| rich.get(name) == Some(value))
-        && rich.keys().all(|name| poor.contains_key(name) || TARGET_LABELS.contains(&name.as_str()))
+/// What `rich` has beyond `poor`, where that is labels of a target only.
+fn added(rich: &LabelMap, poor: &LabelMap) -> Option<LabelMap> {
+    if !poor.iter().all(|(name, value)| rich.get(name) == Some(value)) {
+        return None;
+    }
+    let more: LabelMap =
+        rich.iter().filter(|(name, _)| !poor.contains_key(*name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    more.keys().all(|name| is_target_label(name)).then_some(more)
 }
 
 /// Chooses one witness for each series; `wanted` limits the metric names.
@@ -70,50 +90,98 @@ fn extends(rich: &BTreeMap<String, String>, poor: &BTreeMap<String, String>) -> 
 /// # Errors
 /// A table that cannot be read.
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
-    let rows = bundle.rows::<SeriesRow<'static>>(None)?;
-    let mut by_name: BTreeMap<String, Vec<SeriesRow<'static>>> = BTreeMap::new();
-    for row in rows {
-        if wanted.is_none_or(|wanted| wanted.contains(row.name.as_ref())) {
-            by_name.entry(row.name.to_string()).or_default().push(row);
-        }
-    }
-    Ok(by_name.into_iter().flat_map(|(name, rows)| choose_among(&name, rows)).collect())
+    let mut chosen = choose_among(bundle.rows::<SeriesRow<'static>>(None)?);
+    chosen.retain(|one| wanted.is_none_or(|wanted| wanted.contains(&one.name)));
+    Ok(chosen)
 }
 
-/// Groups the rows of one metric name into series.
-fn choose_among(name: &str, mut rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
-    rows.sort_by_key(|row| (rank(&row.witness), row.series));
-    let mut groups: Vec<(BTreeMap<String, String>, Vec<SeriesRow<'static>>)> = Vec::new();
-    for row in rows {
-        let labels = labels_of(&row);
-        let fits: Vec<usize> = groups
-            .iter()
-            .enumerate()
-            .filter(|(_, (known, members))| {
-                let same_source = members.iter().any(|member| member.source == row.source);
-                !same_source && (extends(known, &labels) || extends(&labels, known))
-            })
-            .map(|(at, _)| at)
-            .collect();
-        match fits.as_slice() {
-            [only] => {
-                let (known, members) = &mut groups[*only];
-                if labels.len() > known.len() {
-                    *known = labels;
-                }
-                members.push(row);
-            }
-            _ => groups.push((labels, vec![row])),
-        }
+/// Rows of one series.
+struct Group {
+    labels: LabelMap,
+    members: Vec<SeriesRow<'static>>,
+}
+
+impl Group {
+    /// What the group has beyond a row of another source and another witness.
+    fn beyond(&self, labels: &LabelMap, row: &SeriesRow) -> Option<LabelMap> {
+        let other = self.members.iter().all(|member| member.source != row.source && member.witness != row.witness);
+        other.then(|| added(&self.labels, labels)).flatten()
     }
-    groups
+}
+
+/// Share of a source's series that must name the same target for it to be of that target.
+const AGREEMENT: f64 = 0.9;
+
+/// Groups rows into series.
+fn choose_among(rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
+    // Series whose labels differ in more than labels of targets are different: only the others are compared.
+    let mut families: BTreeMap<(String, LabelMap), Vec<(LabelMap, SeriesRow<'static>)>> = BTreeMap::new();
+    for row in rows {
+        let labels: LabelMap = serde_json::from_str(&row.labels).unwrap_or_default();
+        let own = labels.iter().filter(|(name, _)| !is_target_label(name));
+        let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
+        families.entry((row.name.to_string(), own)).or_default().push((labels, row));
+    }
+    // How many series of a source prove which labels of its target.
+    let mut proofs: HashMap<i32, BTreeMap<LabelMap, usize>> = HashMap::new();
+    let mut grouped = Vec::with_capacity(families.len());
+    for ((name, _), mut rows) in families {
+        rows.sort_by_key(|(labels, row)| (std::cmp::Reverse(labels.len()), rank(&row.witness), row.series));
+        let mut groups: Vec<Group> = Vec::new();
+        let mut exact: HashMap<LabelMap, usize> = HashMap::new();
+        let mut open = Vec::new();
+        for (labels, row) in rows {
+            if let Some(at) = exact.get(&labels) {
+                groups[*at].members.push(row);
+                continue;
+            }
+            let mut fits = groups.iter_mut().filter_map(|group| Some((group.beyond(&labels, &row)?, group)));
+            match (fits.next(), fits.next()) {
+                (Some((target, group)), None) => {
+                    *proofs.entry(row.source).or_default().entry(target).or_default() += 1;
+                    group.members.push(row);
+                }
+                (None, _) => {
+                    exact.insert(labels.clone(), groups.len());
+                    groups.push(Group { labels, members: vec![row] });
+                }
+                _ => open.push((labels, row)),
+            }
+        }
+        grouped.push((name, groups, open));
+    }
+    let targets: HashMap<i32, LabelMap> = proofs
         .into_iter()
-        .filter_map(|(labels, members)| {
-            let mut members = members.into_iter();
-            let row = members.next()?;
-            Some(Chosen { name: name.to_owned(), labels, row, others: members.collect() })
+        .filter_map(|(source, counts)| {
+            let all: usize = counts.values().sum();
+            let (target, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+            (count as f64 >= AGREEMENT * all as f64).then_some((source, target))
         })
-        .collect()
+        .collect();
+    let mut chosen = Vec::new();
+    for (name, mut groups, open) in grouped {
+        for (labels, row) in open {
+            let target = targets.get(&row.source);
+            let own =
+                groups.iter_mut().find(|group| target.is_some() && group.beyond(&labels, &row).as_ref() == target);
+            match own {
+                Some(group) => group.members.push(row),
+                None => groups.push(Group { labels, members: vec![row] }),
+            }
+        }
+        chosen.extend(groups.into_iter().filter_map(|group| of_group(&name, group)));
+    }
+    chosen
+}
+
+/// The best witness of a group, and what is used with it.
+fn of_group(name: &str, mut group: Group) -> Option<Chosen> {
+    group.members.sort_by_key(|row| (rank(&row.witness), row.series));
+    let mut members = group.members.into_iter();
+    let row = members.next()?;
+    let united = ["tsdb", "api"].contains(&row.witness.as_ref());
+    let (parts, others) = members.partition(|other| united && other.witness == row.witness);
+    Some(Chosen { name: name.to_owned(), labels: group.labels, row, parts, others })
 }
 
 /// The chosen series with their samples, for the PromQL engine. `extra` is added to every label set (`run`).
@@ -126,16 +194,32 @@ pub fn series(
     extra: Option<(&str, &str)>,
 ) -> anyhow::Result<Vec<Series>> {
     let chosen = choose(bundle, wanted)?;
-    let ids: Vec<i64> = chosen.iter().map(|one| one.row.series).collect();
-    let mut columns: HashMap<i64, Vec<(i64, f64)>> = HashMap::new();
+    // Identifier of a row with samples, and the series that they belong to.
+    let mut owners: HashMap<i64, usize> = HashMap::new();
+    for (at, one) in chosen.iter().enumerate() {
+        owners.extend([&one.row].into_iter().chain(&one.parts).map(|row| (row.series, at)));
+    }
+    let mut ids: Vec<i64> = owners.keys().copied().collect();
+    ids.sort_unstable();
+    let mut floats: Vec<Vec<(i64, f64)>> = vec![Vec::new(); chosen.len()];
     for sample in samples_of(bundle, &ids)? {
-        columns.entry(sample.series).or_default().push((sample.time.div_euclid(1_000_000), sample.value));
+        floats[owners[&sample.series]].push((sample.time.div_euclid(1_000_000), sample.value));
+    }
+    let mut native: Vec<Vec<HistogramSample>> = vec![Vec::new(); chosen.len()];
+    for row in rows_of::<NativeHistogramRow<'static>>(bundle, &ids)? {
+        native[owners[&row.series]].push(histograms::sample(&row)?);
     }
     let mut found = Vec::with_capacity(chosen.len());
-    for one in chosen {
-        let Some(mut points) = columns.remove(&one.row.series) else { continue };
+    for ((one, mut points), mut histograms) in chosen.into_iter().zip(floats).zip(native) {
+        if points.is_empty() && histograms.is_empty() {
+            continue;
+        }
         points.sort_by_key(|(time, _)| *time);
         points.dedup_by_key(|(time, _)| *time);
+        histograms.sort_by_key(|sample| sample.time);
+        histograms.dedup_by_key(|sample| sample.time);
+        // Where two parts disagree about what a sample is, the histogram is kept, as Prometheus does.
+        points.retain(|(time, _)| histograms.binary_search_by_key(time, |sample| sample.time).is_err());
         let mut pairs: Vec<(String, String)> = one.labels.into_iter().collect();
         pairs.push(("__name__".to_owned(), one.name));
         if let Some((label, value)) = extra {
@@ -146,6 +230,7 @@ pub fn series(
             labels: Labels::new(pairs),
             times: points.iter().map(|(time, _)| *time).collect(),
             values: points.iter().map(|(_, value)| *value).collect(),
+            histograms,
             ..Series::default()
         });
     }
@@ -165,12 +250,16 @@ pub fn storage(bundle: &Bundle) -> anyhow::Result<MemoryStorage> {
 /// # Errors
 /// A table that cannot be read.
 pub fn samples_of(bundle: &Bundle, ids: &[i64]) -> anyhow::Result<Vec<SampleRow<'static>>> {
+    rows_of(bundle, ids)
+}
+
+/// Rows of some series of a table that names them.
+fn rows_of<R: Row<'static>>(bundle: &Bundle, ids: &[i64]) -> anyhow::Result<Vec<R>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let wanted = df!("series" => ids)?.lazy();
-    let frame =
-        bundle.scan(SampleRow::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
+    let frame = bundle.scan(R::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
     bundle.collect_rows(frame)
 }
 
@@ -191,13 +280,10 @@ mod tests {
 
     #[test]
     fn a_scrape_and_an_api_answer_of_one_series_are_one() {
-        let chosen = choose_among(
-            "x",
-            vec![
-                row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#),
-                row(1, 2, "scrape", r#"{"code":"1"}"#),
-            ],
-        );
+        let chosen = choose_among(vec![
+            row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#),
+            row(1, 2, "scrape", r#"{"code":"1"}"#),
+        ]);
         assert_eq!(chosen.len(), 1);
         assert_eq!(chosen[0].row.series, 1, "the scrape's samples are used");
         assert_eq!(chosen[0].labels.get("job").map(String::as_str), Some("j"), "with the target's labels");
@@ -206,23 +292,56 @@ mod tests {
 
     #[test]
     fn other_labels_are_other_series() {
-        let chosen =
-            choose_among("x", vec![row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
+        let chosen = choose_among(vec![row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
         assert_eq!(chosen.len(), 2);
-        let chosen = choose_among("x", vec![row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
+        let chosen = choose_among(vec![row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
         assert_eq!(chosen.len(), 2, "one source holds two series");
     }
 
     #[test]
     fn an_ambiguous_series_is_not_merged() {
-        let chosen = choose_among(
-            "x",
+        let chosen = choose_among(vec![
+            row(0, 1, "tsdb", r#"{"job":"a"}"#),
+            row(1, 1, "tsdb", r#"{"job":"b"}"#),
+            row(2, 2, "scrape", r#"{}"#),
+        ]);
+        assert_eq!(chosen.len(), 3);
+    }
+
+    #[test]
+    fn what_a_source_says_elsewhere_tells_its_target() {
+        let named = |mut row: SeriesRow<'static>| {
+            row.name = "only_here".into();
+            row
+        };
+        let rows = |proof: &'static str| {
             vec![
                 row(0, 1, "tsdb", r#"{"job":"a"}"#),
                 row(1, 1, "tsdb", r#"{"job":"b"}"#),
-                row(2, 2, "scrape", r#"{}"#),
-            ],
-        );
-        assert_eq!(chosen.len(), 3);
+                named(row(2, 1, "tsdb", proof)),
+                row(3, 2, "scrape", "{}"),
+                named(row(4, 2, "scrape", "{}")),
+                row(5, 3, "api", r#"{"job":"b"}"#),
+            ]
+        };
+        let chosen = choose_among(rows(r#"{"job":"b"}"#));
+        let found: Vec<(i64, Vec<i64>)> =
+            chosen.iter().map(|one| (one.row.series, one.others.iter().map(|row| row.series).collect())).collect();
+        assert_eq!(found, [(2, vec![4]), (0, vec![]), (1, vec![3, 5])]);
+        assert_eq!(choose_among(rows(r#"{"job":"c"}"#)).len(), 4, "no candidate is of that target");
+    }
+
+    #[test]
+    fn blocks_of_a_database_are_united() {
+        let rows = vec![
+            row(0, 1, "tsdb", r#"{"job":"a"}"#),
+            row(1, 2, "tsdb", r#"{"job":"a"}"#),
+            row(2, 3, "scrape", "{}"),
+            row(3, 2, "tsdb", r#"{"job":"a","pod":"p"}"#),
+        ];
+        let chosen = choose_among(rows);
+        assert_eq!(chosen.iter().filter(|one| one.row.witness == "tsdb").count(), 2);
+        let united = chosen.iter().find(|one| one.row.series == 0).expect("the series of both blocks");
+        assert_eq!(united.parts.iter().map(|row| row.series).collect::<Vec<_>>(), [1]);
     }
 }

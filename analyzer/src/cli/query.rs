@@ -3,6 +3,7 @@
 //! Standard output has the answer: a table, CSV, or exactly what Prometheus' HTTP API would answer (`--format json`).
 //! An expression that cannot be parsed or evaluated is answered likewise, with exit code 1.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use syncline_promql::{
-    Answer, MemoryStorage, Options, SampleValue, Value, error_to_json, eval_error_to_json, format_float, format_time,
-    instant, parse, parse_error_to_json, range, to_json,
+    Answer, MemoryStorage, Options, SampleValue, Series, Value, error_to_json, eval_error_to_json, format_float,
+    format_time, instant, parse, parse_error_to_json, range, to_json,
 };
 
 use crate::bundle::{Bundle, witnesses};
@@ -64,19 +65,26 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     let bundles: Vec<Bundle> =
         paths.iter().map(|path| Bundle::open(&PathBuf::from(path))).collect::<anyhow::Result<_>>()?;
     let labels = run_labels(&bundles);
+    let query = parse(expression);
+    // An expression that names its metrics needs no others; the default times are those of what it selects.
+    let wanted: Option<HashSet<String>> =
+        query.as_ref().ok().and_then(|query| query.metric_names()).map(|names| names.into_iter().collect());
     let mut series = Vec::new();
     for (bundle, label) in bundles.iter().zip(&labels) {
         let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
-        series.extend(witnesses::series(bundle, None, extra)?);
+        series.extend(witnesses::series(bundle, wanted.as_ref(), extra)?);
     }
-    let first = series.iter().filter_map(|one| one.times.first().copied()).min().unwrap_or(0);
-    let last = series.iter().filter_map(|one| one.times.last().copied()).max().unwrap_or(0);
-    let (number, samples) = (series.len(), series.iter().map(|one| one.times.len()).sum::<usize>());
+    let firsts = |one: &Series| [one.times.first().copied(), one.histograms.first().map(|sample| sample.time)];
+    let lasts = |one: &Series| [one.times.last().copied(), one.histograms.last().map(|sample| sample.time)];
+    let first = series.iter().flat_map(firsts).flatten().min().unwrap_or(0);
+    let last = series.iter().flat_map(lasts).flatten().max().unwrap_or(0);
+    let number = series.len();
+    let samples = series.iter().map(|one| one.times.len() + one.histograms.len()).sum::<usize>();
     let storage = MemoryStorage::new(series);
     let loaded = begun.elapsed();
 
     let mut out = std::io::stdout().lock();
-    let query = match parse(expression) {
+    let query = match query {
         Ok(query) => query,
         Err(error) => return refuse(&mut out, arguments.format, &parse_error_to_json(&error), &error.to_string()),
     };

@@ -58,7 +58,7 @@ fn evaluate(run: &Run, rule: &Rule) -> Measurement {
     let blank = Measurement {
         run: run.name.clone(),
         name: rule.name.to_owned(),
-        unit: "1".to_owned(),
+        unit: "ratio".to_owned(),
         statistic: "longest stretch above the threshold / for:".to_owned(),
         window: "run".to_owned(),
         method: format!(
@@ -115,11 +115,12 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
     let exceeding = parse(&format!("{} > {}", rule.quantile, rule.threshold))?;
     let times = AlertRange { start: first, end: last, step: STEP };
     let history = alert(&storage, &exceeding, rule.hold_seconds * 1_000, times, &options)?;
-    let longest_ms = history.intervals.iter().map(|one| one.last - one.pending).max().unwrap_or(0);
+    // An evaluation stands for the step behind it: one alone is a stretch of a step, not of nothing.
+    let longest_ms = history.intervals.iter().map(|one| one.last - one.pending + STEP).max().unwrap_or(0);
     Ok(Some(Found {
         valued: numbers.len(),
         highest: numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        longest_ms: if history.intervals.is_empty() { 0 } else { longest_ms.max(1) },
+        longest_ms,
         fired: history.intervals.iter().any(|one| one.firing.is_some()),
         span_ms: last - first,
         evidence,
@@ -132,6 +133,14 @@ impl Found {
         let hold = (rule.hold_seconds * 1_000) as f64;
         let share = if self.fired { 1.0 } else { (self.longest_ms as f64 / hold).min(0.999) };
         let mut notes = self.notes;
+        notes.push(format!(
+            "{}: the quantile was {:.3} s at most (threshold {} s) and stayed above it for {:.0} s at most, of {} s that for: asks.",
+            run.name,
+            self.highest,
+            rule.threshold,
+            self.longest_ms as f64 / 1e3,
+            rule.hold_seconds
+        ));
         if (self.span_ms as f64) < hold {
             notes.push(format!(
                 "The capture of {} is {:.0} s long, shorter than the rule's for: of {} s: {} could not have fired.",

@@ -130,6 +130,9 @@ pub struct Documented {
 pub struct Sound {
     /// Why the documented query cannot answer, or what replaces an absent one.
     pub reason: String,
+    /// PromQL that asks what the row is about, where there is such a thing. Shown beside the verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<String>,
 }
 
 /// What is claimed for one dataplane.

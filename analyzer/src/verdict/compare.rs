@@ -327,14 +327,23 @@ fn from_rows(row: &Row, side: &Side, dataplane: &str, earlier: &[Verdict]) -> Ve
     let parts: Vec<&Verdict> = ["T3.3", "T4.3"].iter().filter_map(|id| overall(earlier, id, dataplane)).collect();
     let mut judged = Vec::new();
     for part in &parts {
-        let figure = Figure {
-            value: part.measured,
-            low: part.measured_bounds.and_then(|b| b[0]),
-            high: part.measured_bounds.and_then(|b| b[1]),
-            n: part.n,
-            ..Figure::default()
+        let of = |measured, bounds: Option<[Option<f64>; 2]>| {
+            let [low, high] = bounds.unwrap_or_default();
+            judge(&Figure { value: measured, low, high, n: part.n, ..Figure::default() }, &claim_of(row, side, None))
         };
-        let (mut status, mut reason) = judge(&figure, &claim_of(row, side, None));
+        let (mut status, mut reason) = of(part.measured, part.measured_bounds);
+        // A row with two honest readings stays ambiguous here, where their answers to this claim differ.
+        let deciding: Vec<(Status, &ReadingVerdict)> = part
+            .readings
+            .iter()
+            .filter(|r| !r.shown_only && r.measured.is_some())
+            .map(|r| (of(r.measured, r.measured_bounds).0, r))
+            .collect();
+        if deciding.iter().any(|(one, _)| *one != status) {
+            let each: Vec<String> =
+                deciding.iter().map(|(one, r)| format!("read as “{}” it is {}", r.label, one.word())).collect();
+            (status, reason) = (Status::Inconclusive, format!("ambiguous claim: {}", each.join(", ")));
+        }
         if part.status == Status::NotMeasured || part.reason.starts_with("load:") {
             (status, reason) = (part.status, part.reason.clone());
         }

@@ -128,11 +128,12 @@ pub fn statistic(measurement: &Measurement, name: &str) -> Option<Estimate> {
     if name == "value" {
         return Some(with_sampling_interval(measurement));
     }
-    if let Some(quantile) = measurement.quantiles.get(name) {
-        return Some(*quantile);
-    }
+    // Ahead of the bare quantiles: only the main figure has a sampling interval.
     if measurement.statistic == name || (name == "p50" && measurement.statistic == "median") {
         return Some(with_sampling_interval(measurement));
+    }
+    if let Some(quantile) = measurement.quantiles.get(name) {
+        return Some(*quantile);
     }
     if name == "n" {
         let n = Some(measurement.n as f64);

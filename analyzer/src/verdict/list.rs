@@ -111,7 +111,7 @@ fn row_json(row: &Row) -> Value {
         "unit": row.unit,
         "direction": row.direction,
         "documented": { "quote": row.documented.quote.join(" … "), "query": row.documented.query.join("\n") },
-        "sound": { "reason": row.sound.reason, "readings": readings, "combine": row.combine },
+        "sound": { "reason": row.sound.reason, "query": row.sound.query, "readings": readings, "combine": row.combine },
         "provenance": row.documented.heading,
         "min_samples": row.min_samples,
         "min_runs": row.min_runs,

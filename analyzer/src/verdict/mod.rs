@@ -13,6 +13,8 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
+pub mod replicates;
+pub mod queries;
 pub mod row;
 
 use serde::Serialize;

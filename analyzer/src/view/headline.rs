@@ -130,7 +130,7 @@ fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
                     let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
                     Some(format!(
                         "{at_most}{} with {name} (claimed: {}; {})",
-                        rows::measured(v.measured, bounds, &v.unit, rows::show(row)),
+                        rows::with_bounds(v.measured, bounds, &v.unit, rows::show(row)),
                         v.expected,
                         v.status.word()
                     ))

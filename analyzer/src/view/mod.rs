@@ -1,18 +1,21 @@
 //! Everything that a report says, as finished strings: every format renders this one view, so their numbers agree.
 
 pub mod chart;
+pub mod comparison;
 pub mod differences;
 pub mod headline;
 pub mod number;
 pub mod pictures;
 pub mod propagation;
 pub mod quality;
+pub mod queries;
 pub mod rows;
 pub mod series;
 pub mod stages;
 
 use serde::Serialize;
 
+use crate::verdict::queries::{self as verdict_queries, QueryAnswer};
 use crate::verdict::{Beside, Catalogue, RunResult, Verdict, beside, judge};
 use chart::Chart;
 
@@ -43,7 +46,9 @@ pub struct View {
     pub timelines: Vec<Chart>,
     pub propagation: propagation::Propagation,
     pub stages: stages::Stages,
+    pub comparison: Vec<comparison::Row>,
     pub cpu: Option<Chart>,
+    pub queries: Vec<queries::QueryView>,
     pub runs: Vec<quality::RunView>,
     pub quality: quality::Quality,
     pub method: Vec<String>,
@@ -56,6 +61,7 @@ pub struct View {
 pub struct Judged {
     pub verdicts: Vec<Verdict>,
     pub beside: Vec<Beside>,
+    pub queries: Vec<QueryAnswer>,
     pub view: View,
 }
 
@@ -65,6 +71,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
     let shown = beside(runs, catalogue);
     let mut problems = Vec::new();
     let charts = pictures::build(runs, &mut problems);
+    let answers = verdict_queries::answers(runs, catalogue, &mut problems);
     let view = View {
         title: options.title.clone().unwrap_or_else(|| headline::title(runs)),
         subtitle: headline::subtitle(runs),
@@ -78,13 +85,15 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         timelines: charts.timelines,
         propagation: propagation::build(runs, charts.propagation),
         stages: stages::build(runs),
+        comparison: comparison::build(runs),
         cpu: charts.cpu,
+        queries: queries::build(&answers, catalogue),
         runs: quality::run_views(runs),
         quality: quality::build(runs),
         method: method(),
         problems,
     };
-    Judged { verdicts, beside: shown, view }
+    Judged { verdicts, beside: shown, queries: answers, view }
 }
 
 /// Name of a dataplane for readers.
@@ -105,6 +114,7 @@ fn method() -> Vec<String> {
         "A snapshot proves “absent then, present now”: every latency has a lower and an upper bound, and a percentile is given by the sorted lower and the sorted upper bounds. An endpoint that never arrived counts as later than everything seen.",
         "A claim “holds” only if all of the measurement's interval lies inside the documented range; it is “better” or “worse” only if all of it lies beyond. Everything else is “inconclusive”, and says what would settle it. What the captures do not contain is “not measured”, never a pass.",
         "Runs of the same dataplane, scenario and number of Services (to one significant figure) are replicates: the median of the runs is shown, and the hull of their bounds decides. With fewer than six runs no confidence interval over runs means anything, and none is given. A row that is claimed for any scenario takes its worst group.",
+        "“Exact” marks a figure whose interval has no width: a count, the difference of two readings of a counter, a duration that was logged. It says how well this run was read, not how another run would turn out.",
         "“About x” is read as x ± 25 %; “possible x” holds at or below x; “none” is worse if an excess over the baseline is above zero with its bounds, and needs 3,001 attempts without one to hold.",
         "A documented query is quoted as it stands; where it cannot answer what it is asked, the verdict rests on the measurement named beside it, with the reason.",
     ]

@@ -27,7 +27,10 @@ pub fn figure(value: f64, unit: &str, show: Show) -> String {
     }
 }
 
-/// An interval: `0.482–0.513 s`, one figure where both ends read the same, words where an end is open.
+/// What an interval without width reads as: a counter's difference, a count, a duration that was logged.
+pub const EXACT: &str = "exact";
+
+/// An interval: `482 to 513 ms`; words where it has no width, or where an end is open.
 pub fn interval(low: Option<f64>, high: Option<f64>, unit: &str, show: Show) -> String {
     match (low, high) {
         (None, None) => "unbounded".into(),
@@ -35,8 +38,11 @@ pub fn interval(low: Option<f64>, high: Option<f64>, unit: &str, show: Show) -> 
         (None, Some(high)) => format!("at most {}", figure(high, unit, show)),
         (Some(low), Some(high)) => {
             let (a, b) = (figure(low, unit, show), figure(high, unit, show));
+            if low == high {
+                return EXACT.into();
+            }
             if a == b {
-                return a;
+                return format!("{a}, to three digits");
             }
             // One unit for both ends where they share it.
             match (a.split_once(' '), b.split_once(' ')) {
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!(interval(Some(0.482), Some(0.513), "s", Show::Unit), "482 to 513 ms");
         assert_eq!(interval(Some(0.482), Some(1.1), "s", Show::Unit), "482 ms to 1.1 s");
         assert_eq!(interval(Some(0.5), None, "s", Show::Unit), "at least 500 ms");
-        assert_eq!(interval(Some(2.0), Some(2.0), "ratio", Show::Times), "2 ×");
+        assert_eq!(interval(Some(2.0), Some(2.0), "ratio", Show::Times), EXACT);
+        assert_eq!(interval(Some(2.0), Some(2.001), "ratio", Show::Times), "2 ×, to three digits");
     }
 }

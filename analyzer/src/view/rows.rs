@@ -261,7 +261,8 @@ pub fn measured(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: 
     }
 }
 
-fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: Show) -> String {
+/// The figure with its interval behind it.
+pub fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: Show) -> String {
     let figure = measured(value, bounds, unit, show);
     if value.is_none() || bounds == [None, None] {
         return figure;

@@ -31,19 +31,22 @@ pub fn summary(view: &View) -> String {
 }
 
 fn claim(row: &RowView) -> String {
-    crate::view::rows::cut(&row.claim, 34)
+    crate::view::rows::cut(&row.claim, 28)
 }
 
 fn words(cell: &Cell) -> String {
     match &cell.worst {
         Some(group) if group.status == Status::NotMeasured.word() => format!("{} {}", group.mark, group.status),
-        Some(group) => format!(
-            "{} {} {} [{}]",
-            group.mark,
-            group.status,
-            group.measured,
-            crate::view::rows::cut(&cell.expected, 18)
-        ),
+        Some(group) => {
+            // Every figure has its bounds: an exact one says so.
+            let bounds = match group.bounds.as_str() {
+                "" => " (no bounds)".to_owned(),
+                open if open == group.measured => String::new(),
+                bounds => format!(" ({bounds})"),
+            };
+            let claimed = crate::view::rows::cut(&cell.expected, 18);
+            format!("{} {} {}{bounds} [{claimed}]", group.mark, group.status, group.measured)
+        }
         None => "–".into(),
     }
 }

@@ -47,6 +47,7 @@ macro_rules! losses {
 losses! {
     REJECTED_RECORDS = "rejected-records", Warning, "Records that could not be parsed; what is good around them was kept.", "Look at the table rejects; capture the file again, or report the format.";
     UNREAD_FILE = "unread-file", Info, "A file of no known format; nothing in it was used.", "Name its kind with --source KIND=GLOB if it is one that `formats` lists.";
+    SKIPPED_FILE = "skipped-file", Info, "A hidden file or folder, or a pipe, socket or device in a capture directory: not read.", "Name it as an argument of its own if it is a capture.";
     TRUNCATED_INPUT = "truncated-input", Warning, "A file ends in the middle of a record or of a compressed frame; what came before was kept.", "Stop the capture before copying its files.";
     EMPTY_FILE = "empty-file", Info, "A file without a byte.", "Check that the command which should have written it ran.";
     LOST_TRACE_EVENTS = "lost-trace-events", Error, "bpftrace dropped events: counts from this trace are lower bounds.", "Raise BPFTRACE_PERF_RB_PAGES, or trace fewer events.";
@@ -58,6 +59,8 @@ losses! {
     NO_YEAR = "no-year", Warning, "Log lines without year or zone: their times were not used.", "Write year and timezone to capture.toml.";
     AUDIT_WITHOUT_BODIES = "audit-without-bodies", Warning, "Audit events of the level Metadata carry no bodies: changes of endpoints cannot be read from them.", "Set RequestResponse for endpointslices, pods and deployments in the audit policy.";
     WHOLE_SECONDS = "whole-seconds", Info, "Times in whole seconds: each is known to a second only.", "Use `date +%s.%N`.";
+    DELETED_SAMPLES = "deleted-samples", Info, "Samples that had been deleted in Prometheus (tombstones); they were left out.", "Take the snapshot ahead of deleting series.";
+    START_TIMES = "start-times", Info, "Chunks or records whose samples carry start times, which were left out.", "Nothing: rates are computed without them.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 

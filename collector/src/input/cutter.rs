@@ -24,6 +24,8 @@ pub struct Piece {
     pub truncated: Option<String>,
     /// Records that stood ahead of it, longer than the limit, and were skipped.
     pub skipped: Vec<Skipped>,
+    /// Bytes that its rows take in memory, where they are many more than its own; else 0.
+    pub rows: usize,
 }
 
 /// A record that was longer than the limit.
@@ -112,11 +114,15 @@ impl<R: Read> Cutter<R> {
         }
     }
 
-    /// Where the buffer may be cut: behind the last line end, or ahead of the last mark.
+    /// Where the buffer may be cut: behind the last line end, or ahead of the last mark. A byte stays behind unless the
+    /// buffer is full, so that a file that ends exactly here still has a last piece.
     fn last_cut(&self) -> Option<usize> {
         match self.cut {
             Cut::Whole => None,
-            Cut::Lines => memchr::memrchr(b'\n', &self.buffer).map(|at| at + 1),
+            Cut::Lines => {
+                let kept = usize::from(self.buffer.len() < self.limit);
+                memchr::memrchr(b'\n', &self.buffer[..self.buffer.len().saturating_sub(kept)]).map(|at| at + 1)
+            }
             Cut::Marks(mark) => {
                 let found = memchr::memmem::rfind_iter(&self.buffer, mark.as_bytes())
                     .find(|at| *at > 0 && self.buffer[at - 1] == b'\n');
@@ -165,7 +171,10 @@ impl<R: Read> Cutter<R> {
     }
 
     fn take(&mut self, end: usize, skipped: Vec<Skipped>) -> Piece {
-        let rest = self.buffer.split_off(end);
+        // Room for the next chunk at once: growing it step by step would copy it several times.
+        let mut rest = Vec::with_capacity(if self.ended { 0 } else { CHUNK + self.buffer.len() - end });
+        rest.extend_from_slice(&self.buffer[end..]);
+        self.buffer.truncate(end);
         let bytes = std::mem::replace(&mut self.buffer, rest);
         let piece = Piece {
             first_line: self.line,
@@ -175,6 +184,7 @@ impl<R: Read> Cutter<R> {
             truncated: if self.ended && self.buffer.is_empty() { self.truncated.take() } else { None },
             skipped,
             bytes,
+            rows: 0,
         };
         self.line += memchr::memchr_iter(b'\n', &piece.bytes).count() as i64;
         self.offset += piece.bytes.len() as i64;
@@ -205,6 +215,15 @@ mod tests {
             assert_eq!(pair[1].offset, pair[0].offset + pair[0].bytes.len() as i64);
         }
         assert!(all.last().expect("one").last && all[0].first);
+    }
+
+    #[test]
+    fn a_file_that_ends_with_a_chunk_has_a_last_piece() {
+        let text = b"0123456\n".repeat(2 * CHUNK / 8);
+        let all = pieces(&text, Cut::Lines, 64 << 20);
+        assert!(all.iter().all(|piece| !piece.bytes.is_empty()), "an empty piece is handed to no parser");
+        assert_eq!(all.iter().filter(|piece| piece.last).count(), 1);
+        assert_eq!(all.iter().map(|piece| piece.bytes.len()).sum::<usize>(), text.len());
     }
 
     #[test]

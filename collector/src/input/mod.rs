@@ -2,8 +2,9 @@
 
 mod cutter;
 mod stream;
+pub mod tsdb;
 mod walk;
 
 pub use cutter::{CHUNK, Cutter, Piece, Skipped};
-pub use stream::{Digested, decompress, open};
+pub use stream::{Digested, decompress, open, window_log};
 pub use walk::{Entry, walk};

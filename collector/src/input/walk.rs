@@ -11,9 +11,11 @@ pub struct Entry {
     pub file: PathBuf,
     /// Path relative to the argument, with `/`.
     pub path: String,
+    /// Listed but not read: hidden, or no file.
+    pub skipped: bool,
 }
 
-/// Files of all arguments: a folder's files sorted by path, hidden ones left out.
+/// Files of all arguments: a folder's files sorted by path; hidden ones are listed, but not read.
 ///
 /// # Errors
 /// An argument that does not exist, or a folder that cannot be read.
@@ -22,7 +24,7 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
     for argument in arguments {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", argument.display()));
         if argument.as_os_str() == "-" {
-            entries.push(Entry { file: argument.clone(), path: "-".to_owned() });
+            entries.push(Entry { file: argument.clone(), path: "-".to_owned(), skipped: false });
         } else if fs::metadata(argument).map_err(named)?.is_dir() {
             let mut found = Vec::new();
             descend(argument, "", &mut Vec::new(), &mut found).map_err(named)?;
@@ -30,7 +32,7 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
             entries.append(&mut found);
         } else {
             let name = argument.file_name().map_or_else(|| argument.to_string_lossy(), |name| name.to_string_lossy());
-            entries.push(Entry { file: argument.clone(), path: name.into_owned() });
+            entries.push(Entry { file: argument.clone(), path: name.into_owned(), skipped: false });
         }
     }
     Ok(entries)
@@ -47,16 +49,19 @@ fn descend(folder: &Path, prefix: &str, above: &mut Vec<PathBuf>, found: &mut Ve
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
+        let hidden = name.starts_with('.');
         let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        match fs::metadata(entry.path()) {
-            Ok(kind) if kind.is_dir() => descend(&entry.path(), &path, above, found)?,
-            // Pipes, sockets and devices in a folder are no captures: opening one may wait for ever.
-            Ok(kind) if !kind.is_file() => {}
-            _ => found.push(Entry { file: entry.path(), path }),
-        }
+        let skipped = match fs::metadata(entry.path()) {
+            _ if hidden => true,
+            Ok(kind) if kind.is_dir() => {
+                descend(&entry.path(), &path, above, found)?;
+                continue;
+            }
+            // Opening one may wait for ever.
+            Ok(kind) => !kind.is_file(),
+            Err(_) => false,
+        };
+        found.push(Entry { file: entry.path(), path, skipped });
     }
     above.pop();
     Ok(())

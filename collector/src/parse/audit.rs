@@ -4,11 +4,14 @@
 //! {"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"…","stage":"ResponseComplete","requestURI":"/apis/…","verb":"update", …}
 //! ```
 //!
-//! Bodies are kept as they lie there (`RawValue`) and read only where rows are made of them: EndpointSlices, Endpoints,
-//! Pods, Services, Leases of nodes, and scales. Long answers to lists and watches are passed over.
+//! Bodies are most of an audit log. They are read only where rows are made of them: EndpointSlices, Endpoints, Pods,
+//! Services, Leases of nodes, and scales. All others are stepped over: the API server writes an event's fields in one
+//! order, so what stands ahead of the bodies and behind them is found by searching for two keys, which no text inside a
+//! body can contain unescaped. A line of any other form is read as a whole.
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use syncline_schema::audit::AuditRow;
@@ -98,7 +101,7 @@ struct ResponseStatus {
 fn sniff(head: &Head) -> Sniff {
     let bytes = head.bytes.trim_ascii_start();
     let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
-    let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
+    let has = |mark: &[u8]| memmem::find(line, mark).is_some();
     if bytes.starts_with(b"{")
         && has(b"\"auditID\"")
         && has(b"audit.k8s.io/")
@@ -117,11 +120,14 @@ fn first_key(object: &[u8]) -> &[u8] {
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    let mut joined = String::new();
     for line in chunk.lines() {
         if line.bytes.trim_ascii().is_empty() {
             continue;
         }
-        if let Err(reason) = event(context, &line, batch) {
+        if let Err(reason) =
+            stepping_over_bodies(context, &line, &mut joined, batch).unwrap_or_else(|| whole(context, &line, batch))
+        {
             if chunk.truncated && chunk.last && !line.ended {
                 batch.loss(loss::TRUNCATED_INPUT, 1);
             }
@@ -148,14 +154,73 @@ fn kind_of(resource: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a body is the object itself, or its scale.
+fn usable(object: &Object<'_>, kind: &str) -> bool {
+    object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale")
+}
+
 /// A body as an object; one that is none (a patch, a status of its own form) counts as absent.
 fn body<'a>(raw: Option<&'a RawValue>) -> Option<Object<'a>> {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
-fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
+/// Reads an event without its bodies, except for the answer where a row is made of it. `None`: the line has another form.
+fn stepping_over_bodies(
+    context: &Context,
+    line: &Line<'_>,
+    joined: &mut String,
+    batch: &mut Batch,
+) -> Option<Result<(), String>> {
+    const REQUEST: &[u8] = b",\"requestObject\":";
+    const RESPONSE: &[u8] = b",\"responseObject\":";
+    let bytes = line.bytes.trim_ascii();
+    let text = std::str::from_utf8(bytes).ok()?;
+    let request = memmem::find(bytes, REQUEST);
+    let response = memmem::find(&bytes[request.unwrap_or(0)..], RESPONSE).map(|at| at + request.unwrap_or(0));
+    let head = request.or(response)?;
+    let tail = memmem::rfind(bytes, b",\"requestReceivedTimestamp\":\"").filter(|tail| *tail > head)?;
+    // Two events in one line (a lost line end) have a head and a tail that do not belong together.
+    if memmem::find_iter(bytes, b"\"auditID\":\"").count() != 1 || !bytes.ends_with(b"}") {
+        return None;
+    }
+    joined.clear();
+    joined.push_str(&text[..head]);
+    joined.push_str(&text[tail..]);
+    let event: Event<'_> = serde_json::from_str(joined).ok()?;
+    let Some(kind) = wanted(&event) else { return Some(rows(context, line, event, None, None, batch)) };
+    let answer: Object<'_> = serde_json::from_str(&text[response? + RESPONSE.len()..tail]).ok()?;
+    // Another answer (a Status): the request may be the object.
+    usable(&answer, kind).then(|| rows(context, line, event, Some(answer), None, batch))
+}
+
+fn whole(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
     let event: Event<'_> =
         serde_json::from_slice(line.bytes).map_err(|error| format!("expected an audit event as JSON: {error}"))?;
+    let (answer, request) = match wanted(&event) {
+        Some(_) => (body(event.response_object), body(event.request_object)),
+        None => (None, None),
+    };
+    rows(context, line, event, answer, request, batch)
+}
+
+/// Kind of the object that rows are made of, where a request changed one.
+fn wanted(event: &Event<'_>) -> Option<&'static str> {
+    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete" | "deletecollection");
+    let code = event.response_status.as_ref().and_then(|status| status.code);
+    let succeeded = code.is_none_or(|code| (200..300).contains(&code));
+    let done = writes && succeeded && event.stage == "ResponseComplete";
+    event.object_ref.as_ref().filter(|_| done).and_then(|reference| kind_of(&reference.resource))
+}
+
+fn rows<'a>(
+    context: &Context,
+    line: &Line<'_>,
+    event: Event<'a>,
+    answer: Option<Object<'a>>,
+    request: Option<Object<'a>>,
+    batch: &mut Batch,
+) -> Result<(), String> {
+    let kind = wanted(&event);
     if !event.api_version.starts_with("audit.k8s.io/") {
         return Err(format!("expected apiVersion audit.k8s.io/…, found `{}`", event.api_version));
     }
@@ -171,16 +236,12 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     batch.record(Some(received));
     let reference = event.object_ref.unwrap_or_default();
     let code = event.response_status.as_ref().and_then(|status| status.code);
-    let writes = matches!(event.verb.as_ref(), "create" | "update" | "patch" | "delete" | "deletecollection");
-    let kind = if writes && event.stage == "ResponseComplete" { kind_of(&reference.resource) } else { None };
-    let succeeded = code.is_none_or(|code| (200..300).contains(&code));
     let mut object: Option<Object<'_>> = None;
-    if let (Some(kind), true) = (kind, succeeded) {
+    if let Some(kind) = kind {
         // A delete answers with a Status; the request of an update is the object, that of a patch is a patch.
-        let usable = |object: &Object<'_>| object.kind.as_deref().is_none_or(|found| found == kind || found == "Scale");
-        object = body(event.response_object).filter(usable);
+        object = answer.filter(|one| usable(one, kind));
         if object.is_none() && matches!(event.verb.as_ref(), "create" | "update") {
-            object = body(event.request_object).filter(usable);
+            object = request.filter(|one| usable(one, kind));
         }
     }
     let spec = object.as_ref().and_then(|object| object.spec.as_ref());
@@ -213,7 +274,7 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
         restarted_at: spec.and_then(kubernetes::Spec::restarted_at),
         ..Default::default()
     });
-    let (Some(kind), true) = (kind, succeeded) else { return Ok(()) };
+    let Some(kind) = kind else { return Ok(()) };
     if !matches!(kind, "EndpointSlice" | "Endpoints" | "Pod" | "Service") {
         return Ok(());
     }

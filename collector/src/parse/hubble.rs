@@ -19,7 +19,7 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_TIME};
 
 use super::json_pairs::Pairs;
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, borrowed, instant};
 
 /// Hubble flows.
 pub const FORMAT: Format = Format {
@@ -44,9 +44,9 @@ struct Record<'a> {
     node_status: Option<IgnoredAny>,
     agent_event: Option<IgnoredAny>,
     debug_event: Option<IgnoredAny>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     node_name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     time: Option<Cow<'a, str>>,
 }
 
@@ -59,11 +59,11 @@ struct LostEvents<'a> {
 
 #[derive(Deserialize)]
 struct Flow<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     time: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     verdict: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     drop_reason_desc: Option<Cow<'a, str>>,
     drop_reason: Option<u64>,
     #[serde(borrow, rename = "IP")]
@@ -76,14 +76,14 @@ struct Flow<'a> {
     destination: Option<Endpoint<'a>>,
     #[serde(borrow)]
     destination_service: Option<Service<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     node_name: Option<Cow<'a, str>>,
     is_reply: Option<bool>,
     reply: Option<bool>,
     event_type: Option<EventType>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     traffic_direction: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     trace_observation_point: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "Summary", alias = "summary")]
     summary: Option<Cow<'a, str>>,
@@ -91,9 +91,9 @@ struct Flow<'a> {
 
 #[derive(Deserialize)]
 struct Addresses<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     source: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     destination: Option<Cow<'a, str>>,
 }
 
@@ -107,17 +107,17 @@ struct Transport<'a> {
 
 #[derive(Deserialize)]
 struct Endpoint<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     namespace: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     pod_name: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct Service<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     namespace: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     name: Option<Cow<'a, str>>,
 }
 

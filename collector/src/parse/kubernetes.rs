@@ -10,8 +10,8 @@ use syncline_schema::endpoints::EndpointRow;
 use syncline_schema::pods::PodRow;
 use syncline_schema::services::ServiceRow;
 
-use super::Batch;
 use super::instant::rfc3339;
+use super::{Batch, borrowed};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -38,7 +38,7 @@ pub struct Witness<'a> {
 #[derive(Debug, Default, Deserialize)]
 pub struct Object<'a> {
     /// Kind; in items of a list often absent.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     pub kind: Option<Text<'a>>,
     /// Metadata.
     #[serde(borrow, default)]
@@ -72,9 +72,9 @@ pub struct Metadata<'a> {
     /// Version.
     #[serde(borrow, default)]
     pub resource_version: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     creation_timestamp: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     deletion_timestamp: Option<Text<'a>>,
     #[serde(borrow, default)]
     labels: Option<Labels<'a>>,
@@ -94,21 +94,26 @@ struct Owner<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 struct Labels<'a> {
-    #[serde(borrow, default, rename = "kubernetes.io/service-name")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "kubernetes.io/service-name")]
     service: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     app: Option<Text<'a>>,
-    #[serde(borrow, default, rename = "app.kubernetes.io/name")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "app.kubernetes.io/name")]
     app_name: Option<Text<'a>>,
-    #[serde(borrow, default, rename = "k8s-app")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "k8s-app")]
     k8s_app: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct Annotations<'a> {
-    #[serde(borrow, default, rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "borrowed::optional",
+        rename = "endpoints.kubernetes.io/last-change-trigger-time"
+    )]
     trigger: Option<Text<'a>>,
-    #[serde(borrow, default, rename = "kubectl.kubernetes.io/restartedAt")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "kubectl.kubernetes.io/restartedAt")]
     restarted: Option<Text<'a>>,
 }
 
@@ -119,7 +124,7 @@ struct SliceEndpoint<'a> {
     addresses: Option<Vec<Text<'a>>>,
     #[serde(default)]
     conditions: Option<Conditions>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     node_name: Option<Text<'a>>,
     #[serde(borrow, default)]
     topology: Option<Topology<'a>>,
@@ -129,7 +134,7 @@ struct SliceEndpoint<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 struct Topology<'a> {
-    #[serde(borrow, default, rename = "kubernetes.io/hostname")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "kubernetes.io/hostname")]
     hostname: Option<Text<'a>>,
 }
 
@@ -145,19 +150,19 @@ struct Conditions {
 
 #[derive(Debug, Default, Deserialize)]
 struct Target<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     name: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     uid: Option<Text<'a>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Port<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     name: Option<Text<'a>>,
     #[serde(default)]
     port: Option<i32>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     protocol: Option<Text<'a>>,
 }
 
@@ -177,7 +182,7 @@ struct Subset<'a> {
 struct Address<'a> {
     #[serde(borrow, default)]
     ip: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     node_name: Option<Text<'a>>,
     #[serde(borrow, default)]
     target_ref: Option<Target<'a>>,
@@ -187,11 +192,11 @@ struct Address<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     node_name: Option<Text<'a>>,
-    #[serde(borrow, default, rename = "clusterIP")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "clusterIP")]
     cluster_ip: Option<Text<'a>>,
-    #[serde(borrow, default, rename = "type")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "type")]
     kind: Option<Text<'a>>,
     #[serde(borrow, default)]
     ports: Option<Vec<Port<'a>>>,
@@ -199,7 +204,7 @@ pub struct Spec<'a> {
     #[serde(default)]
     pub replicas: Option<i64>,
     /// Renewal of a Lease.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     pub renew_time: Option<Text<'a>>,
     #[serde(borrow, default)]
     template: Option<Template<'a>>,
@@ -227,9 +232,9 @@ impl<'a> Spec<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status<'a> {
-    #[serde(borrow, default, rename = "podIP")]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional", rename = "podIP")]
     pod_ip: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     phase: Option<Text<'a>>,
     #[serde(borrow, default)]
     conditions: Option<Vec<Condition<'a>>>,
@@ -244,7 +249,7 @@ struct Condition<'a> {
     kind: Text<'a>,
     #[serde(borrow, default)]
     status: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     last_transition_time: Option<Text<'a>>,
 }
 
@@ -266,7 +271,7 @@ struct ContainerState<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Running<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed::optional")]
     started_at: Option<Text<'a>>,
 }
 

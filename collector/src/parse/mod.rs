@@ -7,6 +7,7 @@
 
 mod audit;
 mod batch;
+mod borrowed;
 mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
@@ -33,7 +34,9 @@ mod list;
 mod log_line;
 mod markers;
 mod metric_line;
+mod native_histogram;
 mod prometheus_api;
+pub mod prometheus_tsdb;
 #[cfg(test)]
 mod recognition;
 mod requests;
@@ -73,6 +76,7 @@ pub const FORMATS: &[&Format] = &[
     &cilium_config::CONFIG,
     &cilium_config::VERSION,
     &prometheus_api::FORMAT,
+    &prometheus_tsdb::FORMAT,
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,

@@ -7,8 +7,8 @@ use syncline_schema::samples::{STALE_NAN, SampleRow, SeriesRow};
 use super::tables::{Tables, WriteError};
 use crate::parse::{Batch, Context, SeriesKey};
 
-/// Samples of a sorted run. Fixed, for determinism; about 20 MB.
-const RUN: usize = 500_000;
+/// Samples of a sorted run. Fixed, for determinism; about 10 MB.
+const RUN: usize = 200_000;
 
 /// What is known of a source's scrapes.
 #[derive(Default)]

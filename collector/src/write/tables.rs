@@ -19,7 +19,7 @@ use super::columns::TableBuilder;
 /// Rows of a row group (`feasibility`: statistics prune groups of about this size well).
 const GROUP_ROWS: usize = 100_000;
 /// Bytes after which a row group ends though it has fewer rows, so that memory stays bounded. Fixed, for determinism.
-const GROUP_BYTES: usize = 24 << 20;
+const GROUP_BYTES: usize = 8 << 20;
 
 /// What can go wrong while a table is written.
 #[derive(Debug, thiserror::Error)]

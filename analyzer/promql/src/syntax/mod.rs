@@ -7,6 +7,7 @@ mod check;
 mod duration;
 mod lexer;
 mod modifiers;
+mod names;
 mod parser;
 mod selector;
 mod signatures;

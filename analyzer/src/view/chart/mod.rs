@@ -111,6 +111,17 @@ impl Drawing {
         }
     }
 
+    /// Ends a drawing that stands within a line of a table: only `words` describe it.
+    pub fn small(self, words: &str, width: f64, height: f64) -> String {
+        format!(
+            r#"<svg class="chart spark" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{}">{}</svg>"#,
+            escape(words),
+            self.body,
+            w = n(width),
+            h = n(height),
+        )
+    }
+
     /// Ends the drawing.
     pub fn finish(self, stem: &str, title: &str, description: &str, width: f64, height: f64) -> Chart {
         let svg = format!(

@@ -1,0 +1,106 @@
+//! Which metrics an expression can ask for, and how far back: so that a caller loads no others, and knows what is missing.
+
+use std::collections::BTreeSet;
+
+use super::tree::{DurationNode, Expr, Node, NodeKind, Selector};
+use crate::labels::METRIC_NAME;
+use crate::storage::MatchOperator;
+
+impl Expr {
+    /// Names of all metrics that the expression selects; `None` where a selector leaves the name open (a pattern, no
+    /// name at all, or `info`, which looks for metrics of its own).
+    pub fn metric_names(&self) -> Option<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        collect(&self.root, &mut names).then_some(names)
+    }
+}
+
+impl Expr {
+    /// How far before an evaluation the expression's windows reach, in milliseconds: ranges and offsets, those of a
+    /// subquery and of what is in it added. Durations that depend on the query count as none, and so does the lookback
+    /// of instant selectors.
+    pub fn reach(&self) -> i64 {
+        (reach(&self.root) * 1e3) as i64
+    }
+}
+
+fn reach(node: &Node) -> f64 {
+    let largest = |nodes: &[&Node]| nodes.iter().map(|one| reach(one)).fold(0.0, f64::max);
+    match &node.kind {
+        NodeKind::Number(_) | NodeKind::Text(_) => 0.0,
+        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => reach(inner),
+        NodeKind::Binary(binary) => largest(&[&binary.left, &binary.right]),
+        NodeKind::Aggregate(aggregate) => reach(&aggregate.operand),
+        NodeKind::Call(call) => largest(&call.arguments.iter().collect::<Vec<_>>()),
+        NodeKind::Selector(selector) => offset(selector.offset.as_ref()),
+        NodeKind::RangeSelector { selector, range } => offset(selector.offset.as_ref()) + offset(Some(range)),
+        NodeKind::Subquery(subquery) => {
+            reach(&subquery.inner) + offset(Some(&subquery.range)) + offset(subquery.offset.as_ref())
+        }
+    }
+}
+
+fn offset(duration: Option<&DurationNode>) -> f64 {
+    match duration {
+        Some(DurationNode::Seconds(seconds)) => seconds.max(0.0),
+        _ => 0.0,
+    }
+}
+
+fn collect(node: &Node, names: &mut BTreeSet<String>) -> bool {
+    match &node.kind {
+        NodeKind::Number(_) | NodeKind::Text(_) => true,
+        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => collect(inner, names),
+        NodeKind::Binary(binary) => collect(&binary.left, names) && collect(&binary.right, names),
+        NodeKind::Aggregate(aggregate) => {
+            collect(&aggregate.operand, names) && aggregate.parameter.as_ref().is_none_or(|one| collect(one, names))
+        }
+        NodeKind::Call(call) => call.function.name != "info" && call.arguments.iter().all(|one| collect(one, names)),
+        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => named(selector, names),
+        NodeKind::Subquery(subquery) => collect(&subquery.inner, names),
+    }
+}
+
+fn named(selector: &Selector, names: &mut BTreeSet<String>) -> bool {
+    let fixed = selector.matchers.iter().find(|one| one.name == METRIC_NAME && one.operator == MatchOperator::Equal);
+    fixed.filter(|one| !one.value.is_empty()).is_some_and(|one| {
+        names.insert(one.value.clone());
+        true
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+
+    #[test]
+    fn reach_adds_ranges_and_offsets() {
+        for (query, seconds) in [
+            ("up", 0),
+            ("rate(a[5m]) + rate(b[30s])", 300),
+            ("rate(a[5m] offset 1m)", 360),
+            ("max_over_time(rate(a[1m])[5m:10s] offset 1m)", 420),
+            ("sum(a offset -5m)", 0),
+        ] {
+            assert_eq!(parse(query).expect(query).reach(), seconds * 1_000, "{query}");
+        }
+    }
+
+    #[test]
+    fn names_are_found_wherever_a_selector_stands_or_none_are() {
+        for (query, expected) in [
+            ("1 + 2", Some("")),
+            ("a / on (x) b", Some("a b")),
+            ("topk(scalar(k), sum(rate(a[5m]))) > bool {__name__=\"b\"}", Some("a b k")),
+            ("max_over_time(rate(a[1m])[5m:10s] offset 1m)", Some("a")),
+            ("{\"a.b\", x=\"y\"}", Some("a.b")),
+            ("{__name__=~\"a|b\"}", None),
+            ("{job=\"x\"}", None),
+            ("info(a)", None),
+        ] {
+            let names = parse(query).expect(query).metric_names();
+            let joined = names.map(|names| names.into_iter().collect::<Vec<_>>().join(" "));
+            assert_eq!(joined.as_deref(), expected, "{query}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The catalogue's PromQL over the runs: what each query gives in each phase, what limits it, and its course over time.
+
+use serde::Serialize;
+
+use super::chart::{Drawing, Scale, class_of};
+use super::number::{self, Show};
+use super::rows;
+use crate::events::Phase;
+use crate::verdict::Catalogue;
+use crate::verdict::queries::{Asker, QueryAnswer};
+
+/// One query over all runs that it is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueryView {
+    /// Rows of the catalogue whose documented query it is.
+    pub documented: Vec<String>,
+    /// Rows for which it asks what they are about.
+    pub sound: Vec<String>,
+    pub query: String,
+    /// Runs in which it has values.
+    pub lines: Vec<QueryLine>,
+    /// Limits that all runs share, each once.
+    pub limits: Vec<String>,
+    /// Names of runs in which it has no value at all.
+    pub silent: Vec<String>,
+}
+
+/// One query over one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct QueryLine {
+    pub run: String,
+    /// Class of the dataplane's colour.
+    pub class: String,
+    /// Median over the phase's steps, and least to greatest with the number of steps.
+    pub baseline: String,
+    pub action: String,
+    pub tail: String,
+    /// Limits of this run alone.
+    pub limits: Vec<String>,
+    /// Course over time, as markup.
+    pub spark: String,
+    /// Where it was read from.
+    pub evidence: Vec<String>,
+}
+
+/// Groups the answers by query, in the order of the catalogue.
+pub fn build(answers: &[QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
+    let mut queries: Vec<&String> = Vec::new();
+    for row in &catalogue.rows {
+        for text in row.documented.query.iter().chain(&row.sound.query) {
+            if !queries.contains(&text) {
+                queries.push(text);
+            }
+        }
+    }
+    queries.into_iter().filter_map(|text| view(text, answers)).collect()
+}
+
+fn view(text: &str, answers: &[QueryAnswer]) -> Option<QueryView> {
+    let own: Vec<&QueryAnswer> = answers.iter().filter(|one| one.query == text).collect();
+    let mut askers: Vec<&Asker> = Vec::new();
+    for asker in own.iter().flat_map(|one| &one.rows) {
+        if !askers.contains(&asker) {
+            askers.push(asker);
+        }
+    }
+    let of = |form| askers.iter().filter(|one| one.form == form).map(|one| one.id.clone()).collect();
+    let first = own.first()?;
+    let shared: Vec<String> =
+        first.limits.iter().filter(|limit| own.iter().all(|one| one.limits.contains(limit))).cloned().collect();
+    let (speaking, silent): (Vec<&QueryAnswer>, Vec<&QueryAnswer>) =
+        own.iter().copied().partition(|one| !one.phases.is_empty());
+    Some(QueryView {
+        documented: of("documented"),
+        sound: of("sound"),
+        query: text.to_owned(),
+        lines: speaking.into_iter().map(|one| line(one, &shared)).collect(),
+        limits: shared.iter().map(|limit| rows::sentence(limit)).collect(),
+        silent: silent.into_iter().map(|one| one.run.clone()).collect(),
+    })
+}
+
+fn line(answer: &QueryAnswer, shared: &[String]) -> QueryLine {
+    let of = |phase: Phase| {
+        answer.phases.iter().find(|one| one.phase == phase).map_or_else(
+            || "–".to_owned(),
+            |one| {
+                let median = number::digits(one.median);
+                if one.least == one.greatest {
+                    return format!("{median} (constant, {} steps)", one.n);
+                }
+                let ends = format!("{} to {}", number::digits(one.least), number::digits(one.greatest));
+                format!("{median} ({ends}, {} steps)", one.n)
+            },
+        )
+    };
+    QueryLine {
+        run: answer.run.clone(),
+        class: class_of(&answer.dataplane).to_owned(),
+        baseline: of(Phase::Baseline),
+        action: of(Phase::Action),
+        tail: of(Phase::Tail),
+        limits: answer.limits.iter().filter(|limit| !shared.contains(limit)).map(|one| rows::sentence(one)).collect(),
+        spark: spark(answer),
+        evidence: answer.evidence.iter().map(rows::evidence_line).collect(),
+    }
+}
+
+/// A small curve from the least to the greatest value, with a line where the action begins.
+fn spark(answer: &QueryAnswer) -> String {
+    let (Some(first), Some(last)) = (answer.curve.first(), answer.curve.last()) else { return String::new() };
+    let values = || answer.curve.iter().map(|(_, value)| *value).filter(|value| value.is_finite());
+    let (low, high) = (values().fold(f64::INFINITY, f64::min).min(0.0), values().fold(f64::NEG_INFINITY, f64::max));
+    let (width, height) = (120.0, 28.0);
+    let time = Scale { low: first.0, high: last.0, from: 1.0, to: width - 1.0, log: false };
+    let level = Scale { low, high: if high > low { high } else { low + 1.0 }, from: height - 2.0, to: 2.0, log: false };
+    let mut drawing = Drawing::new();
+    if first.0 < 0.0 && last.0 > 0.0 {
+        drawing.line("grid", time.at(0.0), 0.0, time.at(0.0), height);
+    }
+    let points: Vec<(f64, f64)> = answer.curve.iter().map(|(at, value)| (time.at(*at), level.within(*value))).collect();
+    drawing.path(&format!("curve {}", class_of(&answer.dataplane)), &points, false);
+    let words = format!(
+        "{} from {} to {} over {} s",
+        answer.run,
+        number::figure(low, "", Show::Unit),
+        number::figure(high, "", Show::Unit),
+        number::digits(last.0 - first.0)
+    );
+    drawing.small(&words, width, height)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::queries::PhaseAnswer;
+
+    #[test]
+    fn a_query_without_values_is_named_not_dropped() {
+        let catalogue = Catalogue::built_in().expect("the catalogue");
+        let row = catalogue.row("T1.3").expect("a row");
+        let answer = |run: &str, phases: Vec<PhaseAnswer>| QueryAnswer {
+            run: run.into(),
+            dataplane: "cilium".into(),
+            rows: vec![Asker { id: "T1.3".into(), form: "sound" }],
+            query: row.sound.query[0].clone(),
+            series: 1,
+            curve: vec![(-1.0, 1.0), (0.0, f64::NAN), (1.0, 2.0)],
+            phases,
+            limits: vec!["no capture has it".into()],
+            evidence: Vec::new(),
+        };
+        let phase = PhaseAnswer { phase: Phase::Action, n: 3, least: 1.0, median: 1.5, greatest: 2.0 };
+        let views = build(&[answer("a", vec![phase]), answer("b", Vec::new())], &catalogue);
+        assert_eq!(views.len(), 1);
+        assert_eq!((views[0].documented.len(), views[0].sound.len()), (0, 1));
+        assert_eq!(views[0].silent, ["b"]);
+        assert_eq!(views[0].lines[0].action, "1.5 (1 to 2, 3 steps)");
+        assert_eq!(views[0].limits.len(), 1, "a shared limit stands once");
+        assert!(views[0].lines[0].spark.starts_with("<svg") && !views[0].lines[0].spark.contains("NaN"));
+    }
+}

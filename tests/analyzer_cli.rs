@@ -1,0 +1,282 @@
+//! The analyzer's command line: what each command prints, where, with which exit code; the same bytes whatever the threads.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use syncline_collector::bundle::{BundleOptions, bundle};
+
+fn syncline(folder: &Path, arguments: &[&str]) -> Output {
+    syncline_on(folder, arguments, "2")
+}
+
+fn syncline_on(folder: &Path, arguments: &[&str], threads: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.current_dir(folder).args(arguments);
+    command.env("RAYON_NUM_THREADS", threads).env("POLARS_MAX_THREADS", threads);
+    command.output().expect("syncline starts")
+}
+
+fn sample(run: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(run);
+    path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A bundle of a sample run, in `folder`.
+fn bundled(folder: &Path, run: &str) -> String {
+    let options = BundleOptions { inputs: vec![sample(run)], out: folder.join(run), ..BundleOptions::default() };
+    bundle(&options).expect("bundled");
+    run.to_owned()
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn json(output: &Output) -> Value {
+    let text = out(output);
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        panic!("{error} in `{}`; standard error: {said}", text.chars().take(300).collect::<String>())
+    })
+}
+
+fn code(output: &Output) -> i32 {
+    let code = output.status.code().expect("an exit code");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+    code
+}
+
+fn files(folder: &Path, into: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, into);
+        } else {
+            let bytes = fs::read(&path).expect("a file");
+            into.insert(path, bytes);
+        }
+    }
+}
+
+fn report_of(folder: &Path, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let root = folder.join(name);
+    files(&root, &mut found);
+    found.into_iter().map(|(path, bytes)| (path.strip_prefix(&root).expect("inside").to_owned(), bytes)).collect()
+}
+
+#[test]
+fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("empty")).expect("a folder");
+    for arguments in [
+        &["nonsense"][..],
+        &["report", "no-such-capture", "--out", "report"],
+        &["report", "empty"],
+        &["check", "no-such-capture"],
+        &["query", "no-such-bundle", "up"],
+        &["query", "empty"],
+        &["timeline", "no-such-bundle"],
+        &["clocks", "no-such-bundle"],
+        &["expectations", "--format", "yaml"],
+    ] {
+        let output = syncline(folder.path(), arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
+    }
+    assert!(!folder.path().join("report").exists());
+    for command in ["report", "query", "expectations", "timeline", "clocks", "check"] {
+        let output = syncline(folder.path(), &[command, "--help"]);
+        assert_eq!(code(&output), 0);
+        let wide = out(&output).lines().map(|line| line.chars().count()).max();
+        assert!(wide.is_some_and(|wide| wide <= 80), "{command} --help is {wide:?} wide");
+    }
+}
+
+#[test]
+fn a_report_has_the_same_bytes_whatever_the_threads_and_needs_no_network() {
+    let folder = folder();
+    let runs = ["cilium-pod-crash-1", "iptables-pod-crash-1"].map(|run| bundled(folder.path(), run));
+    let mut made = Vec::new();
+    for threads in ["1", "4"] {
+        let name = format!("report-{threads}");
+        let arguments = ["report", &runs[0], &runs[1], "--out", &name];
+        let output = syncline_on(folder.path(), &arguments, threads);
+        assert_eq!(code(&output), 0, "{output:?}");
+        assert!(out(&output).contains(&format!("{name}/report.html")), "the path of the report is not printed");
+        made.push(report_of(folder.path(), &name));
+        assert_eq!(code(&syncline(folder.path(), &arguments)), 2, "an existing report was overwritten");
+        let forced = [&arguments[..], &["--force"]].concat();
+        assert_eq!(code(&syncline(folder.path(), &forced)), 0);
+    }
+    for (path, bytes) in &made[0] {
+        assert!(made[1].get(path) == Some(bytes), "{}: differs between one thread and four", path.display());
+    }
+    let html = String::from_utf8(made[0][Path::new("report.html")].clone()).expect("UTF-8");
+    for load in ["<script", "<link", "<img", "src=\"", "@import", "url("] {
+        assert!(!html.contains(load), "the report loads something: {load}");
+    }
+    let document: Value = serde_json::from_slice(&made[0][Path::new("report.json")]).expect("JSON");
+    for key in ["runs", "measurements", "verdicts", "losses", "clocks"] {
+        assert!(document[key].as_array().is_some_and(|list| !list.is_empty()), "{key} is empty");
+    }
+    for verdict in document["verdicts"].as_array().expect("verdicts") {
+        let status = verdict["status"].as_str().expect("a status");
+        if status == "holds" {
+            assert!(verdict["measured"].is_number() && verdict["measured_bounds"].is_array(), "{verdict:#}");
+            assert!(verdict["evidence"].as_array().is_some_and(|list| !list.is_empty()), "no evidence: {verdict:#}");
+        }
+        if status == "not measured" {
+            assert!(!verdict["reason"].as_str().unwrap_or_default().is_empty(), "{verdict:#}");
+        }
+    }
+}
+
+#[test]
+fn a_capture_directory_and_its_bundle_give_the_same_verdicts() {
+    let folder = folder();
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    let raw = sample("iptables-pod-crash-1");
+    let verdicts = |input: &str| {
+        let output = syncline(folder.path(), &["check", input, "--format", "json"]);
+        (code(&output), json(&output))
+    };
+    let (from_bundle, from_capture) = (verdicts(&run), verdicts(&raw.to_string_lossy()));
+    assert!(from_bundle == from_capture, "they differ");
+    let rows = from_bundle.1.as_array().expect("an array");
+    assert!(rows.iter().any(|row| row["id"] == "C7"));
+    let worse = rows.iter().any(|row| row["status"] == "worse");
+    assert_eq!(from_bundle.0, i32::from(worse));
+    let open = rows.iter().any(|row| row["status"] == "inconclusive" || row["status"] == "not measured");
+    let strict = syncline(folder.path(), &["check", &run, "--strict"]);
+    assert_eq!(code(&strict), i32::from(worse || open));
+    assert!(open, "nothing was open in one crash: --strict was not tried");
+}
+
+#[test]
+fn check_fails_where_a_value_is_worse() {
+    let folder = folder();
+    let run = bundled(folder.path(), "cilium-pod-crash-1");
+    let output = syncline(folder.path(), &["check", &run]);
+    assert!(out(&output).contains("worse"), "{output:?}");
+    assert_eq!(code(&output), 1);
+}
+
+#[test]
+fn the_catalogue_has_every_row_in_every_format() {
+    let folder = folder();
+    let listed = json(&syncline(folder.path(), &["expectations", "--format", "json"]));
+    let rows = listed.as_array().expect("an array");
+    assert_eq!(rows.len(), 46);
+    for row in rows {
+        for key in ["id", "scenario", "claim", "expected", "documented", "sound", "provenance", "min_samples"] {
+            assert!(row.get(key).is_some(), "{}: no {key}", row["id"]);
+        }
+        let expected = row["expected"].as_object().expect("by dataplane");
+        assert!(["cilium", "kube-proxy-iptables"].iter().all(|side| expected.contains_key(*side)), "{row:#}");
+        assert!(expected.values().any(|side| side["text"].is_string()), "nothing is claimed: {row:#}");
+    }
+    let toml = syncline(folder.path(), &["expectations", "--format", "toml"]);
+    fs::write(folder.path().join("own.toml"), toml.stdout).expect("written");
+    let table = out(&syncline(folder.path(), &["expectations"]));
+    assert!(rows.iter().all(|row| table.contains(row["id"].as_str().expect("an id"))));
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    let output =
+        syncline(folder.path(), &["report", &run, "--out", "own", "--expectations", "own.toml", "--formats", "json"]);
+    assert_eq!(code(&output), 0, "the printed catalogue cannot be read back: {output:?}");
+    assert_eq!(report_of(folder.path(), "own").len(), 1, "only report.json was asked for");
+}
+
+#[test]
+fn query_answers_as_the_http_api_does() {
+    let folder = folder();
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    let ask = |expression: &str, more: &[&str]| {
+        let fixed = ["query", &run, expression, "--format", "json"];
+        syncline(folder.path(), &[&fixed[..], more].concat())
+    };
+    let scalar = ask("1/3", &["--time", "1700000000"]);
+    assert_eq!(code(&scalar), 0);
+    let expected = r#"{"status":"success","data":{"resultType":"scalar","result":[1700000000,"0.3333333333333333"]}}"#;
+    assert_eq!(out(&scalar).trim_end(), expected);
+    let range = json(&ask("vector(2)", &["--start", "1700000000", "--end", "1700000060", "--step", "30s"]));
+    assert_eq!(range["data"]["resultType"], "matrix");
+    let values = range["data"]["result"][0]["values"].as_array().expect("values");
+    assert_eq!(values.len(), 3);
+    assert_eq!(values[2], serde_json::json!([1_700_000_060, "2"]));
+    let vector = json(&ask("count(kubeproxy_sync_proxy_rules_duration_seconds_count)", &[]));
+    assert_eq!(vector["data"]["resultType"], "vector");
+    for wrong in ["sum(", "foo{", "rate(up)", "1 + \"a\""] {
+        let output = ask(wrong, &[]);
+        assert_eq!(code(&output), 1, "{wrong}");
+        let answer = json(&output);
+        assert_eq!(answer["status"], "error");
+        assert_eq!(answer["errorType"], "bad_data", "{answer}");
+        assert!(answer["error"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    let csv = out(&syncline(folder.path(), &["query", &run, "vector(1)", "--format", "csv"]));
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+    let explained = syncline(folder.path(), &["query", &run, "sum(rate(process_cpu_seconds_total[1m]))", "--explain"]);
+    assert_eq!(code(&explained), 0);
+    assert!(format!("{explained:?}").contains("samples"), "{explained:?}");
+}
+
+#[test]
+fn query_over_several_bundles_says_which_run() {
+    let folder = folder();
+    let runs = ["iptables-pod-crash-1", "cilium-pod-crash-1"].map(|run| bundled(folder.path(), run));
+    let expression = "count by (run) (process_cpu_seconds_total)";
+    let output =
+        syncline(folder.path(), &["query", &runs[0], &runs[1], expression, "--format", "json", "--lookback", "1h"]);
+    let answer = json(&output);
+    let named: Vec<&str> = answer["data"]["result"]
+        .as_array()
+        .expect("a result")
+        .iter()
+        .filter_map(|one| one["metric"]["run"].as_str())
+        .collect();
+    assert_eq!(named.len(), 2, "{answer}");
+    assert!(runs.iter().all(|run| named.contains(&run.as_str())), "{named:?}");
+}
+
+#[test]
+fn timeline_and_clocks_print_what_a_program_can_read() {
+    let folder = folder();
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    let events = json(&syncline(folder.path(), &["timeline", &run, "--format", "json"]));
+    let events = events["events"].as_array().expect("an array");
+    assert!(events.len() > 10);
+    for event in events {
+        let (low, high) = (event["low"].as_i64().expect("a time"), event["high"].as_i64().expect("a time"));
+        assert!(low <= high && event["source"].is_string() && event["record"].is_number(), "{event:#}");
+    }
+    let csv = out(&syncline(folder.path(), &["timeline", &run, "--format", "csv"]));
+    assert_eq!(csv.lines().count(), events.len() + 1, "one line an event and a heading");
+    let clocks = json(&syncline(folder.path(), &["clocks", &run, "--format", "json"]));
+    assert!(clocks["edges"].as_array().is_some_and(|edges| !edges.is_empty()), "{clocks:#}");
+    assert!(!out(&syncline(folder.path(), &["clocks", &run])).is_empty());
+}
+
+#[test]
+fn titles_and_notes_are_shown_not_run() {
+    let folder = folder();
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    fs::write(folder.path().join("notes.md"), "We **propose** this.\n\n<script>alert(1)</script>\n").expect("written");
+    let title = "Move <b>now</b> & \"soon\"";
+    let arguments = ["report", &run, "--out", "report", "--notes", "notes.md", "--title", title];
+    assert_eq!(code(&syncline(folder.path(), &arguments)), 0);
+    let html = fs::read_to_string(folder.path().join("report/report.html")).expect("a report");
+    assert!(html.contains("<strong>propose</strong>"));
+    assert!(html.contains("&lt;script&gt;alert(1)") && !html.contains("<script>"));
+    assert!(html.contains("&lt;b&gt;now") && !html.contains("<b>now"));
+    let missing = ["report", &run, "--out", "other", "--notes", "none.md"];
+    assert_eq!(code(&syncline(folder.path(), &missing)), 2);
+    assert!(!folder.path().join("other").exists());
+}
