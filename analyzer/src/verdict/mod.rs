@@ -13,6 +13,7 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
+pub mod replicates;
 pub mod queries;
 pub mod row;
 
