@@ -78,11 +78,12 @@ fn hours(text: &str, mark: &str, at: usize) -> String {
 /// One file with the node's times moved. `None` for files that propagation does not need.
 fn moved(path: &str, text: &str, causality_only: bool) -> Option<String> {
     let of_kubelet = |text: &str| {
-        ["\"startedAt\":\"", "\"lastTransitionTime\":\"", "\"startTime\":\""]
-            .iter()
-            .fold(text.to_owned(), |text, mark| {
+        ["\"startedAt\":\"", "\"lastTransitionTime\":\"", "\"startTime\":\""].iter().fold(
+            text.to_owned(),
+            |text, mark| {
                 if causality_only { text.replace(mark, "\"gone\":\"") } else { hours(&text, mark, 11) }
-            })
+            },
+        )
     };
     let name = path.rsplit('/').next().unwrap_or(path);
     Some(match name {

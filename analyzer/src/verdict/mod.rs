@@ -13,8 +13,8 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
-pub mod replicates;
 pub mod queries;
+pub mod replicates;
 pub mod row;
 
 use serde::Serialize;

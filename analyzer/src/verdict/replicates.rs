@@ -254,8 +254,7 @@ mod tests {
         let values: Vec<f64> = (0..6).map(|at| 1.0 + 0.01 * f64::from(at)).collect();
         let others: Vec<f64> = values.iter().map(|value| value + 1.0).collect();
         let loaded = Group { loaded: 2, ..side("cilium", &values) };
-        let mut found =
-            [compared("x", "p50", "s".to_owned(), ("scale-up", None), loaded, side("other", &others))];
+        let mut found = [compared("x", "p50", "s".to_owned(), ("scale-up", None), loaded, side("other", &others))];
         correct(&mut found);
         assert!(found[0].meaning.starts_with("inconclusive: load"));
     }

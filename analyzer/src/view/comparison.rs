@@ -32,7 +32,8 @@ fn row(one: &Comparison) -> Row {
         let runs = group.runs.len();
         let word = if runs == 1 { "run" } else { "runs" };
         let exact = group.interval.map(|[low, high]| format!(", 95 % {}", span(Some(low), Some(high))));
-        let spread = group.spread.filter(|_| runs > 1).map(|[low, high]| format!(", runs {}", span(Some(low), Some(high))));
+        let spread =
+            group.spread.filter(|_| runs > 1).map(|[low, high]| format!(", runs {}", span(Some(low), Some(high))));
         format!(
             "{}: {median} ({}, {runs} {word}{}{})",
             dataplane_name(&group.dataplane),
