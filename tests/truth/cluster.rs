@@ -194,7 +194,7 @@ impl Cluster {
     pub fn new(plan: Plan) -> Self {
         let mut dice = Dice::new(plan.seed ^ 0xC0FFEE);
         let same = plan.related == Related::Statement;
-        let mut clock = |spread: i64, dice: &mut Dice| Clock {
+        let clock = |spread: i64, dice: &mut Dice| Clock {
             offset: if same { 0 } else { dice.within(-spread, spread) },
             drift: if same { 0 } else { dice.within(-20_000, 20_000) },
             step: None,
