@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 7] = ["reading", "statement", "chrony", "request", "lease", "watch", "object-timestamp"];
+const STRENGTH: [&str; 8] =
+    ["reading", "statement", "chrony", "request", "lease", "watch", "handler", "object-timestamp"];
 
 fn strength(kind: &str) -> usize {
     STRENGTH.iter().position(|name| *name == kind).unwrap_or(STRENGTH.len())

@@ -7,9 +7,10 @@
 //! | `request` | a command was started before the API server received its request, and returned after it was answered |
 //! | `lease` | a node's Lease was renewed (its clock) before the API server received the renewal |
 //! | `watch` | a version was received from a watch after the API server received the request that made it |
+//! | `handler` | a version reached a proxy's handler (its log) after the API server received the request that made it |
 //! | `object-timestamp` | a container started (node) after its pod was bound (API server), and before the status that says so was received |
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polars::prelude::{col, lit};
 use syncline_schema::audit::AuditRow;
@@ -18,6 +19,7 @@ use syncline_schema::endpoints::EndpointRow;
 use syncline_schema::facts::FactRow;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::pods::PodRow;
+use syncline_schema::syncs::SyncRow;
 
 use super::{Constraint, Evidence};
 use crate::bundle::Bundle;
@@ -45,16 +47,8 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
             });
         }
     }
-    for anchor in bundle.rows::<ClockAnchorRow<'static>>(None)? {
-        found.push(Constraint {
-            from: anchor.b.to_string(),
-            to: anchor.a.to_string(),
-            low: Some(anchor.a_low - anchor.b_high),
-            high: Some(anchor.a_high - anchor.b_low),
-            kind: anchor.evidence.to_string(),
-            evidence: evidence(anchor.source, anchor.record, "clock readings".to_owned()),
-        });
-    }
+    let (readings, moved) = readings(&bundle.rows::<ClockAnchorRow<'static>>(None)?, &evidence);
+    found.extend(readings);
     let writes = ["create", "update", "patch", "delete"].into_iter().map(|verb| col("verb").eq(lit(verb)));
     let audit = bundle.rows::<AuditRow<'static>>(writes.reduce(|a, b| a.or(b)))?;
     for lease in audit.iter().filter(|row| row.namespace.as_deref() == Some("kube-node-lease")) {
@@ -70,8 +64,134 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     }
     requests(bundle, &audit, &evidence, &mut found)?;
     watches(bundle, &evidence, &mut found)?;
-    objects(bundle, node, &evidence, &mut found)?;
+    objects(bundle, node, &audit, &evidence, &mut found)?;
+    handlers(bundle, &evidence, &mut found)?;
+    allow(bundle, &moved, &mut found);
     Ok(found)
+}
+
+/// Most that two clocks are taken to run apart: quartz is within 50 parts in a million.
+const DRIFT: f64 = 50e-6;
+/// Readings closer than this to each other are one reading, repeated.
+const TOGETHER: i64 = 1_000_000_000;
+
+type Cite<'a> = &'a dyn Fn(i32, i64, String) -> Evidence;
+
+/// Readings of two clocks at one instant. Those taken together intersect; the offset may have moved between one group and
+/// the next, so groups give their hull. Groups that do not overlap are left to contradict each other, and how far they
+/// lie apart is told for each domain.
+fn readings(anchors: &[ClockAnchorRow<'static>], evidence: Cite<'_>) -> (Vec<Constraint>, HashMap<String, i64>) {
+    type Group<'r> = (i64, i64, i64, &'r ClockAnchorRow<'static>);
+    let mut pairs: BTreeMap<(&str, &str, &str), Vec<&ClockAnchorRow<'_>>> = BTreeMap::new();
+    for anchor in anchors {
+        pairs.entry((&anchor.b, &anchor.a, &anchor.evidence)).or_default().push(anchor);
+    }
+    let mut found = Vec::new();
+    let mut moved: HashMap<String, i64> = HashMap::new();
+    for ((from, to, kind), mut all) in pairs {
+        all.sort_by_key(|anchor| anchor.b_low);
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for anchor in all {
+            let (low, high) = (anchor.a_low - anchor.b_high, anchor.a_high - anchor.b_low);
+            match groups.last_mut() {
+                Some((time, group_low, group_high, _))
+                    if anchor.b_low - *time < TOGETHER && low <= *group_high && high >= *group_low =>
+                {
+                    (*group_low, *group_high) = (low.max(*group_low), high.min(*group_high));
+                }
+                _ => groups.push((anchor.b_low, low, high, anchor)),
+            }
+        }
+        let ends = |pick: fn(&Group<'_>) -> i64| (groups.iter().map(pick).min(), groups.iter().map(pick).max());
+        let ((Some(least_low), Some(most_low)), (Some(least_high), Some(most_high))) = (ends(|g| g.1), ends(|g| g.2))
+        else {
+            continue;
+        };
+        let constraint = |low: i64, high: i64, anchor: &ClockAnchorRow<'_>| Constraint {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            low: Some(low),
+            high: Some(high),
+            kind: kind.to_owned(),
+            evidence: evidence(anchor.source, anchor.record, "clock readings".to_owned()),
+        };
+        if most_low <= least_high {
+            found.extend(groups.first().map(|(.., anchor)| constraint(least_low, most_high, anchor)));
+        } else {
+            for domain in [from, to] {
+                let apart = moved.entry(domain.to_owned()).or_default();
+                *apart = (*apart).max(most_high - least_low);
+            }
+            found.extend(groups.iter().map(|(_, low, high, anchor)| constraint(*low, *high, anchor)));
+        }
+    }
+    (found, moved)
+}
+
+/// One-sided evidence bounds an offset at its own moment. At any other moment of the run the clocks may have drifted
+/// apart, and where readings show that one moved (a step, a slew) by as much again.
+fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constraint]) {
+    let span = |domain: &str| {
+        let own = || bundle.manifest.sources.iter().filter(|source| source.clock.as_deref() == Some(domain));
+        let (first, last) = (own().filter_map(|one| one.first).min(), own().filter_map(|one| one.last).max());
+        first.zip(last).map_or(0, |(first, last)| last.saturating_sub(first).clamp(0, MOST_SPAN))
+    };
+    let mut spans: HashMap<String, i64> = HashMap::new();
+    for one in found {
+        if ["statement", "reading", "chrony"].contains(&one.kind.as_str()) {
+            continue;
+        }
+        let mut of = |domain: &str| *spans.entry(domain.to_owned()).or_insert_with(|| span(domain));
+        let span = of(&one.from).max(of(&one.to));
+        let of_node = |domain: &str| moved.get(domain).copied().unwrap_or(0);
+        let slack = (span as f64 * DRIFT) as i64 + of_node(&one.from) + of_node(&one.to);
+        one.low = one.low.map(|low| low.saturating_sub(slack));
+        one.high = one.high.map(|high| high.saturating_add(slack));
+    }
+}
+
+/// A run is not taken to be longer than this for the drift in it: sources may begin long before (objects of a list).
+const MOST_SPAN: i64 = 3_600_000_000_000;
+
+/// A proxy's handler is called for a version after its request was received. The line names no version, but a watch
+/// delivers them in order: where there are as many lines as versions, the n-th is the n-th's.
+fn handlers(bundle: &Bundle, evidence: Cite<'_>, found: &mut Vec<Constraint>) -> anyhow::Result<()> {
+    let mut lines: BTreeMap<i32, Vec<SyncRow<'static>>> = BTreeMap::new();
+    for row in bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("received"))))? {
+        lines.entry(row.source).or_default().push(row);
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let of_slices = col("witness").eq(lit("audit")).and(col("kind").eq(lit("EndpointSlice")));
+    let rows = bundle.rows::<EndpointRow<'static>>(Some(of_slices))?;
+    let mut seen = BTreeSet::new();
+    let mut versions: Vec<(u64, &EndpointRow<'_>)> = rows
+        .iter()
+        .filter(|row| seen.insert((row.slice_uid.as_ref(), row.resource_version.as_ref())))
+        .filter_map(|row| Some((row.resource_version.parse().ok()?, row)))
+        .collect();
+    versions.sort_by_key(|(number, row)| (*number, row.received));
+    for mut lines in lines.into_values().filter(|lines| lines.len() == versions.len()) {
+        lines.sort_by_key(|line| (line.time, line.record));
+        for (line, (number, version)) in lines.iter().zip(&versions) {
+            let Some(received) = version.received.filter(|_| version.clock != line.clock) else { continue };
+            found.push(Constraint {
+                from: version.clock.to_string(),
+                to: line.clock.to_string(),
+                low: None,
+                // The stamp is cut to microseconds.
+                high: Some(line.time + 1_000 - received),
+                kind: "handler".to_owned(),
+                evidence: evidence(
+                    line.source,
+                    line.record,
+                    format!("version {number} reached the proxy after its request"),
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The operator's commands: sent after the marker ahead of them, answered before the marker behind.
@@ -170,13 +290,23 @@ fn watches(
 fn objects(
     bundle: &Bundle,
     node: &str,
-    evidence: &dyn Fn(i32, i64, String) -> Evidence,
+    audit: &[AuditRow<'static>],
+    evidence: Cite<'_>,
     found: &mut Vec<Constraint>,
 ) -> anyhow::Result<()> {
     let rows = bundle.rows::<PodRow<'static>>(Some(col("witness").eq(lit("audit"))))?;
-    let mut bound: HashMap<&str, &PodRow<'_>> = HashMap::new();
-    for row in rows.iter().filter(|row| row.event == "create/binding") {
-        bound.insert(&row.name, row);
+    // A pod was bound, at the latest created, before a kubelet could start it.
+    let mut before: HashMap<(&str, &str), i64> = HashMap::new();
+    let made = rows
+        .iter()
+        .filter(|row| row.event == "create")
+        .filter_map(|row| Some(((row.namespace.as_ref(), row.name.as_ref()), row.received?)));
+    let bound = audit
+        .iter()
+        .filter(|row| row.subresource.as_deref() == Some("binding"))
+        .filter_map(|row| Some(((row.namespace.as_deref()?, row.name.as_deref()?), row.received)));
+    for (pod, received) in made.chain(bound) {
+        before.entry(pod).and_modify(|known| *known = (*known).max(received)).or_insert(received);
     }
     for row in rows.iter().filter(|row| row.event.ends_with("/status")) {
         let (Some(started), Some(received)) = (row.started, row.received) else { continue };
@@ -190,11 +320,11 @@ fn objects(
             kind: "object-timestamp".to_owned(),
             evidence: evidence(row.source, row.record, started_text()),
         });
-        if let Some(binding) = bound.get(row.name.as_ref()).and_then(|binding| binding.received) {
+        if let Some(bound) = before.get(&(row.namespace.as_ref(), row.name.as_ref())) {
             found.push(Constraint {
                 from: host.to_owned(),
                 to: row.clock.to_string(),
-                low: Some(binding - (started + 1_000_000_000)),
+                low: Some(bound - (started + 1_000_000_000)),
                 high: None,
                 kind: "object-timestamp".to_owned(),
                 evidence: evidence(row.source, row.record, started_text()),

@@ -22,6 +22,7 @@ use serde::Serialize;
 use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 
 mod chains;
+mod sampling;
 mod slots;
 mod verdict_maps;
 
@@ -226,6 +227,7 @@ fn replay(
     let mut pending: HashSet<Key> = HashSet::new();
     let (mut first, mut last): (Option<Look>, Option<Look>) = (None, None);
     let mut rows = stream.changes.iter().peekable();
+    let mut lines = sampling::Lines::default();
     for (snapshot, look) in stream.snapshots.iter().zip(&looks) {
         while let Some(row) = rows.next_if(|row| row.snapshot <= snapshot.snapshot) {
             let step = match row.operation.as_ref() {
@@ -254,6 +256,9 @@ fn replay(
             State::Chains(_) | State::VerdictMaps(_) => look,
             State::Slots(state) => Look { until: state.read_until(look.time).or(look.until), ..look },
         };
+        if let State::Slots(state) = &state {
+            lines.push(look.time, state.samples());
+        }
         pending.retain(|key| {
             let present = match &state {
                 State::Chains(state) => state.is_present(key),
@@ -285,6 +290,9 @@ fn replay(
         }
     }
     let (Some(first_look), Some(last_look)) = (first, last) else { return Vec::new() };
+    for change in histories.values_mut().flat_map(|history| &mut history.changes) {
+        change.before.time = lines.last_before(change.before.time, change.after.time);
+    }
     let clock = stream.snapshots.first().map(|row| row.clock.to_string()).unwrap_or_default();
     let time_from = stream.snapshots.iter().rev().find(|row| row.time.is_some()).map(|row| row.time_from.to_string());
     let shows_leaving = format == "cilium-lb-list";

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use polars::prelude::{col, lit};
+use syncline_schema::audit::AuditRow;
 use syncline_schema::pods::PodRow;
 
 use super::Observed;
@@ -38,12 +40,19 @@ const SECOND: i64 = 1_000_000_000;
 /// A table that cannot be read.
 pub fn read(bundle: &Bundle, node: &str, path: &dyn Fn(i32) -> String) -> anyhow::Result<HashMap<String, Life>> {
     let rows = bundle.rows::<PodRow<'static>>(None)?;
-    Ok(lives(&rows, node, path))
+    let bindings = bundle
+        .rows::<AuditRow<'static>>(Some(col("resource").eq(lit("pods")).and(col("subresource").eq(lit("binding")))))?;
+    Ok(lives(&rows, &bindings, node, path))
 }
 
-fn lives(rows: &[PodRow<'static>], node: &str, path: &dyn Fn(i32) -> String) -> HashMap<String, Life> {
+fn lives(
+    rows: &[PodRow<'static>],
+    bindings: &[AuditRow<'static>],
+    node: &str,
+    path: &dyn Fn(i32) -> String,
+) -> HashMap<String, Life> {
     let mut found: HashMap<String, Life> = HashMap::new();
-    // A binding names its pod; its answer is a bare status without a uid in some versions.
+    // A binding names its pod; its answer is a bare status without a uid.
     let mut names: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.uid.is_empty()) {
         names.insert((&row.namespace, &row.name), &row.uid);
@@ -61,14 +70,24 @@ fn lives(rows: &[PodRow<'static>], node: &str, path: &dyn Fn(i32) -> String) -> 
             *place = Some(new);
         }
     };
-    for row in rows {
-        let uid = if row.uid.is_empty() { names.get(&(&*row.namespace, &*row.name)).copied() } else { Some(&*row.uid) };
-        let Some(uid) = uid else { continue };
-        let life = found.entry(uid.to_owned()).or_default();
+    for row in bindings.iter().filter(|row| row.code.is_none_or(|code| (200..300).contains(&code))) {
+        let pod = row.namespace.as_deref().zip(row.name.as_deref());
+        let Some(uid) = pod.and_then(|pod| names.get(&pod)) else { continue };
+        let evidence = Evidence { path: path(row.source), record: row.record, what: "the pod was bound".to_owned() };
+        let at = Observed {
+            low: Some(row.received),
+            high: Some(row.stage_time),
+            clock: row.clock.to_string(),
+            witness: "audit".to_owned(),
+            evidence: vec![evidence],
+        };
+        earlier(&mut found.entry((*uid).to_owned()).or_default().bound, at);
+    }
+    for row in rows.iter().filter(|row| !row.uid.is_empty()) {
+        let life = found.entry(row.uid.to_string()).or_default();
         if row.witness == "audit" && row.received.is_some() {
             match row.event.as_ref() {
                 "create" => earlier(&mut life.created, observed(row, "the pod was created")),
-                "create/binding" => earlier(&mut life.bound, observed(row, "the pod was bound")),
                 _ if row.ready == Some(true) => earlier(&mut life.ready, observed(row, "a status says ready")),
                 _ => {}
             }
@@ -104,8 +123,16 @@ mod tests {
     #[test]
     fn a_life_is_put_together_from_requests() {
         let ready = |at| PodRow { ready: Some(true), ready_since: Some(SECOND), ..row("patch/status", "u", at) };
-        let rows = [row("create", "u", 100), row("create/binding", "", 200), ready(400), ready(300)];
-        let lives = lives(&rows, "node-a", &|_| String::new());
+        let rows = [row("create", "u", 100), ready(400), ready(300)];
+        let binding = AuditRow {
+            namespace: Some("default".into()),
+            name: Some("p".into()),
+            received: 200,
+            stage_time: 210,
+            code: Some(201),
+            ..Default::default()
+        };
+        let lives = lives(&rows, &[binding], "node-a", &|_| String::new());
         let life = &lives["u"];
         let low = |one: &Option<Observed>| one.as_ref().and_then(|one| one.low);
         assert_eq!((low(&life.created), low(&life.bound), low(&life.ready)), (Some(100), Some(200), Some(300)));

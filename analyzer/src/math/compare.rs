@@ -1,4 +1,5 @@
-//! Two groups of runs: Mann–Whitney's U with its exact p, the Hodges–Lehmann shift, Cliff's delta.
+//! Two groups of runs: Mann–Whitney's U with its exact p, the Hodges–Lehmann shift with its exact interval, Cliff's
+//! delta, Holm's correction for several comparisons.
 
 /// Result of Mann–Whitney's test.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +86,69 @@ pub fn hodges_lehmann(first: &[f64], second: &[f64]) -> Option<f64> {
     super::quantile::median(&differences)
 }
 
+/// Exact interval of the Hodges–Lehmann shift at a two-sided level: the pairwise differences between the ranks that U's
+/// distribution leaves in its tails (Lehmann, Nonparametrics, 1975). `None` where the groups are too small for the level.
+pub fn shift_interval(first: &[f64], second: &[f64], level: f64) -> Option<(f64, f64)> {
+    let (m, n) = (first.len(), second.len());
+    if m == 0 || n == 0 || m + n > EXACT_LIMIT {
+        return None;
+    }
+    // Ways to reach each U without ties: subsets of m of the ranks 1…m+n by their sum.
+    let most = (m + n) * (m + n + 1) / 2;
+    let mut ways = vec![vec![0.0f64; most + 1]; m + 1];
+    ways[0][0] = 1.0;
+    for rank in 1..=m + n {
+        for k in (1..=m.min(rank)).rev() {
+            for sum in (rank..=most).rev() {
+                ways[k][sum] += ways[k - 1][sum - rank];
+            }
+        }
+    }
+    let all: f64 = ways[m].iter().sum();
+    let tail = (1.0 - level) / 2.0;
+    let (mut below, mut outside) = (0.0, 0usize);
+    for u in 0..m * n {
+        below += ways[m][u + m * (m + 1) / 2] / all;
+        if below > tail {
+            break;
+        }
+        outside = u + 1;
+    }
+    if outside == 0 {
+        return None;
+    }
+    let mut differences: Vec<f64> = first.iter().flat_map(|a| second.iter().map(move |b| b - a)).collect();
+    differences.sort_by(f64::total_cmp);
+    Some((*differences.get(outside - 1)?, *differences.get(differences.len() - outside)?))
+}
+
+/// Holm's correction: p-values adjusted so that the chance of any false finding among them stays at the level that they
+/// are held against (Holm, Scand. J. Statist. 6, 1979).
+pub fn holm(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut found = vec![1.0; values.len()];
+    let mut least = 0.0f64;
+    for (rank, at) in order.into_iter().enumerate() {
+        least = least.max(values[at] * (values.len() - rank) as f64).min(1.0);
+        found[at] = least;
+    }
+    found
+}
+
+/// Smallest number of runs a side with which fully separated groups reach p < 0.05 after Holm's correction over so many
+/// comparisons.
+pub fn runs_needed(comparisons: usize) -> usize {
+    let mut runs = MINIMUM_RUNS;
+    let mut ways = 70.0f64;
+    while 2.0 / ways * comparisons.max(1) as f64 >= 0.05 && runs < 50 {
+        runs += 1;
+        // C(2k, k) from C(2k − 2, k − 1).
+        ways *= 2.0 * (2 * runs - 1) as f64 / runs as f64;
+    }
+    runs
+}
+
 /// Cliff's delta: share of pairs with `first` greater minus the share with `second` greater, in −1…1.
 pub fn cliffs_delta(first: &[f64], second: &[f64]) -> Option<f64> {
     if first.is_empty() || second.is_empty() {
@@ -103,7 +167,7 @@ pub fn cliffs_delta(first: &[f64], second: &[f64]) -> Option<f64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{cliffs_delta, hodges_lehmann, mann_whitney};
+    use super::{cliffs_delta, hodges_lehmann, holm, mann_whitney, runs_needed, shift_interval};
 
     fn close(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
@@ -130,6 +194,27 @@ mod tests {
         let found = mann_whitney(&first, &second).unwrap();
         close(found.u, 2.0);
         close(found.p, 2.0 * 4.0 / 126.0);
+    }
+
+    /// Four against four: the tail of 2.5 % holds U = 0 only (1/70), so the interval spans all 16 differences; at 5 against
+    /// 5 it holds U ≤ 2 (4 of 252 ways), so the third difference from each end is the limit.
+    #[test]
+    fn interval_of_the_shift() {
+        let group = |from: i32, count: i32| (0..count).map(|at| f64::from(from + at)).collect::<Vec<_>>();
+        assert_eq!(shift_interval(&group(0, 4), &group(10, 4), 0.95), Some((7.0, 13.0)));
+        assert_eq!(shift_interval(&group(0, 5), &group(10, 5), 0.95), Some((7.0, 13.0)));
+        assert_eq!(shift_interval(&group(0, 3), &group(10, 3), 0.95), None);
+    }
+
+    #[test]
+    fn several_comparisons_cost_significance() {
+        let found = holm(&[0.01, 0.04, 0.03]);
+        for (found, expected) in found.iter().zip([0.03, 0.06, 0.06]) {
+            close(*found, expected);
+        }
+        assert!(holm(&[]).is_empty());
+        // 2/70 < 0.05; twice that is not, but 2 · 2/252 is.
+        assert_eq!((runs_needed(1), runs_needed(2), runs_needed(10)), (4, 5, 6));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub mod request_latency_ratio;
 pub mod requests;
 pub mod rules_rewritten_per_change;
 pub mod rules_total;
+pub mod stages;
 pub mod sync_census;
 pub mod sync_duration;
 pub mod sync_rate;
@@ -44,6 +45,7 @@ pub mod sync_rate;
 /// Every measurement, in the order of reports.
 const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     propagation::measure,
+    stages::measure,
     cpu::measure,
     memory_bytes::measure,
     node_busy::measure,

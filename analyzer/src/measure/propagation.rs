@@ -15,16 +15,14 @@
 //! latency     d.low − c.high  …  d.high − c.low      then moved by the clocks' offset, which all endpoints share
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use polars::prelude::{col, lit};
 use syncline_schema::markers::MarkerRow;
-use syncline_schema::pods::PodRow;
 
 use super::{Measurement, Missing};
 use crate::clock::{Evidence, Offset};
 use crate::events::{Direction, Episode, Observed, Outcome, Phase, Run};
-use crate::math::{Estimate, quantile};
+use crate::math::{Estimate, quantile, turnbull};
 
 /// What to capture where no dataplane was seen.
 const SNAPSHOTS: &str = "while :; do echo \"# TIMESTAMP $(date +%s.%N)\"; iptables-save -t nat; sleep 0.1; done (Cilium: cilium-dbg bpf lb list -o json), with an audit log or a watch of EndpointSlices";
@@ -60,7 +58,7 @@ fn absent(run: &Run, name: &str, what: impl Into<String>, remedy: impl Into<Stri
 
 /// Episodes that a distribution counts: additions of endpoints that were never ready before, and all removals, of the
 /// action and its tail. An endpoint that comes back (a crashed container) is `recovery_time`'s.
-fn counted(run: &Run, direction: Direction) -> Vec<&Episode> {
+pub fn counted(run: &Run, direction: Direction) -> Vec<&Episode> {
     let tested =
         |episode: &&Episode| run.service_under_test.as_ref().is_none_or(|service| *service == episode.endpoint.service);
     let late =
@@ -88,14 +86,43 @@ fn latency(committed: &Observed, seen: &Observed) -> Estimate {
     Estimate { value: if seen.high.is_some() { seconds(middle(seen), middle(committed)) } else { None }, low, high }
 }
 
-fn shift(estimate: Estimate, offset: Offset) -> Estimate {
-    // d(committed clock) = d(dataplane clock) + offset from the dataplane's clock to the committed one.
-    let (low, high) = (offset.low as f64 / 1e9, offset.high as f64 / 1e9);
-    Estimate {
-        value: estimate.value.map(|value| value + (low + high) / 2.0),
-        low: estimate.low.map(|value| value + low),
-        high: estimate.high.map(|value| value + high),
+/// A latency and the offset that its node's clocks share with all others of that node.
+#[derive(Clone, Copy, Debug)]
+pub struct Shifted {
+    /// On the captures' own clocks: how well this one is known.
+    pub own: Estimate,
+    /// From the dataplane's clock to that of the commit: how well the clocks are known.
+    pub offset: Offset,
+}
+
+/// Quantiles of latencies. What is uncertain of each alone (sampling) is sorted out by the envelope and the estimate of
+/// their distribution; what a node's latencies share (the offset of its clock) moves all of them at once, so it is not
+/// averaged away: the lower ends are moved by the offset's lower end, the upper ends by its upper end, and the
+/// distribution is estimated with the offset at its middle.
+///
+/// ```text
+/// one node        quantile of (own.low)  + offset.low   …   quantile of (own.high) + offset.high
+/// several nodes   quantile of (own.low + offset.low)    …   quantile of (own.high + offset.high)
+/// ```
+pub fn quantiles(latencies: &[Shifted]) -> BTreeMap<String, Estimate> {
+    let seconds = |time: i64| time as f64 / 1e9;
+    let moved = |one: &Shifted, low: f64, high: f64| Estimate {
+        value: None,
+        low: one.own.low.map(|value| value + low),
+        high: one.own.high.map(|value| value + high),
+    };
+    let wide: Vec<Estimate> =
+        latencies.iter().map(|one| moved(one, seconds(one.offset.low), seconds(one.offset.high))).collect();
+    let middle = |one: &Shifted| (seconds(one.offset.low) + seconds(one.offset.high)) / 2.0;
+    let likely: Vec<Estimate> = latencies.iter().map(|one| moved(one, middle(one), middle(one))).collect();
+    let mut found = turnbull::quantiles(&likely);
+    for (name, q) in quantile::REPORTED {
+        if let Some(estimate) = found.get_mut(name) {
+            let bounds = quantile::envelope(&wide, q);
+            (estimate.low, estimate.high) = (bounds.low, bounds.high);
+        }
     }
+    found
 }
 
 fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
@@ -116,34 +143,43 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
     let unobserved = episodes.iter().filter(|episode| episode.outcome == Outcome::Unobserved).count();
     let judged: Vec<&&Episode> =
         episodes.iter().filter(|episode| matches!(episode.outcome, Outcome::Seen | Outcome::Never)).collect();
-    let clocks = judged
-        .first()
-        .and_then(|episode| Some((episode.dataplane.as_ref()?.clock.clone(), episode.committed.clock.clone())));
-    let Some((dataplane, api)) = clocks else {
-        let unrelated =
-            episodes.first().filter(|episode| run.clocks.offset(&episode.committed.clock, &run.node).is_none());
+    let related = |episode: &Episode| {
+        let seen = episode.dataplane.as_ref()?;
+        run.clocks.offset(&seen.clock, &episode.committed.clock)
+    };
+    if judged.is_empty() {
+        let unrelated = unrelated(run, &episodes);
         return match unrelated {
-            Some(episode) => {
-                let missing = run.clocks.missing(&episode.committed.clock, &run.node);
-                absent(run, name, format!("{} endpoints changed, but {missing}", episodes.len()), missing.clone())
-            }
+            Some(missing) => absent(run, name, format!("{} endpoints changed, but {missing}", episodes.len()), missing),
             None => absent(
                 run,
                 name,
-                format!("{} endpoints changed, but no capture of the dataplane covers their Service", episodes.len()),
+                format!(
+                    "{} endpoints changed, but no capture of the dataplane covers their Service at that time",
+                    episodes.len()
+                ),
                 SNAPSHOTS,
             ),
         };
-    };
-    let Some(offset) = run.clocks.offset(&dataplane, &api) else {
-        let missing = run.clocks.missing(&dataplane, &api);
+    }
+    let shifted: Vec<Shifted> = judged
+        .iter()
+        .filter_map(|episode| {
+            let own = latency(&episode.committed, episode.dataplane.as_ref()?);
+            Some(Shifted { own, offset: related(episode)? })
+        })
+        .collect();
+    let quantiles = quantiles(&shifted);
+    let Some(offset) = shifted.iter().map(|one| one.offset).max_by_key(|offset| offset.high - offset.low) else {
+        let missing = unrelated(run, &episodes).unwrap_or_default();
         return absent(run, name, missing.clone(), missing);
     };
-    let latencies: Vec<Estimate> =
-        judged.iter().filter_map(|episode| Some(latency(&episode.committed, episode.dataplane.as_ref()?))).collect();
-    let quantiles: BTreeMap<String, Estimate> = quantile::envelope_all(&latencies)
-        .into_iter()
-        .map(|(name, estimate)| (name, shift(estimate, offset)))
+    let latencies: Vec<Estimate> = shifted
+        .iter()
+        .map(|one| {
+            let middle = (one.offset.low + one.offset.high) as f64 / 2e9;
+            Estimate { value: one.own.value.map(|value| value + middle), ..one.own }
+        })
         .collect();
     let minimum = latencies.iter().filter_map(|one| one.value).fold(f64::INFINITY, f64::min);
     let never = judged.iter().filter(|episode| episode.outcome == Outcome::Never).count();
@@ -185,7 +221,7 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         estimate: quantiles.get("p50").copied().unwrap_or_default(),
         quantiles,
         method: format!(
-            "commit (audit log, first delivery by a watch) to the dataplane by {}; lower and upper ends sorted apart, moved by the clocks' offset of {:.3} to {:.3} ms",
+            "commit (audit log, first delivery by a watch, the proxy's own line) to the dataplane by {}; bounds by lower and upper ends sorted apart, moved by the clocks' offset of {:.3} to {:.3} ms, values by Turnbull's estimate of the censored distribution",
             witnesses.join(", "),
             offset.low as f64 / 1e6,
             offset.high as f64 / 1e6
@@ -195,7 +231,7 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         evidence,
         notes,
         details: BTreeMap::from([
-            ("minimum".to_owned(), minimum + (offset.low + offset.high) as f64 / 2e9),
+            ("minimum".to_owned(), minimum),
             ("endpoints changed".to_owned(), episodes.len() as f64),
             ("never arrived".to_owned(), never as f64),
             ("superseded".to_owned(), superseded as f64),
@@ -203,6 +239,14 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         ]),
         ..blank(run, name, "p50")
     }
+}
+
+/// Which clocks nothing relates, of the first episode that is not observed for that reason.
+fn unrelated(run: &Run, episodes: &[&Episode]) -> Option<String> {
+    episodes
+        .iter()
+        .find(|episode| run.clocks.offset(&episode.committed.clock, &episode.node).is_none())
+        .map(|episode| run.clocks.missing(&episode.committed.clock, &episode.node))
 }
 
 /// The last of some moments, converted to one clock.
@@ -340,30 +384,14 @@ fn convergence_time(run: &Run) -> Measurement {
 
 fn pod_ready_to_dataplane(run: &Run) -> Measurement {
     let name = "pod_ready_to_dataplane";
-    let mut ready: HashMap<String, i64> = HashMap::new();
-    let rows = run
-        .bundle
-        .rows_or_note::<PodRow<'static>>(Some(col("ready").eq(lit(true)).and(col("ready_since").is_not_null())));
-    for row in &rows {
-        if let Some(since) = row.ready_since {
-            ready.entry(row.uid.to_string()).and_modify(|known| *known = (*known).min(since)).or_insert(since);
-        }
-    }
     let latencies: Vec<Estimate> = counted(run, Direction::Added)
         .into_iter()
         .filter(|episode| episode.outcome == Outcome::Seen && episode.number == 0)
         .filter_map(|episode| {
-            let since = *ready.get(&episode.endpoint.target_uid)?;
-            let seen = episode.dataplane.as_ref()?;
-            let offset = run.clocks.offset(&run.node, &seen.clock)?;
             // The condition's stamp is cut to whole seconds: the pod was ready up to a second later.
-            let at = Observed {
-                low: Some(since + offset.low),
-                high: Some(since + 1_000_000_000 + offset.high),
-                clock: seen.clock.clone(),
-                witness: String::new(),
-                evidence: Vec::new(),
-            };
+            let since = run.pods.lives.get(&episode.endpoint.target_uid)?.ready_since.as_ref()?;
+            let seen = episode.dataplane.as_ref()?;
+            let at = convert(run, since, &seen.clock)?;
             Some(latency(&at, seen))
         })
         .collect();
@@ -375,7 +403,7 @@ fn pod_ready_to_dataplane(run: &Run) -> Measurement {
             "watch pods (kubectl get pods -w -o json) beside the snapshots of the dataplane",
         );
     }
-    let quantiles = quantile::envelope_all(&latencies);
+    let quantiles = turnbull::quantiles(&latencies);
     Measurement {
         n: latencies.len() as u64,
         estimate: quantiles.get("p50").copied().unwrap_or_default(),

@@ -14,6 +14,7 @@ pub mod figure;
 pub mod judge;
 pub mod list;
 pub mod queries;
+pub mod replicates;
 pub mod row;
 
 use serde::Serialize;

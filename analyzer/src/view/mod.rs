@@ -1,6 +1,7 @@
 //! Everything that a report says, as finished strings: every format renders this one view, so their numbers agree.
 
 pub mod chart;
+pub mod comparison;
 pub mod differences;
 pub mod headline;
 pub mod number;
@@ -10,6 +11,7 @@ pub mod quality;
 pub mod queries;
 pub mod rows;
 pub mod series;
+pub mod stages;
 
 use serde::Serialize;
 
@@ -43,6 +45,8 @@ pub struct View {
     pub beside: Vec<rows::BesideRow>,
     pub timelines: Vec<Chart>,
     pub propagation: propagation::Propagation,
+    pub stages: stages::Stages,
+    pub comparison: Vec<comparison::Row>,
     pub cpu: Option<Chart>,
     pub queries: Vec<queries::QueryView>,
     pub runs: Vec<quality::RunView>,
@@ -80,6 +84,8 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         beside: rows::beside_rows(&shown, catalogue),
         timelines: charts.timelines,
         propagation: propagation::build(runs, charts.propagation),
+        stages: stages::build(runs),
+        comparison: comparison::build(runs),
         cpu: charts.cpu,
         queries: queries::build(&answers, catalogue),
         runs: quality::run_views(runs),

@@ -1,6 +1,4 @@
-//! Propagation: quantiles per run, the slowest endpoints, the stages on the way.
-
-use std::collections::BTreeMap;
+//! Propagation: quantiles per run, and the slowest endpoints.
 
 use serde::Serialize;
 
@@ -14,7 +12,6 @@ use crate::verdict::RunResult;
 pub struct Propagation {
     pub chart: Option<Chart>,
     pub quantiles: Vec<QuantileRow>,
-    pub stages: Vec<StageRow>,
     pub slowest: Vec<SlowRow>,
 }
 
@@ -30,17 +27,6 @@ pub struct QuantileRow {
     pub p95: String,
     pub p99: String,
     pub max: String,
-}
-
-/// Median time between two stages of one run.
-#[derive(Clone, Debug, Serialize)]
-pub struct StageRow {
-    pub run: String,
-    pub dataplane: String,
-    pub stage: String,
-    pub n: String,
-    pub median: String,
-    pub longest: String,
 }
 
 /// One slow endpoint.
@@ -112,72 +98,9 @@ pub fn build(runs: &[RunResult<'_>], chart: Option<Chart>) -> Propagation {
                 max: quantile("max"),
             });
         }
-        section.stages.extend(stages(run));
         section.slowest.extend(slowest(run));
     }
     section
-}
-
-/// Time from the commit to each later stage, for the first additions of the action.
-fn stages(run: &Run) -> Vec<StageRow> {
-    let mut found: BTreeMap<usize, (String, Vec<(f64, f64)>)> = BTreeMap::new();
-    const ORDER: [&str; 6] = ["ready", "received", "sync_start", "kernel_replaced", "visible", "map_written"];
-    for episode in run
-        .episodes
-        .iter()
-        .filter(|e| e.direction == Direction::Added && e.number == 0 && e.phase == Some(Phase::Action))
-    {
-        for stage in &episode.stages {
-            let Some(order) = ORDER.iter().position(|o| *o == stage.name) else { continue };
-            let offset = if stage.at.clock == episode.committed.clock {
-                Some(crate::clock::Offset::ZERO)
-            } else {
-                run.clocks.offset(&episode.committed.clock, &stage.at.clock)
-            };
-            let (Some(offset), Some(low), Some(high)) = (offset, stage.at.low, stage.at.high) else { continue };
-            let (Some(c_low), Some(c_high)) = (episode.committed.low, episode.committed.high) else { continue };
-            let interval = ((low - c_high - offset.high) as f64 / 1e9, (high - c_low - offset.low) as f64 / 1e9);
-            found.entry(order).or_insert_with(|| (stage.name.clone(), Vec::new())).1.push(interval);
-        }
-    }
-    found
-        .into_values()
-        .map(|(name, intervals)| {
-            let nearest = |quantile: f64| {
-                let rank = |mut ends: Vec<f64>| {
-                    ends.sort_by(f64::total_cmp);
-                    let at = ((ends.len() as f64 * quantile).ceil() as usize).clamp(1, ends.len().max(1)) - 1;
-                    ends.get(at).copied()
-                };
-                number::interval(
-                    rank(intervals.iter().map(|i| i.0).collect()),
-                    rank(intervals.iter().map(|i| i.1).collect()),
-                    "s",
-                    number::Show::Unit,
-                )
-            };
-            StageRow {
-                run: run.name.clone(),
-                dataplane: dataplane_name(&run.dataplane),
-                stage: stage_words(&name).into(),
-                n: number::count(intervals.len() as u64),
-                median: nearest(0.5),
-                longest: nearest(1.0),
-            }
-        })
-        .collect()
-}
-
-fn stage_words(name: &str) -> &str {
-    match name {
-        "ready" => "pod ready (relative to the commit)",
-        "received" => "commit to the proxy's handler",
-        "sync_start" => "commit to the start of its sync",
-        "kernel_replaced" => "commit to the kernel's table replaced",
-        "map_written" => "commit to the map written",
-        "visible" => "commit to visible in a snapshot",
-        other => other,
-    }
 }
 
 /// The three slowest of a run.

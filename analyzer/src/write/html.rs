@@ -7,12 +7,14 @@ use crate::view::View;
 use crate::view::chart::STYLE;
 
 const CSS: &str = include_str!("../../../templates/style.css");
-const TEMPLATES: [(&str, &str); 10] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("report.html.j2", include_str!("../../../templates/report.html.j2")),
     ("figure.html.j2", include_str!("../../../templates/figure.html.j2")),
     ("headline.html.j2", include_str!("../../../templates/headline.html.j2")),
     ("verdicts.html.j2", include_str!("../../../templates/verdicts.html.j2")),
     ("propagation.html.j2", include_str!("../../../templates/propagation.html.j2")),
+    ("stages.html.j2", include_str!("../../../templates/stages.html.j2")),
+    ("comparison.html.j2", include_str!("../../../templates/comparison.html.j2")),
     ("timeline.html.j2", include_str!("../../../templates/timeline.html.j2")),
     ("cpu.html.j2", include_str!("../../../templates/cpu.html.j2")),
     ("queries.html.j2", include_str!("../../../templates/queries.html.j2")),
@@ -42,6 +44,7 @@ pub fn render(view: &View) -> anyhow::Result<String> {
         svg => context! {
             overview => optional(&view.overview),
             propagation => optional(&view.propagation.chart),
+            stages => optional(&view.stages.chart),
             cpu => optional(&view.cpu),
             timelines => view.timelines.iter().map(|c| safe(&c.svg)).collect::<Vec<_>>(),
         },

@@ -29,7 +29,13 @@ pub fn render(view: &View) -> anyhow::Result<String> {
 
 /// The charts that the text refers to.
 pub fn charts(view: &View) -> Vec<&Chart> {
-    view.overview.iter().chain(&view.propagation.chart).chain(&view.timelines).chain(&view.cpu).collect()
+    view.overview
+        .iter()
+        .chain(&view.propagation.chart)
+        .chain(&view.stages.chart)
+        .chain(&view.timelines)
+        .chain(&view.cpu)
+        .collect()
 }
 
 fn write_escaped(out: &mut Output<'_>, _state: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {

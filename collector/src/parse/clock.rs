@@ -51,7 +51,8 @@ fn reading(context: &Context, line: &Line<'_>, batch: &mut Batch) {
     }
     batch.record(Some(*realtime));
     let width = after - before;
-    let node = context.node.as_str();
+    // A rule may say that another node than the main one read them.
+    let node = context.clock.as_str();
     let base = ClockAnchorRow {
         source: context.source,
         record: line.number,

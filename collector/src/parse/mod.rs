@@ -19,6 +19,9 @@ mod cilium_config;
 mod cilium_lb_list;
 mod cilium_log;
 mod cilium_metrics_list;
+mod cilium_monitor;
+mod cilium_service_list;
+mod cilium_status;
 mod clock;
 mod cluster_loader;
 mod csv;
@@ -76,6 +79,7 @@ pub const FORMATS: &[&Format] = &[
     &versions::FORMAT,
     &lb4_reader::FORMAT,
     &cilium_lb_list::FORMAT,
+    &cilium_service_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
     &ipvsadm::FORMAT,
@@ -104,6 +108,8 @@ pub const FORMATS: &[&Format] = &[
     &cilium_metrics_list::FORMAT,
     &cilium_config::CONFIG,
     &cilium_config::VERSION,
+    &cilium_status::FORMAT,
+    &cilium_monitor::FORMAT,
     &prometheus_api::FORMAT,
     &prometheus_tsdb::FORMAT,
     &promtool_dump::FORMAT,
@@ -118,6 +124,7 @@ pub const FORMATS: &[&Format] = &[
 /// How each format of snapshots is taken apart.
 pub const DISSECTORS: &[&snapshot::Dissector] = &[
     &cilium_lb_list::DISSECTOR,
+    &cilium_service_list::DISSECTOR,
     &iptables_list::DISSECTOR,
     &iptables_save::DISSECTOR,
     &ipset::DISSECTOR,

@@ -22,6 +22,8 @@ pub struct State {
     dirty: HashSet<Key>,
     /// How long the last reading took, ns, where the witness says so.
     read_duration: Option<i64>,
+    /// How many readings the witness made for the last line, where it says so.
+    samples: Option<i64>,
 }
 
 impl State {
@@ -39,6 +41,7 @@ impl State {
             slots: HashMap::new(),
             dirty: HashSet::new(),
             read_duration: None,
+            samples: None,
         }
     }
 
@@ -70,6 +73,7 @@ impl State {
             }
             "other" if step > 0 => {
                 self.read_duration = number_behind(&rule.text, "\"read_ns\":").or(self.read_duration);
+                self.samples = number_behind(&rule.text, "\"samples_since_last_line\":").or(self.samples);
             }
             _ => {}
         }
@@ -113,6 +117,11 @@ impl State {
     /// When the reading that began at `time` had ended, where the witness says so.
     pub fn read_until(&self, time: i64) -> Option<i64> {
         time.checked_add(self.read_duration?)
+    }
+
+    /// How many readings stand behind the last line, this one included, where the witness says so.
+    pub fn samples(&self) -> Option<i64> {
+        self.samples
     }
 }
 

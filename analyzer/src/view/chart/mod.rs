@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod propagation;
 pub mod ranges;
+pub mod stages;
 pub mod timeline;
 
 use std::fmt::Write;

@@ -1,0 +1,313 @@
+//! Injected truth: captures of made-up clusters, in the real formats, of which every moment is known.
+//!
+//! For every seed the true moments, offsets and quantiles must lie within the reported bounds; bounds may be at most
+//! twice as wide as what the capture permits; and where nothing relates the clocks the answer is *not measured*. The
+//! table that the test prints (`cargo test --test truth -- --nocapture`) stands in `ARCHITECTURE.md`. More seeds:
+//! `SYNCLINE_SEEDS=5000`. Nothing made here is ever shown as measured: the bundle says `synthetic`.
+
+#[path = "truth/cluster.rs"]
+mod cluster;
+#[path = "truth/files.rs"]
+mod files;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use cluster::{Cluster, Node, Plan, Related, SECOND};
+use syncline::bundle::Bundle;
+use syncline::cli::inputs;
+use syncline::events::{Direction, Episode, Observed, Outcome, Run};
+use syncline::measure::{self, Measurement};
+use syncline_collector::bundle::{BundleOptions, bundle};
+
+/// What was counted over all seeds.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    runs: u64,
+    measured: u64,
+    episodes: u64,
+    never: u64,
+    quantiles: u64,
+    /// Σ of the widths reported, and of those that the capture permits.
+    width: f64,
+    permitted: f64,
+    complaints: Vec<String>,
+}
+
+fn load(cluster: &Cluster) -> (Run, Vec<Measurement>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = folder.path().join("capture");
+    files::write(cluster, &capture);
+    let mut loaded = inputs::load(&[capture]).expect("a capture that loads");
+    (loaded.runs.remove(0), loaded.measurements.remove(0))
+}
+
+fn holds(at: &Observed, time: i64) -> bool {
+    at.low.is_none_or(|low| low <= time) && at.high.is_none_or(|high| time <= high)
+}
+
+/// Stamps of the looks that a witness kept: the map's reader writes a line on each change, and now and then between.
+fn kept(node: &Node, cilium: bool) -> Vec<(i64, i64, usize)> {
+    let count = |time: i64| node.syncs.iter().rev().find(|sync| sync.effect <= time).map_or(0, |sync| sync.count);
+    let mut found: Vec<(i64, i64, usize)> = Vec::new();
+    for (at, look) in node.looks.iter().enumerate() {
+        let next = node.looks.get(at + 1).map_or(i64::MAX, |next| next.stamp);
+        found.push((look.stamp, if cilium { look.read } else { next }, count(look.read)));
+    }
+    found
+}
+
+/// Width that looks permit for a change, ns: from the last one without it to the end of the first one with it.
+fn permitted(node: &Node, member: usize, cilium: bool) -> Option<i64> {
+    let looks = kept(node, cilium);
+    let first = looks.iter().position(|(_, _, count)| *count > member)?;
+    // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
+    let before = looks.get(first.checked_sub(if cilium { 2 } else { 1 })?)?;
+    let until = looks[first].1;
+    // What ends with the capture has no end to its last look.
+    (until < i64::MAX).then(|| until - before.0)
+}
+
+/// Whether a moment may lie behind the last look that the capture kept: a cut file lost some, the map's reader writes a
+/// line every twelve readings only, and clocks are related within `width`.
+fn late(plan: Plan, node: &Node, time: i64, width: i64) -> bool {
+    let kept = if plan.cilium { 13 } else { 1 } + if plan.truncated { 13 } else { 0 };
+    let last = node.looks.len().checked_sub(kept).and_then(|at| node.looks.get(at));
+    last.is_none_or(|look| time + width >= look.stamp)
+}
+
+/// How well a node's clock is known.
+fn width(run: &Run, node: &str) -> i64 {
+    run.clocks.offset("apiserver", node).map_or(0, |offset| offset.high - offset.low)
+}
+
+fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
+    let plan = cluster.plan;
+    let mut tally = Tally { runs: 1, ..Tally::default() };
+    let mut complain = |text: String| tally.complaints.push(format!("seed {}: {text}; {plan:?}", plan.seed));
+    if !run.synthetic {
+        complain("the run does not say that it is generated".to_owned());
+    }
+    let row = measured.iter().find(|row| row.name == "endpoint_propagation").expect("a row");
+    // Lines of a proxy's log give the direction that Leases lack, where each version has its line.
+    let lines = plan.log && plan.audit && !plan.cilium && !plan.proxy_restarts;
+    if plan.related == Related::Nothing || (plan.related == Related::OneSided && !lines) {
+        if row.missing.is_none() {
+            complain(format!("clocks are unrelated, but p50 is {:?}", row.quantiles.get("p50")));
+        }
+        if row.missing.as_ref().is_some_and(|missing| !missing.what.contains("clock")) {
+            complain(format!("it does not say that the clocks are missing: {:?}", row.missing));
+        }
+        return tally;
+    }
+    tally.measured = 1;
+    let seen = run.episodes.iter().any(|one| one.outcome != Outcome::Unobserved);
+    if let Some(missing) = row.missing.as_ref().filter(|_| seen) {
+        complain(format!("not measured: {}", missing.what));
+    }
+    let mut complain = |text: String| tally.complaints.push(format!("seed {}: {text}; {plan:?}", plan.seed));
+    for node in &cluster.nodes {
+        // The true offset at any moment of the run.
+        for time in [cluster.request, cluster.end] {
+            let truth = node.clock.read(time) - cluster.apiserver.read(time);
+            match run.clocks.offset("apiserver", &node.name) {
+                Some(offset) if offset.low - 1 <= truth && truth <= offset.high + 1 => {}
+                offset => complain(format!("offset to {} is {truth}, reported {offset:?}", node.name)),
+            }
+        }
+    }
+    let by_key: BTreeMap<(&str, &str), &Episode> = run
+        .episodes
+        .iter()
+        .filter(|one| one.direction == Direction::Added)
+        .map(|one| ((one.node.as_str(), one.endpoint.target_uid.as_str()), one))
+        .collect();
+    let mut latencies: Vec<Option<i64>> = Vec::new();
+    for node in &cluster.nodes {
+        for (number, member) in cluster.members.iter().enumerate() {
+            let Some(episode) = by_key.get(&(node.name.as_str(), member.uid.as_str())) else {
+                complain(format!("{} on {} has no episode", member.uid, node.name));
+                continue;
+            };
+            tally.episodes += 1;
+            let version = &cluster.versions[member.version];
+            let committed = cluster.apiserver.read(version.committed);
+            if !holds(&episode.committed, committed) {
+                complain(format!("{}: committed at {committed}, reported {:?}", member.uid, episode.committed));
+            }
+            let last_look = if plan.truncated { node.looks.len().saturating_sub(4) } else { node.looks.len() - 1 };
+            let last_look = node.looks.get(last_look).map_or(0, |look| look.stamp);
+            let truth = node.visible[number];
+            if episode.outcome != Outcome::Unobserved {
+                latencies.push(truth.map(|truth| truth - version.committed));
+            }
+            match (truth, episode.outcome, &episode.dataplane) {
+                (Some(truth), Outcome::Seen, Some(seen)) => {
+                    let read = node.clock.read(truth);
+                    if !holds(seen, read) {
+                        complain(format!("{} on {}: in force at {read}, reported {seen:?}", member.uid, node.name));
+                    }
+                    if let (Some(low), Some(high), Some(best)) =
+                        (seen.low, seen.high, permitted(node, number, plan.cilium))
+                    {
+                        let (width, best) = ((high - low) as f64, best as f64);
+                        tally.width += width / 1e9;
+                        tally.permitted += best / 1e9;
+                        // A step of the clock itself widens what its stamps say.
+                        if width > 2.0 * best + 1e6 && !plan.step {
+                            complain(format!("{}: {width} ns wide, the capture permits {best}", member.uid));
+                        }
+                    }
+                }
+                (None, Outcome::Never, Some(_)) => tally.never += 1,
+                // What came with the last looks, of which a cut file lost some, may be missed.
+                (Some(truth), Outcome::Never, Some(seen))
+                    if truth >= last_look || holds(seen, node.clock.read(truth)) =>
+                {
+                    tally.never += 1;
+                }
+                (_, Outcome::Unobserved, None) if late(plan, node, version.committed, width(run, &node.name)) => {}
+                (truth, outcome, _) => {
+                    complain(format!("{} on {}: truth {truth:?}, reported {outcome:?}", member.uid, node.name));
+                }
+            }
+        }
+    }
+    if latencies.is_empty() {
+        return tally;
+    }
+    latencies.sort_by_key(|one| one.unwrap_or(i64::MAX));
+    for (name, q) in [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("max", 1.0)] {
+        let rank = ((q * latencies.len() as f64 - 1e-9).ceil().max(1.0) as usize).min(latencies.len()) - 1;
+        let Some(found) = row.quantiles.get(name) else { continue };
+        tally.quantiles += 1;
+        let truth = latencies[rank].map(|ns| ns as f64 / 1e9);
+        let low = found.low.is_none_or(|low| truth.is_none_or(|truth| low <= truth + 1e-7));
+        let high = found.high.is_none_or(|high| truth.is_some_and(|truth| truth <= high + 1e-7));
+        if !low || !high {
+            complain(format!("{name} is {truth:?}, reported {found:?}"));
+        }
+        if found.value.is_some() && found.high.is_none() {
+            complain(format!("{name} has a value beyond the censored share: {found:?}"));
+        }
+    }
+    tally
+}
+
+fn seeds() -> u64 {
+    std::env::var("SYNCLINE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+#[test]
+fn truth_lies_within_the_bounds() {
+    let count = seeds();
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut found: Vec<(Plan, Tally)> = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= count {
+                return found;
+            }
+            let cluster = Cluster::new(Plan::of(seed));
+            let (run, measured) = load(&cluster);
+            found.push((cluster.plan, check(&cluster, &run, &measured)));
+        }
+    };
+    let all: Vec<(Plan, Tally)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut table: BTreeMap<String, Tally> = BTreeMap::new();
+    for (plan, tally) in &all {
+        let dataplane = if plan.cilium { "Cilium" } else { "kube-proxy (iptables)" };
+        let clocks = match plan.related {
+            Related::Statement => "one clock, stated",
+            Related::Objects if plan.step => "leases and object times, a clock steps",
+            Related::Objects => "leases and object times, drift",
+            Related::OneSided => "leases only",
+            Related::Nothing => "nothing relates them",
+        };
+        let sum = table.entry(format!("{dataplane} | {clocks}")).or_default();
+        sum.runs += tally.runs;
+        sum.measured += tally.measured;
+        sum.episodes += tally.episodes;
+        sum.never += tally.never;
+        sum.quantiles += tally.quantiles;
+        sum.width += tally.width;
+        sum.permitted += tally.permitted;
+    }
+    println!(
+        "| dataplane | clocks | runs | measured | endpoints × nodes | never arrived | quantiles | width / what looks permit |"
+    );
+    println!("|---|---|--:|--:|--:|--:|--:|--:|");
+    for (name, sum) in &table {
+        let ratio = if sum.permitted > 0.0 { format!("{:.2}", sum.width / sum.permitted) } else { "–".to_owned() };
+        println!(
+            "| {name} | {} | {} | {} | {} | {} | {ratio} |",
+            sum.runs, sum.measured, sum.episodes, sum.never, sum.quantiles
+        );
+    }
+    let complaints: Vec<&String> = all.iter().flat_map(|(_, tally)| &tally.complaints).collect();
+    let shown: Vec<&str> = complaints.iter().take(12).map(|text| text.as_str()).collect();
+    assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), shown.join("\n"));
+    assert!(all.iter().any(|(plan, _)| plan.nodes > 1) || count < 20);
+}
+
+/// Fifty nodes, ten thousand endpoints: the whole of it in seconds, and every figure as true as a small one's.
+#[test]
+fn many_nodes_and_endpoints() {
+    let (nodes, members) = match std::env::var("SYNCLINE_SCALE") {
+        Ok(_) => (50, 10_000),
+        Err(_) => (50, 200),
+    };
+    let plan = Plan {
+        seed: 1,
+        cilium: false,
+        nodes,
+        members,
+        related: Related::Objects,
+        audit: true,
+        trace: true,
+        trace_loses: false,
+        log: true,
+        proxy_restarts: false,
+        never: members / 50,
+        truncated: false,
+        interval: 2 * SECOND,
+        step: false,
+    };
+    let cluster = Cluster::new(plan);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (capture, out) = (folder.path().join("capture"), folder.path().join("bundle"));
+    files::write(&cluster, &capture);
+    let started = Instant::now();
+    let options = BundleOptions { inputs: vec![capture.clone()], out: out.clone(), ..BundleOptions::default() };
+    bundle(&options).expect("a bundle");
+    let bundled = started.elapsed();
+    let run = Run::load(Bundle::open(&out).expect("a bundle")).expect("a run");
+    let loaded = started.elapsed();
+    let measured = measure::all(&run).expect("measured");
+    println!(
+        "{nodes} nodes, {members} endpoints: bundled in {bundled:?}, loaded in {:?}, measured in {:?}",
+        loaded - bundled,
+        started.elapsed() - loaded
+    );
+    assert_eq!(run.episodes.len(), nodes * members);
+    let tally = check(&cluster, &run, &measured);
+    let shown: Vec<&str> = tally.complaints.iter().take(5).map(String::as_str).collect();
+    assert!(tally.complaints.is_empty(), "{} complaints:\n{}", tally.complaints.len(), shown.join("\n"));
+}
+
+/// The generator is the same everywhere: a seed names a capture.
+#[test]
+fn a_seed_makes_the_same_files() {
+    let write = |seed| {
+        let folder = tempfile::tempdir().expect("a folder");
+        files::write(&Cluster::new(Plan::of(seed)), folder.path());
+        std::fs::read(folder.path().join("k8s/audit.jsonl")).expect("a file")
+    };
+    assert_eq!(write(3), write(3));
+    assert_ne!(write(3), write(4));
+}

@@ -1,0 +1,304 @@
+//! A made-up cluster whose every moment is known: clocks with offsets, drift and steps, changes of a slice, proxies that
+//! follow them, and looks at what they hold. Deterministic by seed.
+//!
+//! All moments are true time (ns); a clock reads `t + offset + drift · (t − start) + step`.
+
+/// Start of every run, true time, ns.
+pub const START: i64 = 1_795_400_000_000_000_000;
+pub const SECOND: i64 = 1_000_000_000;
+pub const MS: i64 = 1_000_000;
+
+/// SplitMix64: small, and the same everywhere.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In `[low, high]`.
+    pub fn within(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() % (high - low + 1) as u64) as i64
+    }
+
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.next() % count == 0
+    }
+}
+
+/// A clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    pub offset: i64,
+    /// Parts per billion.
+    pub drift: i64,
+    /// When it steps, and by how much.
+    pub step: Option<(i64, i64)>,
+}
+
+impl Clock {
+    pub fn read(&self, time: i64) -> i64 {
+        let stepped = self.step.map_or(0, |(at, by)| if time >= at { by } else { 0 });
+        time + self.offset + ((time - START) as i128 * i128::from(self.drift) / 1_000_000_000) as i64 + stepped
+    }
+}
+
+/// What relates the nodes' clocks to the API server's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Related {
+    /// One clock, and the capture says so.
+    Statement,
+    /// Leases, and times that kubelets wrote into objects.
+    Objects,
+    /// Leases only: one direction.
+    OneSided,
+    /// Nothing.
+    Nothing,
+}
+
+/// One endpoint of the Service.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub address: String,
+    pub uid: String,
+    pub pod: String,
+    /// Node that its pod runs on.
+    pub host: usize,
+    pub created: i64,
+    pub bound: i64,
+    pub started: i64,
+    pub ready: i64,
+    /// Index of the version that lists it.
+    pub version: usize,
+}
+
+/// One version of the slice.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub received: i64,
+    pub committed: i64,
+    pub answered: i64,
+    /// How many members it lists.
+    pub count: usize,
+}
+
+/// One sync of one node's proxy (for Cilium: one write of the map).
+#[derive(Clone, Debug)]
+pub struct Sync {
+    pub start: i64,
+    /// The call into the kernel, and when within it the new state was in force.
+    pub call: i64,
+    pub effect: i64,
+    pub returned: i64,
+    pub end: i64,
+    /// Members that the dataplane holds from then on.
+    pub count: usize,
+    /// Whether the trace and the log kept it.
+    pub traced: bool,
+}
+
+/// One look at a dataplane.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub stamp: i64,
+    pub read: i64,
+}
+
+/// One node as observed.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub name: String,
+    pub clock: Clock,
+    /// Boottime: true time less this.
+    pub booted: i64,
+    /// When its proxy received each version.
+    pub received: Vec<i64>,
+    pub syncs: Vec<Sync>,
+    pub looks: Vec<Look>,
+    /// For each member when its dataplane held it; null where it never did.
+    pub visible: Vec<Option<i64>>,
+}
+
+/// What the capture is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub cilium: bool,
+    pub nodes: usize,
+    pub members: usize,
+    pub related: Related,
+    /// Whether the audit log has the slice's requests, or only a watch saw them.
+    pub audit: bool,
+    pub trace: bool,
+    pub trace_loses: bool,
+    pub log: bool,
+    pub proxy_restarts: bool,
+    /// How many members the dataplanes never take.
+    pub never: usize,
+    pub truncated: bool,
+    pub interval: i64,
+    pub step: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let members = dice.within(3, 16) as usize;
+        let related = match dice.within(0, 9) {
+            0..=3 => Related::Statement,
+            4..=7 => Related::Objects,
+            8 => Related::OneSided,
+            _ => Related::Nothing,
+        };
+        Self {
+            seed,
+            cilium: dice.one_in(2),
+            nodes: if dice.one_in(4) { 3 } else { 1 },
+            members,
+            related,
+            audit: !dice.one_in(5),
+            trace: dice.one_in(2),
+            trace_loses: dice.one_in(4),
+            log: dice.one_in(2),
+            proxy_restarts: dice.one_in(6),
+            never: if dice.one_in(4) { dice.within(1, members as i64 / 2) as usize } else { 0 },
+            truncated: dice.one_in(5),
+            interval: dice.within(20, 400) * MS,
+            step: related == Related::Objects && dice.one_in(8),
+        }
+    }
+}
+
+/// The cluster of a plan.
+pub struct Cluster {
+    pub plan: Plan,
+    pub apiserver: Clock,
+    pub operator: Clock,
+    pub request: i64,
+    pub members: Vec<Member>,
+    pub versions: Vec<Version>,
+    pub nodes: Vec<Node>,
+    pub end: i64,
+}
+
+impl Cluster {
+    pub fn new(plan: Plan) -> Self {
+        let mut dice = Dice::new(plan.seed ^ 0xC0FFEE);
+        let same = plan.related == Related::Statement;
+        let clock = |spread: i64, dice: &mut Dice| Clock {
+            offset: if same { 0 } else { dice.within(-spread, spread) },
+            drift: if same { 0 } else { dice.within(-20_000, 20_000) },
+            step: None,
+        };
+        let apiserver = clock(2 * SECOND, &mut dice);
+        let operator = clock(30 * SECOND, &mut dice);
+        let request = START + 3 * SECOND + dice.within(0, SECOND);
+        let (members, versions) = changes(plan, request, &mut dice);
+        let last = versions.last().map_or(request, |version| version.answered);
+        let end = last + 4 * SECOND;
+        let nodes = (0..plan.nodes)
+            .map(|number| {
+                let mut clock = clock(3_600 * SECOND, &mut dice);
+                if plan.step {
+                    clock.step = Some((request + dice.within(0, SECOND), dice.within(3, 9) * SECOND));
+                }
+                node(plan, number, clock, &versions, &members, end, &mut dice)
+            })
+            .collect();
+        Self { plan, apiserver, operator, request, members, versions, nodes, end }
+    }
+}
+
+fn changes(plan: Plan, request: i64, dice: &mut Dice) -> (Vec<Member>, Vec<Version>) {
+    let mut members: Vec<Member> = Vec::new();
+    let mut versions = Vec::new();
+    let mut at = request + 800 * MS;
+    while members.len() < plan.members {
+        let most = if plan.members > 100 { plan.members as i64 / 20 } else { 4 };
+        let batch = (dice.within(1, most) as usize).min(plan.members - members.len());
+        let received = at + dice.within(0, 400 * MS);
+        let committed = received + dice.within(200_000, 4 * MS);
+        let answered = committed + dice.within(100_000, 3 * MS);
+        for _ in 0..batch {
+            let number = members.len();
+            let created = request + dice.within(5 * MS, 100 * MS);
+            let bound = created + dice.within(5 * MS, 60 * MS);
+            let ready = received - dice.within(10 * MS, 150 * MS);
+            members.push(Member {
+                address: format!("10.244.{}.{}", 1 + number / 250, 1 + number % 250),
+                uid: format!("uid-{number}"),
+                pod: format!("test-{number}"),
+                host: number % plan.nodes,
+                created,
+                bound,
+                started: bound + (ready - bound) / 2,
+                ready,
+                version: versions.len(),
+            });
+        }
+        versions.push(Version { received, committed, answered, count: members.len() });
+        at = answered + dice.within(MS, 500 * MS);
+    }
+    (members, versions)
+}
+
+fn node(
+    plan: Plan,
+    number: usize,
+    clock: Clock,
+    versions: &[Version],
+    members: &[Member],
+    end: i64,
+    dice: &mut Dice,
+) -> Node {
+    let received: Vec<i64> = versions.iter().map(|version| version.committed + dice.within(300_000, 20 * MS)).collect();
+    let taken = plan.members - plan.never;
+    let mut syncs: Vec<Sync> = Vec::new();
+    let mut free = START;
+    let mut at = 0;
+    while at < versions.len() {
+        let wait = if plan.cilium { dice.within(5 * MS, 500 * MS) } else { dice.within(MS, 5 * MS) };
+        let start = (received[at] + wait).max(free);
+        while at < versions.len() && received[at] <= start {
+            at += 1;
+        }
+        let call = start + dice.within(3 * MS, 60 * MS);
+        let effect = call + dice.within(10_000, 100_000);
+        let returned = effect + dice.within(10_000, 100_000);
+        let end = returned + dice.within(MS, 10 * MS);
+        let traced = !(plan.trace_loses && dice.one_in(3));
+        let count = versions.get(at.wrapping_sub(1)).map_or(0, |version| version.count).min(taken);
+        syncs.push(Sync { start, call, effect, returned, end, count, traced });
+        free = if plan.cilium { end } else { end + SECOND };
+    }
+    let visible = (0..members.len())
+        .map(|member| syncs.iter().find(|sync| sync.count > member).map(|sync| sync.effect))
+        .collect();
+    let mut looks = Vec::new();
+    let mut stamp = START + 500 * MS;
+    while stamp < end {
+        // The map's reader sleeps between two readings; snapshots are printed by a loop of commands.
+        let read = stamp
+            + if plan.cilium { dice.within(MS / 10, MS) } else { dice.within(MS, (plan.interval / 2).max(2 * MS)) };
+        looks.push(Look { stamp, read });
+        stamp = read + if plan.cilium { plan.interval } else { dice.within(plan.interval / 4, plan.interval) };
+    }
+    Node {
+        name: format!("node-{}", (b'a' + (number % 26) as u8) as char).to_owned() + &"x".repeat(number / 26),
+        clock,
+        booted: START - dice.within(1_000, 9_000) * SECOND,
+        received,
+        syncs,
+        looks,
+        visible,
+    }
+}
