@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bundled::{Bundled, Points, assert_floats};
@@ -226,18 +227,27 @@ fn histogram(one: &Native) -> Message {
 }
 
 fn post(port: u16, path: &str, headers: &str, body: &[u8]) -> Option<String> {
+    // A busy machine may drop a connection; what is sent twice is stored once.
+    (0..3).find_map(|_| answered(port, path, headers, body, "1.1"))
+}
+
+fn answered(port: u16, path: &str, headers: &str, body: &[u8], version: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/{version}\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
 
+/// One server at a time: a port that was free may be taken by the other one.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The server, ended when dropped.
-struct Server(Child);
+struct Server(Child, #[expect(dead_code, reason = "held, not read")] MutexGuard<'static, ()>);
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -264,10 +274,13 @@ pub struct Left {
     pub head: PathBuf,
     /// The whole folder, with the snapshot in it.
     pub stopped: PathBuf,
+    /// Answers of the API: all samples of the native histograms.
+    pub answers: PathBuf,
 }
 
 /// Starts Prometheus with a data folder; none where there is none.
 fn start(folder: &Path, data: &Path) -> Option<(Server, u16)> {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let config = folder.join("prometheus.yml");
     fs::write(&config, "global: {}\n").expect("written");
     let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a port").port();
@@ -284,7 +297,7 @@ fn start(folder: &Path, data: &Path) -> Option<(Server, u16)> {
         eprintln!("skipped: no prometheus (apt-get install prometheus)");
         return None;
     };
-    let server = Server(child);
+    let server = Server(child, alone);
     let begun = Instant::now();
     while !post(port, "/-/ready", "", b"").is_some_and(|answer| answer.contains(" 200 ") || answer.contains(" 405 ")) {
         assert!(begun.elapsed() < Duration::from_secs(60), "Prometheus starts");
@@ -314,6 +327,17 @@ pub fn run(folder: &Path) -> Option<Left> {
     let (server, port) = start(folder, &data)?;
     send(port);
     delete(port, "deleted", DELETED);
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let answers = folder.join("answers");
+    fs::create_dir(&answers).expect("a folder");
+    // One by one: in one answer, 2.42 mixes up the histograms of two series.
+    for name in ["whole", "parts"] {
+        let query = format!("query={name}[3h]&time={}", START / 1000 + 9000);
+        // HTTP/1.0: the answer is not cut into chunks.
+        let answer = answered(port, "/api/v1/query", form, query.as_bytes(), "1.0").expect("an answer");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        fs::write(answers.join(name).with_extension("json"), body).expect("written");
+    }
     let answer = post(port, "/api/v1/admin/tsdb/snapshot", "", b"").expect("an answer");
     let name = answer.split("\"name\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a snapshot");
     let running = folder.join("running");
@@ -327,7 +351,7 @@ pub fn run(folder: &Path) -> Option<Left> {
     for part in ["wal", "chunks_head"] {
         super::copy(&data.join(part), &head.join(part));
     }
-    Some(Left { snapshot, running, head, stopped: data })
+    Some(Left { snapshot, running, head, stopped: data, answers })
 }
 
 /// Sends everything, fifty steps a message, each series by itself.

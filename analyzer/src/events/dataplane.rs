@@ -8,8 +8,9 @@
 //! ```
 //!
 //! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
-//! → DNAT (as far as the stream holds those chains); for Cilium a slot up to the Service's count. `cilium-lb-list` does
-//! not tell the count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]).
+//! → DNAT (as far as the stream holds those chains); for nftables the path from the maps `service-ips` and
+//! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` does not tell the
+//! count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]).
 //!
 //! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
 //! in every other stream of the bundle too: above 1000 endpoint chains kube-proxy writes no comments there, and a
@@ -23,6 +24,7 @@ use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 mod chains;
 mod sampling;
 mod slots;
+mod verdict_maps;
 
 /// Services by virtual IP, port and protocol (any case): `namespace/name`.
 pub type Services = HashMap<(String, i32, String), String>;
@@ -97,7 +99,8 @@ pub struct Total {
     /// False for a truncated snapshot.
     pub complete: bool,
     /// iptables: rules of the nat table that Services make (in or to KUBE-SERVICES, -NODEPORTS, -SVC, -SVL, -SEP, -EXT,
-    /// -FW chains). Cilium: entries of the map.
+    /// -FW chains). nftables: rules of the Services' chains, and elements of the maps and lists that lead to endpoints.
+    /// Cilium: entries of the map.
     pub rules: u64,
     /// Rules of all tables.
     pub rules_of_all_tables: u64,
@@ -123,6 +126,7 @@ struct Key {
 /// The state of a stream while it is replayed.
 enum State<'a> {
     Chains(chains::State<'a>),
+    VerdictMaps(verdict_maps::State),
     Slots(slots::State),
 }
 
@@ -201,6 +205,9 @@ pub fn presences(
             "iptables-save" | "iptables-list" => {
                 State::Chains(chains::State::new(&names, rules.iter().filter(|rule| rule.stream == id)))
             }
+            "nft-json" | "nft-text" => {
+                State::VerdictMaps(verdict_maps::State::new(rules.iter().filter(|rule| rule.stream == id)))
+            }
             _ => State::Slots(slots::State::new(services)),
         };
         found.extend(replay(id, format, &stream, state, &index));
@@ -231,12 +238,14 @@ fn replay(
             if let Some(rule) = index.get(&row.rule) {
                 match &mut state {
                     State::Chains(state) => state.apply(rule, step),
+                    State::VerdictMaps(state) => state.apply(rule, step),
                     State::Slots(state) => state.apply(rule, step),
                 }
             }
         }
         match &mut state {
             State::Chains(state) => state.touched(&mut pending),
+            State::VerdictMaps(state) => state.touched(&mut pending),
             State::Slots(state) => state.touched(&mut pending),
         }
         let Some(look) = *look else { continue };
@@ -244,7 +253,7 @@ fn replay(
             continue;
         }
         let look = match &state {
-            State::Chains(_) => look,
+            State::Chains(_) | State::VerdictMaps(_) => look,
             State::Slots(state) => Look { until: state.read_until(look.time).or(look.until), ..look },
         };
         if let State::Slots(state) = &state {
@@ -253,6 +262,7 @@ fn replay(
         pending.retain(|key| {
             let present = match &state {
                 State::Chains(state) => state.is_present(key),
+                State::VerdictMaps(state) => state.is_present(key),
                 State::Slots(state) => state.is_present(key),
             };
             if !present && !snapshot.complete {
@@ -363,13 +373,18 @@ struct Counted {
 
 impl Counted {
     fn of(rule: &RuleRow) -> Self {
-        if rule.kind == "backend" || rule.kind == "frontend" {
-            let frontend = rule.kind == "frontend";
-            return Self { rule: true, of_services: true, service: frontend, endpoint: !frontend };
-        }
         let chain = rule.chain.as_deref().unwrap_or_default();
         let target = rule.target.as_deref().unwrap_or_default();
+        if rule.kind == "backend" || rule.kind == "frontend" {
+            // A Service is one port, by whichever map or chain it is reached.
+            let service = rule.kind == "frontend" && chain != "service-nodeports";
+            let endpoint = rule.kind == "backend";
+            return Self { rule: true, of_services: true, service, endpoint };
+        }
         let is_rule = rule.kind == "rule";
+        if is_rule && verdict_maps::of_a_service(chain) && verdict_maps::of_kube_proxy(rule) {
+            return Self { rule: true, of_services: true, service: false, endpoint: false };
+        }
         let nat = is_rule && chains::in_nat(rule);
         let entrance = chain == "KUBE-SERVICES" || chain == "KUBE-NODEPORTS";
         Self {

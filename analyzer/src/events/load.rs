@@ -159,9 +159,11 @@ fn service_map(bundle: &Bundle) -> anyhow::Result<Services> {
     Ok(Services { by_address, count: (!names.is_empty()).then_some(names.len() as u64) })
 }
 
-/// Services that the snapshots tell of: names in the comments of KUBE-SERVICES, cluster IPs among Cilium's frontends.
+/// Services that the snapshots tell of: names in the comments of KUBE-SERVICES or of the chains that nftables' maps lead
+/// to, cluster IPs among Cilium's frontends.
 fn services_in_dataplane(rules: &[RuleRow<'static>]) -> Option<u64> {
-    let named = rules.iter().filter(|rule| rule.chain.as_deref() == Some("KUBE-SERVICES"));
+    let maps = ["KUBE-SERVICES", "service-ips", "service-nodeports", "no-endpoint-services"];
+    let named = rules.iter().filter(|rule| rule.chain.as_deref().is_some_and(|chain| maps.contains(&chain)));
     let named: BTreeSet<&str> = named.filter_map(|rule| rule.service.as_deref()?.split(':').next()).collect();
     let frontends = rules.iter().filter(|rule| rule.kind == "frontend" && rule.text.contains("ClusterIP"));
     let addresses: BTreeSet<&str> = frontends.filter_map(|rule| rule.address.as_deref()).collect();
@@ -222,10 +224,11 @@ fn dataplane(bundle: &Bundle, totals: &[Total], findings: &mut Vec<Finding>) -> 
     }
     let formats: BTreeSet<&str> =
         totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
-    let kinds: BTreeSet<&str> = bundle.manifest.sources.iter().map(|source| source.kind.as_str()).collect();
     let guess = if formats.iter().any(|format| format.starts_with("cilium") || *format == "lb4-reader") {
         "cilium"
-    } else if kinds.iter().any(|kind| kind.starts_with("nft")) {
+    } else if formats.contains("ipvsadm") {
+        "kube-proxy-ipvs"
+    } else if formats.iter().any(|format| format.starts_with("nft")) {
         "kube-proxy-nftables"
     } else if formats.iter().any(|format| format.starts_with("iptables")) {
         "kube-proxy-iptables"

@@ -24,6 +24,7 @@ mod fixture;
 pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;
+mod nftables_rewrites;
 pub mod node_busy;
 pub mod packet_cost;
 pub mod packet_loss_ratio;

@@ -8,7 +8,8 @@
 //! | `restore` | lines handed to iptables-restore (log: "Reloading service iptables data") over the table's lines |
 //! | `metric` | `…_iptables_last` / `…_iptables_total` of the nat table, at each scrape in which a sync fell |
 //!
-//! For Cilium: `services`, Services rewritten per change (frontends of the load-balancer map whose entries differ from
+//! For kube-proxy in nftables mode `kernel` is the share of Services' rules and elements that a transaction replaces (see
+//! `nftables_rewrites`). For Cilium: `services`, Services rewritten per change (frontends of the load-balancer map whose entries differ from
 //! one snapshot to the next), and `map-entries`, entries that differ then.
 //!
 //! A kernel table holds more than rules: one policy entry for each built-in chain, two entries (an ERROR head and a
@@ -21,6 +22,7 @@ use polars::prelude::{JoinArgs, JoinType, col, lit};
 use syncline_schema::dataplane::SnapshotRow;
 use syncline_schema::syncs::SyncRow;
 
+use super::nftables_rewrites;
 use super::readings;
 use super::rules_total::{self, Size};
 use super::sync_census::{self, figure, word};
@@ -40,8 +42,11 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     if !run.is_kube_proxy() {
         return services_per_change(run);
     }
+    if run.dataplane == "kube-proxy-nftables" {
+        return vec![nftables_rewrites::measure(run)];
+    }
     if run.dataplane != "kube-proxy-iptables" {
-        let what = "nftables and ipvs modes change single elements; no documented value speaks of them";
+        let what = "ipvs mode changes single destinations; no documented value speaks of them";
         return vec![Measurement::missing(run, "rules_rewritten_per_change", "ratio", what, "Nothing.")];
     }
     let table = nat_sizes(run);

@@ -1,8 +1,10 @@
 //! `rules_total`: rules of Services in the dataplane, and what snapshots say of tables' sizes.
 //!
 //! For iptables: rules of the nat chains KUBE-SERVICES, KUBE-SVC-*, KUBE-SEP-*, KUBE-EXT-*, KUBE-FW-*, KUBE-NODEPORTS
-//! in a whole-table snapshot. Without one, kube-proxy's own gauge. It measures the cluster's size: the Services and
-//! endpoints stand beside it.
+//! in a whole-table snapshot. For nftables: rules of the chains `service-…`, `local-…`, `external-…`, `firewall-…`,
+//! `endpoint-…` of kube-proxy's tables, and the elements of maps and lists that lead to them (where iptables has a rule
+//! for each Service and each endpoint, nftables has an element). Without a snapshot, kube-proxy's own gauge. It
+//! measures the cluster's size: the Services and endpoints stand beside it.
 
 use std::collections::BTreeMap;
 
@@ -81,13 +83,29 @@ fn deltas(run: &Run) -> anyhow::Result<Deltas> {
     .map(|prefix| begins(prefix))
     .reduce(Expr::or)
     .unwrap_or_else(|| lit(false));
+    let nft_table = col("table").fill_null(lit("")).str().ends_with(lit(" kube-proxy"));
+    let nft_chain = ["service-", "local-", "external-", "firewall-", "endpoint-", "affinity-"]
+        .iter()
+        .map(|role| begins(role))
+        .reduce(Expr::or)
+        .unwrap_or_else(|| lit(false))
+        // The two checks that every packet passes belong to no Service.
+        .and(col("chain").neq(lit("service-endpoints-check")))
+        .and(col("chain").neq(lit("firewall-check")));
+    let of_service = of_service.or(nft_table.and(nft_chain));
     let rules =
         run.bundle
             .scan("dataplane_rules")?
             .filter(col("table").is_null().or(
                 col("table").neq(lit("filter")).and(col("table").neq(lit("mangle"))).and(col("table").neq(lit("raw"))),
             ))
-            .filter(col("kind").eq(lit("rule")).or(col("kind").eq(lit("chain"))))
+            .filter(
+                ["rule", "chain", "frontend", "backend"]
+                    .map(|kind| col("kind").eq(lit(kind)))
+                    .into_iter()
+                    .reduce(Expr::or)
+                    .unwrap_or_else(|| lit(false)),
+            )
             .select([col("rule"), col("kind"), of_service.alias("of_service")]);
     let frame = run
         .bundle
@@ -139,7 +157,10 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         return vec![row];
     }
     let mut best: Option<Vec<Size>> = None;
-    for format in ["iptables-save", "nft-json", "nft", "nft-text", "ipvs", "ipvsadm"] {
+    let nftables = run.dataplane == "kube-proxy-nftables";
+    let formats: &[&str] =
+        if nftables { &["nft-json", "nft-text"] } else { &["iptables-save", "nft-json", "nft-text", "ipvsadm"] };
+    for format in formats {
         for sizes in sizes(run, format).into_values() {
             // The stream with the most rules is the whole table; a stream of one chain has a part of them.
             let most = |s: &[Size]| s.iter().map(|s| s.rules).max().unwrap_or(0);
@@ -164,9 +185,11 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                 row.estimate = Estimate::exact(median);
             }
             row.details.insert("most".into(), sizes.iter().map(count).max().unwrap_or(0) as f64);
-            row.details.insert("nat_rules".into(), used[0].rules as f64);
+            row.details.insert(if nftables { "all_rules" } else { "nat_rules" }.into(), used[0].rules as f64);
             row.details.insert("chains".into(), used[0].chains as f64);
-            row.method = if iptables {
+            row.method = if nftables {
+                "rules of Services' chains and elements that lead to Services and endpoints, in snapshots of the ruleset"
+            } else if iptables {
                 "rules of Services' chains in snapshots of the nat table"
             } else {
                 "rules in snapshots of the ruleset"

@@ -1,8 +1,8 @@
 //! The syncs of kube-proxy in a run: one census, by the best witness there is.
 //!
 //! 1. `log`: every "SyncProxyRules complete" (or older wording) line, with its duration.
-//! 2. `trace`: the lives of iptables-restore children (`EXEC`/`EXIT` of a bpftrace script): part of a sync, so a
-//!    lower bound of its duration.
+//! 2. `trace`: the lives of iptables-restore children (`EXEC`/`EXIT` of a bpftrace script), in nftables mode of the
+//!    nft children that committed a batch (`NFT_BATCH_SENDMSG`): part of a sync, so a lower bound of its duration.
 //! 3. `histogram`: `kubeproxy_sync_proxy_rules_duration_seconds`: counts in buckets of 1 ms·2ⁿ, open above 16.384 s.
 
 use std::collections::BTreeMap;
@@ -84,16 +84,32 @@ pub fn take(run: &Run) -> Census {
         sort(&mut syncs);
         return Census { syncs, witness: "log", lower_bound_only: false };
     }
+    // nft also lists: only a child that sent a batch programmed anything.
+    let batches: Vec<EventRow<'static>> = trace_events(run, "NFT_BATCH_SENDMSG");
+    let committed = |row: &EventRow| {
+        let sent = batches.iter().filter(|batch| batch.clock == row.clock && batch.pid == row.pid);
+        let since = row.time.zip(figure(&row.text, "dur_ns")).map(|(end, life)| end - life as i64);
+        sent.into_iter().any(|batch| batch.time <= row.time && batch.time >= since)
+    };
+    let programs = |row: &&EventRow| match row.comm.as_deref() {
+        Some(comm) if comm.starts_with("iptables-restor") => true,
+        Some("nft") => committed(row),
+        _ => false,
+    };
     let mut syncs: Vec<Sync> = trace_events(run, "EXIT")
         .iter()
-        .filter(|row| row.comm.as_deref().is_some_and(|comm| comm.starts_with("iptables-restor")))
+        .filter(programs)
         .filter_map(|row| {
             let seconds = figure(&row.text, "dur_ns")? / 1e9;
             Some(Sync {
                 end: row.time?,
                 clock: row.clock.to_string(),
                 duration: Estimate { value: Some(seconds), low: Some(seconds), high: None },
-                evidence: run.evidence(row.source, row.record, "EXIT of iptables-restore"),
+                evidence: run.evidence(
+                    row.source,
+                    row.record,
+                    format!("EXIT of {}", row.comm.as_deref().unwrap_or_default()),
+                ),
             })
         })
         .collect();

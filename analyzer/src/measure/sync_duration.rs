@@ -102,7 +102,7 @@ fn method(census: &Census) -> String {
     match census.witness {
         "log" => "every sync that kube-proxy's log reports, with its own duration (witness: log)".into(),
         "trace" => {
-            "lives of iptables-restore children in the kernel trace: parts of syncs, a lower bound (witness: trace)"
+            "lives of iptables-restore (nftables mode: nft) children in the kernel trace: parts of syncs, a lower bound (witness: trace)"
                 .into()
         }
         "histogram" => {

@@ -57,9 +57,11 @@ losses! {
     TIME_FROM_MTIME = "time-from-mtime", Warning, "The only time of a file is its modification time, which copying may have changed.", "Print `date +%s.%N` ahead of each snapshot, or name the files after it.";
     NO_TIME = "no-time", Warning, "Records without a time of their own: they prove no order.", "Print a time stamp ahead of them.";
     NO_YEAR = "no-year", Warning, "Log lines without year or zone: their times were not used.", "Write year and timezone to capture.toml.";
-    AUDIT_WITHOUT_BODIES = "audit-without-bodies", Warning, "Audit events of the level Metadata carry no bodies: changes of endpoints cannot be read from them.", "Set RequestResponse for endpointslices, pods and deployments in the audit policy.";
+    AUDIT_WITHOUT_BODIES = "audit-without-bodies", Warning, "Audit events of the level Metadata carry no bodies: changes of endpoints cannot be read from them.", "Set RequestResponse in the audit policy: rules: [{level: RequestResponse, resources: [{group: discovery.k8s.io, resources: [endpointslices]}, {group: \"\", resources: [endpoints, pods, pods/binding, services]}, {group: apps, resources: [deployments, deployments/scale]}, {group: coordination.k8s.io, resources: [leases]}]}].";
+    CAPPED_EXPORT = "capped-export", Warning, "An export holds exactly as many rows as its service gives at most: there were more.", "Export in shorter spans of time, or from S3.";
     WHOLE_SECONDS = "whole-seconds", Info, "Times in whole seconds: each is known to a second only.", "Use `date +%s.%N`.";
     DELETED_SAMPLES = "deleted-samples", Info, "Samples that had been deleted in Prometheus (tombstones); they were left out.", "Take the snapshot ahead of deleting series.";
+    STALE_OR_NAN = "stale-or-nan", Info, "A dump prints staleness markers as NaN; both were read as NaN.", "Give the database itself (a snapshot) instead of its dump.";
     START_TIMES = "start-times", Info, "Chunks or records whose samples carry start times, which were left out.", "Nothing: rates are computed without them.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }

@@ -46,7 +46,8 @@ pub struct Source {
     pub clock: Option<String>,
     /// Size of the file as it lies there (compressed).
     pub bytes: u64,
-    /// SHA-256 of the file as it lies there, hex.
+    /// SHA-256 of the file as it lies there, hex. Of a folder that is read as one (`prometheus-tsdb`) that of the lines
+    /// `<hash>  <name>` of its files, which are sources too.
     pub sha256: String,
     /// Records read.
     pub records: u64,

@@ -38,7 +38,8 @@ fn sniff(head: &Head) -> Sniff {
     for line in head.bytes.split(|byte| *byte == b'\n').take(400) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(text) = std::str::from_utf8(line) else { continue };
-        if is_attached(text) {
+        // A time series of `tseries()`, and the documents that come with bpftrace's tools.
+        if is_attached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
             return Sniff::Yes;
         }
         if text.starts_with('@') && heading(text).is_some() || bucket(text).is_some() {
@@ -56,6 +57,11 @@ fn is_attached(line: &str) -> bool {
     rest.and_then(|rest| rest.split_once(' ')).is_some_and(|(count, rest)| {
         count.parse::<u32>().is_ok() && matches!(rest, "probe..." | "probes..." | "probe" | "probes")
     })
+}
+
+/// `Demonstrations of tcplife, the Linux bpftrace/eBPF version.`
+fn is_example(line: &str) -> bool {
+    line.starts_with("Demonstrations of ") && line.contains("bpftrace")
 }
 
 /// What a map's line says.

@@ -43,8 +43,16 @@ const NO_CHAIN: &[u8] = b"No chain/target/match by that name";
 fn sniff(head: &Head) -> Sniff {
     let mut said = stamped::tried_lines(head.bytes, head.whole)
         .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#") && !line.starts_with(b"Every "));
-    let begins = said.next().is_some_and(|line| chain_of(line).is_some());
-    if begins && said.next().is_some_and(is_header) { Sniff::Yes } else { Sniff::No }
+    let lines: Vec<&[u8]> = said.by_ref().take(24).collect();
+    // A pasted session has a prompt, and what was done before, ahead of the first chain.
+    let pair = lines.windows(2).position(|pair| chain_of(pair[0]).is_some() && is_header(pair[1]));
+    let prompt = |line: &[u8]| [&b"# "[..], b"$ ", b"[root@"].iter().any(|mark| line.starts_with(mark));
+    let asked = |line: &[u8]| memchr::memmem::find(line, b"iptables ").is_some();
+    match pair {
+        Some(0) => Sniff::Yes,
+        Some(at) if lines[..at].iter().any(|line| prompt(line) || asked(line)) => Sniff::Yes,
+        _ => Sniff::No,
+    }
 }
 
 fn is_header(line: &[u8]) -> bool {

@@ -223,6 +223,11 @@ struct TemplateMetadata<'a> {
 }
 
 impl<'a> Spec<'a> {
+    /// That of a pod which was bound to a node.
+    pub fn on_node(node: Text<'a>) -> Self {
+        Spec { node_name: Some(node), ..Spec::default() }
+    }
+
     /// `kubectl.kubernetes.io/restartedAt` of the pod template.
     pub fn restarted_at(&self) -> Option<Text<'a>> {
         self.template.as_ref()?.metadata.as_ref()?.annotations.as_ref()?.restarted.clone()

@@ -1,7 +1,12 @@
-//! `kubectl get … -o json`: a list, or one object. Its items have no time of their own.
+//! `kubectl get … -o json` or `-o yaml`: lists and objects. Items have no time of their own.
 //!
 //! ```text
 //! { "apiVersion": "v1", "items": [ { "apiVersion": "v1", "kind": "Service", … } ], "kind": "List" }
+//! ---
+//! apiVersion: v1
+//! items:
+//! - apiVersion: v1
+//!   kind: Service
 //! ```
 
 use std::borrow::Cow;
@@ -12,19 +17,19 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use super::kubernetes::{self, Witness};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, yaml};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "list",
-    title: "Kubernetes list or object, JSON",
+    title: "Kubernetes lists and objects, JSON or YAML",
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
     parse,
     sample: r#"{ "apiVersion": "v1", "items": [ { "kind": "Service", … } ], "kind": "List" }"#,
-    recognised: "one JSON object with \"apiVersion\" and either \"items\" or \"kind\" and \"metadata\"",
-    capture: "kubectl get services,endpointslices,pods -A -o json",
+    recognised: "JSON objects with \"apiVersion\" and either \"items\" or \"kind\" and \"metadata\"; YAML with these keys at the left margin",
+    capture: "kubectl get services,endpointslices,pods -A -o json (or -o yaml)",
     proves: "which Services, pods and endpoints there were (without a time)",
 };
 
@@ -44,6 +49,9 @@ struct Document<'a> {
 fn sniff(head: &Head) -> Sniff {
     let bytes = head.bytes.trim_ascii_start();
     let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
+    if is_yaml(bytes) {
+        return Sniff::Yes;
+    }
     if !bytes.starts_with(b"{") || !has(b"\"apiVersion\"") || has(b"\"auditID\"") || has(b"\"logEvents\"") {
         return Sniff::No;
     }
@@ -55,7 +63,23 @@ fn sniff(head: &Head) -> Sniff {
     if begins && (has(b"\"items\"") || has(b"\"metadata\"")) { Sniff::Yes } else { Sniff::No }
 }
 
+fn is_yaml(bytes: &[u8]) -> bool {
+    yaml::has_keys(bytes, &["apiVersion"])
+        && (yaml::has_keys(bytes, &["items"]) || yaml::has_keys(bytes, &["kind", "metadata"]))
+        && !yaml::has_keys(bytes, &["auditID"])
+}
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    if is_yaml(chunk.bytes.trim_ascii_start()) {
+        return yaml::pieces(chunk.bytes, chunk.first_line, |piece| {
+            let line =
+                |bytes| Line { bytes, number: piece.line, offset: chunk.offset + piece.offset as i64, ended: true };
+            match &piece.json {
+                Ok(json) => one(context, &line(json), &piece.list_kind, "LIST", batch),
+                Err(reason) => batch.reject(context, &line(piece.text), reason),
+            }
+        });
+    }
     // Several documents may follow each other: `kubectl get -w -o json` prints one a change.
     let mut documents = serde_json::Deserializer::from_slice(chunk.bytes).into_iter::<&RawValue>();
     let mut place = Place { bytes: chunk.bytes, at: 0, number: chunk.first_line, offset: chunk.offset };

@@ -6,6 +6,9 @@
 //! may be cut, how to capture it and what it can prove.
 
 mod audit;
+mod audit_document;
+mod audit_envelope;
+mod audit_event;
 mod batch;
 mod borrowed;
 mod bpftool_map;
@@ -16,7 +19,12 @@ mod cilium_config;
 mod cilium_lb_list;
 mod cilium_log;
 mod cilium_metrics_list;
+mod cilium_monitor;
+mod cilium_service_list;
+mod cilium_status;
 mod clock;
+mod cluster_loader;
+mod csv;
 mod exposition;
 mod format;
 #[cfg(test)]
@@ -24,10 +32,15 @@ mod harness;
 mod hubble;
 mod hubble_text;
 mod instant;
+mod ipset;
 mod iptables_list;
 mod iptables_save;
+mod ipvsadm;
 mod json_pairs;
+mod k6;
+mod kube_burner;
 mod kube_proxy_log;
+mod kubectl_table;
 mod kubernetes;
 mod lb4_reader;
 mod list;
@@ -35,18 +48,26 @@ mod log_line;
 mod markers;
 mod metric_line;
 mod native_histogram;
+mod nft_json;
+mod nft_monitor;
+mod nft_names;
+mod nft_text;
 mod prometheus_api;
 pub mod prometheus_tsdb;
+mod promtool_dump;
 #[cfg(test)]
 mod recognition;
+mod request_csv;
 mod requests;
 mod rule_comment;
 pub mod snapshot;
 mod stamped;
 mod trace_line;
 mod transcript;
+mod vegeta;
 mod versions;
 mod watch;
+mod yaml;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
@@ -58,12 +79,24 @@ pub const FORMATS: &[&Format] = &[
     &versions::FORMAT,
     &lb4_reader::FORMAT,
     &cilium_lb_list::FORMAT,
+    &cilium_service_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
+    &ipvsadm::FORMAT,
+    &ipset::FORMAT,
+    &nft_json::FORMAT,
+    &nft_monitor::FORMAT,
+    &nft_text::FORMAT,
     &audit::FORMAT,
+    &audit_document::FORMAT,
     &watch::FORMAT,
     &requests::FORMAT,
+    &k6::FORMAT,
+    &vegeta::FORMAT,
+    &request_csv::FORMAT,
     &list::FORMAT,
+    &kube_burner::FORMAT,
+    &cluster_loader::FORMAT,
     &transcript::FORMAT,
     &exposition::SCRAPE,
     &bpftrace_json::FORMAT,
@@ -75,15 +108,28 @@ pub const FORMATS: &[&Format] = &[
     &cilium_metrics_list::FORMAT,
     &cilium_config::CONFIG,
     &cilium_config::VERSION,
+    &cilium_status::FORMAT,
+    &cilium_monitor::FORMAT,
     &prometheus_api::FORMAT,
     &prometheus_tsdb::FORMAT,
+    &promtool_dump::FORMAT,
     &kube_proxy_log::FORMAT,
     &cilium_log::FORMAT,
     &bpftrace_text::FORMAT,
+    &kubectl_table::FORMAT,
     // Text that hardly anything marks: asked last.
     &exposition::EXPOSITION,
 ];
 
 /// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&snapshot::Dissector] =
-    &[&cilium_lb_list::DISSECTOR, &iptables_list::DISSECTOR, &iptables_save::DISSECTOR, &lb4_reader::DISSECTOR];
+pub const DISSECTORS: &[&snapshot::Dissector] = &[
+    &cilium_lb_list::DISSECTOR,
+    &cilium_service_list::DISSECTOR,
+    &iptables_list::DISSECTOR,
+    &iptables_save::DISSECTOR,
+    &ipset::DISSECTOR,
+    &ipvsadm::DISSECTOR,
+    &lb4_reader::DISSECTOR,
+    &nft_json::DISSECTOR,
+    &nft_text::DISSECTOR,
+];

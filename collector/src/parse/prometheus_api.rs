@@ -6,7 +6,7 @@
 //!
 //! Read: matrix and vector answers to a plain selector, one answer a file. The answer to an expression
 //! (`sum(rate(…))`: no `__name__`; a scalar; a string) is no sample of anything: it is counted, and a fact says so.
-//! Native histograms are refused by name. Answers of `metadata`, `targets`, `series` and `labels` are recognised and
+//! Native histograms come with the bounds of their buckets; the schema is told from them. Answers of `metadata`, `targets`, `series` and `labels` are recognised and
 //! give no rows; errors, warnings and infos become facts.
 
 use std::borrow::Cow;
@@ -18,6 +18,7 @@ use syncline_schema::facts::FactRow;
 
 use super::batch::SeriesKey;
 use super::metric_line::{labels_json, value};
+use super::native_histogram::{Bounded, NativeHistogram};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
 
 /// Answers of the HTTP API.
@@ -67,9 +68,43 @@ struct Series<'a> {
     #[serde(borrow)]
     value: Option<Point<'a>>,
     #[serde(borrow, default)]
-    histograms: Vec<&'a RawValue>,
+    histograms: Vec<NativePoint<'a>>,
     #[serde(borrow)]
-    histogram: Option<&'a RawValue>,
+    histogram: Option<NativePoint<'a>>,
+}
+
+/// Seconds since the epoch, and a native histogram.
+#[derive(Deserialize)]
+struct NativePoint<'a>(f64, #[serde(borrow)] Native<'a>);
+
+#[derive(Deserialize)]
+struct Native<'a> {
+    #[serde(borrow)]
+    count: Cow<'a, str>,
+    #[serde(borrow)]
+    sum: Cow<'a, str>,
+    #[serde(borrow, default)]
+    buckets: Vec<NativeBucket<'a>>,
+}
+
+/// Which bounds belong to the bucket, the bounds, and the count.
+#[derive(Deserialize)]
+struct NativeBucket<'a>(
+    #[expect(dead_code, reason = "tells nothing that the bounds do not")] u8,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+);
+
+impl Native<'_> {
+    fn histogram(&self) -> Option<NativeHistogram> {
+        let number = |text: &str| value(text.as_bytes());
+        let buckets = self.buckets.iter().map(|NativeBucket(_, lower, upper, count)| {
+            Some(Bounded { lower: number(lower)?, upper: number(upper)?, count: number(count)? })
+        });
+        let buckets = buckets.collect::<Option<Vec<Bounded>>>()?;
+        Some(NativeHistogram::of_bounds(&buckets, number(&self.count)?, number(&self.sum)?))
+    }
 }
 
 /// Seconds since the epoch, and the value as text.
@@ -178,9 +213,6 @@ fn series(context: &Context, line: &Line, text: &str, batch: &mut Batch) -> bool
         batch.record(None);
         return false;
     };
-    if !found.histograms.is_empty() || found.histogram.is_some() {
-        batch.reject(context, line, "expected float values: native histograms of an API answer are not read");
-    }
     let labels = match labels_json(labels) {
         Ok(labels) => labels,
         Err(reason) => {
@@ -188,10 +220,23 @@ fn series(context: &Context, line: &Line, text: &str, batch: &mut Batch) -> bool
             return true;
         }
     };
-    if found.values.is_empty() && found.value.is_none() {
+    let native: Vec<&NativePoint> = found.histograms.iter().chain(&found.histogram).collect();
+    if found.values.is_empty() && found.value.is_none() && native.is_empty() {
         return true;
     }
     let index = batch.series(SeriesKey { name: name.into_owned(), labels }, line.number, None);
+    for NativePoint(seconds, native) in native {
+        let milliseconds = (seconds * 1e3).round();
+        match native.histogram() {
+            Some(histogram) if milliseconds.abs() < 9e12 => {
+                let time = milliseconds as i64 * 1_000_000;
+                batch.record(Some(time));
+                let row = histogram.row(index, line.number, time);
+                batch.push(&row);
+            }
+            _ => batch.reject(context, line, "expected [seconds, {\"count\", \"sum\", \"buckets\"}]"),
+        }
+    }
     for Point(seconds, text) in found.values.iter().chain(&found.value) {
         // Prometheus keeps milliseconds; a double of seconds is good to a quarter of a microsecond.
         let milliseconds = (seconds * 1e3).round();
@@ -245,6 +290,18 @@ mod tests {
         assert_eq!((batch.samples.len(), batch.series.len(), batch.records, batch.rejected), (2, 1, 3, 0));
         assert_eq!((batch.samples[0].time, batch.samples[0].record), (1_795_408_968_164_000_000, 2));
         assert_eq!(batch.series[0].key.labels, r#"{"job":"a"}"#);
+    }
+
+    #[test]
+    fn reads_native_histograms() {
+        let text = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"h"},"histograms":[[1795408968.164,{"count":"3","sum":"4.5","buckets":[[3,"-0.1","0.1","1"],[0,"1","2","2"]]}],[1795408969.164,{"count":"x","sum":"4.5"}]]}]}}"#;
+        let mut batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.samples.len(), batch.series.len(), batch.records, batch.rejected), (0, 1, 1, 1));
+        let tables = batch.take_tables();
+        assert_eq!(
+            tables.iter().map(|table| (table.table, table.rows())).collect::<Vec<_>>(),
+            [("histograms", 1), ("rejects", 1)]
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests over all formats: each real file is taken by its own format only, and damage never panics.
 
 use super::harness::{context, files, head, whole};
+use super::snapshot::check::dissect;
 use super::{Batch, Chunk, Cut, FORMATS, Format, Sniff};
 
 /// Formats that take a file.
@@ -35,7 +36,8 @@ fn expected(path: &str) -> Option<&'static str> {
 }
 
 /// Formats of this file's concern: text that programs print.
-const TEXT: [&str; 15] = [
+const TEXT: [&str; 16] = [
+    "promtool-dump",
     "hubble-text",
     "scrape",
     "exposition",
@@ -145,6 +147,27 @@ fn damage_never_panics() {
             }
             (format.sniff)(&head("damaged", &bytes));
             parse(format, &bytes);
+        }
+    }
+}
+
+#[test]
+fn damaged_snapshots_keep_every_byte() {
+    let mut state = 11;
+    for dissector in super::DISSECTORS {
+        let format = FORMATS.iter().find(|format| format.kind == dissector.format).expect("its format");
+        let sample = format.sample.repeat(3).into_bytes();
+        for round in 0..400 {
+            let mut bytes = sample.clone();
+            for _ in 0..=round % 4 {
+                let place = next(&mut state) % bytes.len().max(1);
+                match next(&mut state) % 3 {
+                    0 => bytes.truncate(place.max(1)),
+                    1 => bytes[place] = (next(&mut state) % 256) as u8,
+                    _ => bytes.insert(place, b"\"\\\n[]{}=:,# \r"[next(&mut state) % 13]),
+                }
+            }
+            dissect(dissector, dissector.format, &bytes);
         }
     }
 }

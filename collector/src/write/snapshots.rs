@@ -352,8 +352,23 @@ mod tests {
             counters,
             fields: |_, _, _| crate::parse::snapshot::RuleFields { kind: "rule", ..Default::default() },
         };
-        let stream = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../sample-data/iptables-scale-up-1/iptables/nat-save.stream.zst");
+        rebuilds("iptables-scale-up-1/iptables/nat-save.stream.zst", &dissector);
+    }
+
+    #[test]
+    fn every_snapshot_of_nftables_is_rebuilt() {
+        for (stream, format) in [
+            ("nftables-rolling-restart-1/nft/table-kube-proxy.json.stream.zst", "nft-json"),
+            ("nftables-rolling-restart-1/nft/ruleset.stream.zst", "nft-text"),
+            ("nftables-rolling-restart-1/nft/chain-default-test.stream.zst", "nft-text"),
+        ] {
+            let dissector = crate::parse::DISSECTORS.iter().find(|one| one.format == format).expect("a dissector");
+            rebuilds(stream, dissector);
+        }
+    }
+
+    fn rebuilds(stream: &str, dissector: &Dissector) {
+        let stream = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(stream);
         let text = zstd::decode_all(std::fs::File::open(&stream).expect("a sample")).expect("decompressed");
         let mark = b"# TIMESTAMP ";
         let mut starts: Vec<usize> = memchr::memmem::find_iter(&text, mark).collect();
@@ -385,7 +400,7 @@ mod tests {
                 complete: true,
                 file_of_series: false,
             };
-            encoder.encode(&context, &snapshot, &dissector, &mut tables).expect("encoded");
+            encoder.encode(&context, &snapshot, dissector, &mut tables).expect("encoded");
         }
         tables.close().expect("closed");
         for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {

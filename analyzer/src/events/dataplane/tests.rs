@@ -240,3 +240,64 @@ fn real_runs_count_as_the_facts_say() {
         }
     }
 }
+
+/// A table of kube-proxy in nftables mode with a Service and these lines in its chain, and further chains.
+fn nftables(lines: &str, chains: &str) -> String {
+    format!(
+        "table ip kube-proxy {{\n\tmap service-ips {{\n\t\telements = {{ 10.96.100.100 . tcp . 80 : goto service-JKB34KST-default/test/tcp/http }}\n\t}}\n\tchain service-JKB34KST-default/test/tcp/http {{\n{lines}\t}}\n{chains}}}\n"
+    )
+}
+
+#[test]
+fn nftables_addresses_in_the_chain_of_a_service() {
+    let list = |addresses: &str| format!("\t\tmeta l4proto tcp dnat ip to numgen random mod 2 map {{ {addresses} }}\n");
+    let (one, two) = (list("0 : 10.0.0.1 . 8080"), list("0 : 10.0.0.1 . 8080, 1 : 10.0.0.2 . 8080"));
+    // The last reading has lost the map that leads to the chain, and the one before it broke off.
+    let unreached = nftables(&two, "").replace("service-ips", "no-endpoint-services");
+    let broken = nftables(&one, "").replace("\t}\n}\n", "");
+    let text = format!(
+        "# TIMESTAMP 1.5\n{}# TIMESTAMP 2.5\n{}# TIMESTAMP 3.5\n{broken}# TIMESTAMP 4.5\n{unreached}",
+        nftables(&one, ""),
+        nftables(&two, "")
+    );
+    let rows = captured(&[("nft/table.stream", &text)]);
+    assert_eq!(
+        stories(&rows),
+        ["default/test 10.0.0.1 true -2.5..4.5", "default/test 10.0.0.2 false +1.5..2.5 -2.5..4.5"]
+    );
+    let totals = totals(&rows.0, &rows.1, &rows.2);
+    let first: Vec<_> = totals.iter().map(|total| (total.services, total.endpoints, total.rules)).take(2).collect();
+    assert_eq!(first, [(1, 1, 3), (1, 2, 4)]);
+    let chain = format!("table ip kube-proxy {{\n\tchain service-JKB34KST-default/test/tcp/http {{\n{two}\t}}\n}}\n");
+    let alone = captured(&[("nft/chain.stream", &format!("# TIMESTAMP 1.5\n{chain}# TIMESTAMP 2.5\n{chain}"))]);
+    assert_eq!(stories(&alone), ["default/test 10.0.0.1 true", "default/test 10.0.0.2 true"], "no map, no doubt");
+}
+
+#[test]
+fn nftables_with_a_chain_for_each_endpoint() {
+    let name = |number: usize| format!("endpoint-5OJB2KTY-default/test/tcp/http__10.0.0.{number}/8080");
+    let list = |numbers: &[usize]| {
+        let jumps: Vec<String> =
+            numbers.iter().enumerate().map(|(at, number)| format!("{at} : goto {}", name(*number))).collect();
+        format!("\t\tnumgen random mod {} vmap {{ {} }}\n", numbers.len(), jumps.join(", "))
+    };
+    let chain = |number: usize| {
+        format!("\tchain {} {{\n\t\tmeta l4proto tcp dnat to 10.0.0.{number}:8080\n\t}}\n", name(number))
+    };
+    let both = chain(1) + &chain(2);
+    let text = format!(
+        "# TIMESTAMP 1.5\n{}# TIMESTAMP 2.5\n{}# TIMESTAMP 3.5\n{}# TIMESTAMP 4.5\n{}",
+        nftables(&list(&[1]), &both),
+        nftables(&list(&[1, 2]), &both),
+        nftables(&list(&[1, 2]), &chain(1)),
+        nftables(&list(&[2]), &both),
+    );
+    assert_eq!(
+        stories(&captured(&[("nft/table.stream", &text)])),
+        ["default/test 10.0.0.1 true -3.5..4.5", "default/test 10.0.0.2 false +1.5..2.5 -2.5..3.5 +3.5..4.5"]
+    );
+    let alone =
+        format!("table ip kube-proxy {{\n\tchain service-JKB34KST-default/test/tcp/http {{\n{}\t}}\n}}\n", list(&[2]));
+    let alone = captured(&[("nft/chain.stream", &format!("# TIMESTAMP 1.5\n{alone}# TIMESTAMP 2.5\n{alone}"))]);
+    assert_eq!(stories(&alone), ["default/test 10.0.0.2 true"], "the chain's name tells address and port");
+}

@@ -5,7 +5,8 @@
 //! …/chunks_head/000001  …/wal/00000003  …/wal/checkpoint.00000002/00000000  …/wbl/00000000   one head: the source …/wal
 //! ```
 //!
-//! A file belongs to a group by its place, and a group counts where the contents of its files say so.
+//! A file belongs to a group by its place, and a group counts where the contents of its files say so and where it has
+//! chunks or a log: an index alone holds no samples.
 
 mod block;
 mod head;
@@ -137,7 +138,7 @@ pub fn groups<'p>(files: impl Iterator<Item = (&'p str, &'p [u8])>) -> Vec<Group
         group.1.push((part, at));
     }
     let counts = |(score, parts): &Found| {
-        *score >= 2 && parts.iter().any(|(part, _)| !matches!(part, Part::Meta | Part::Tombstones))
+        *score >= 2 && parts.iter().any(|(part, _)| part.is_head() || matches!(part, Part::Chunks(_)))
     };
     found
         .into_iter()
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_group_counts_where_its_contents_say_so() {
-        let block = |index: &[u8]| {
+        let found = |index: &[u8]| {
             let files = [
                 ("b/chunks/000001", block::CHUNKS_MAGIC.to_vec()),
                 ("b/index", index.to_vec()),
@@ -229,12 +230,13 @@ mod tests {
                 ("b/readme", Vec::new()),
                 ("c/index", b"<html>".to_vec()),
                 ("d/meta.json", b"{\"minTime\":0}".to_vec()),
+                ("d/index", index::MAGIC.to_vec()),
             ];
             groups(files.iter().map(|(path, head)| (*path, head.as_slice())))
         };
-        let whole = block(&index::MAGIC);
+        let whole = found(&index::MAGIC);
         assert_eq!(whole.len(), 1);
         assert_eq!((whole[0].folder.as_str(), whole[0].is_head, &whole[0].files), ("b", false, &vec![1, 2, 0]));
-        assert_eq!(block(b"damaged"), whole, "the other files say what it is");
+        assert_eq!(found(b"damaged"), whole, "the other files say what it is");
     }
 }

@@ -15,10 +15,8 @@ use syncline_schema::samples::STALE_NAN;
 use super::bits::{Bits, Xored};
 use super::bytes::Expected;
 use super::floats::StartTimes;
-use crate::parse::native_histogram::{NativeHistogram, ResetHint, Run};
+use crate::parse::native_histogram::{CUSTOM_SCHEMA, NativeHistogram, ResetHint, Run};
 
-/// Schema of custom bounds.
-pub const CUSTOM: i32 = -53;
 /// Buckets of one side at most: a damaged span may name billions.
 const MOST_BUCKETS: u64 = 1 << 20;
 
@@ -105,7 +103,7 @@ fn layout(bits: &mut Bits) -> Result<Layout, Expected> {
     let (positive, positives) = places(&spans(bits)?)?;
     let (negative, negatives) = places(&spans(bits)?)?;
     let mut custom = Vec::new();
-    if schema == CUSTOM {
+    if schema == CUSTOM_SCHEMA {
         for _ in 0..bits.varbit_uint()? {
             custom.push(match bits.varbit_uint()? {
                 0 => bits.float()?,

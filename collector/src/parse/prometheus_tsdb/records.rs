@@ -13,8 +13,8 @@
 //! something else in an experiment with a fast start (series again, and a boundary of one byte): what follows the type tells.
 
 use super::bytes::{Bytes, Expected};
-use super::histograms::{CUSTOM, Span, side, summed};
-use crate::parse::native_histogram::{NativeHistogram, ResetHint};
+use super::histograms::{Span, side, summed};
+use crate::parse::native_histogram::{CUSTOM_SCHEMA, NativeHistogram, ResetHint};
 
 /// Labels of a series as a record has them.
 pub type RecordLabels<'a> = Vec<(&'a str, &'a str)>;
@@ -203,7 +203,7 @@ fn histogram(bytes: &mut Bytes, floats: bool) -> Result<NativeHistogram, Expecte
     let (positive, negative) = (spans(bytes)?, spans(bytes)?);
     let (positive, negative) = (side(&positive, &counts(bytes, floats)?)?, side(&negative, &counts(bytes, floats)?)?);
     let mut custom = Vec::new();
-    if schema == CUSTOM {
+    if schema == CUSTOM_SCHEMA {
         let count = bytes.count(8)?;
         custom = (0..count).map(|_| bytes.f64()).collect::<Result<_, _>>()?;
     }
