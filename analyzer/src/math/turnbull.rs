@@ -156,7 +156,7 @@ impl Distribution {
             if below + piece.share + 1e-6 >= q && piece.share > 0.0 {
                 let part = ((q - below) / piece.share).clamp(0.0, 1.0);
                 let open = piece.low.is_infinite() || piece.high.is_infinite();
-                return (!open).then(|| piece.low + (piece.high - piece.low) * part);
+                return (!open).then_some(piece.low + (piece.high - piece.low) * part);
             }
             below += piece.share;
         }
