@@ -155,7 +155,7 @@ fn check(name: &str) {
     assert_eq!(original.n, fast.n, "{name}");
     for quantile in ["p50", "p90", "p95", "max"] {
         let (was, is) = (original.quantiles[quantile], fast.quantiles[quantile]);
-        println!(
+        eprintln!(
             "{name} {quantile}: {:.3?} became {:.3?}",
             (was.low, was.value, was.high),
             (is.low, is.value, is.high)

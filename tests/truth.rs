@@ -238,13 +238,13 @@ fn truth_lies_within_the_bounds() {
         sum.width += tally.width;
         sum.permitted += tally.permitted;
     }
-    println!(
+    eprintln!(
         "| dataplane | clocks | runs | measured | endpoints × nodes | never arrived | quantiles | width / what looks permit |"
     );
-    println!("|---|---|--:|--:|--:|--:|--:|--:|");
+    eprintln!("|---|---|--:|--:|--:|--:|--:|--:|");
     for (name, sum) in &table {
         let ratio = if sum.permitted > 0.0 { format!("{:.2}", sum.width / sum.permitted) } else { "–".to_owned() };
-        println!(
+        eprintln!(
             "| {name} | {} | {} | {} | {} | {} | {ratio} |",
             sum.runs, sum.measured, sum.episodes, sum.never, sum.quantiles
         );
@@ -289,7 +289,7 @@ fn many_nodes_and_endpoints() {
     let run = Run::load(Bundle::open(&out).expect("a bundle")).expect("a run");
     let loaded = started.elapsed();
     let measured = measure::all(&run).expect("measured");
-    println!(
+    eprintln!(
         "{nodes} nodes, {members} endpoints: bundled in {bundled:?}, loaded in {:?}, measured in {:?}",
         loaded - bundled,
         started.elapsed() - loaded

@@ -378,7 +378,7 @@ fn log(cluster: &Cluster, node: &Node) -> String {
         lines.push((*time, "config.go:142] \"Calling handler.OnEndpointSliceUpdate\"".to_owned()));
     }
     // A restarted proxy loses the end of the sync that it was in, and gets the slice anew.
-    let restarted = cluster.plan.proxy_restarts.then(|| node.syncs.len() / 2);
+    let restarted = cluster.plan.proxy_restarts.then_some(node.syncs.len() / 2);
     for (number, sync) in node.syncs.iter().enumerate() {
         let start = "proxier.go:668] \"Syncing iptables rules\" ipFamily=\"IPv4\" fullSync=false".to_owned();
         lines.push((sync.start + 100_000, start));

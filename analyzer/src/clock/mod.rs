@@ -6,6 +6,8 @@
 mod edges;
 pub mod evidence;
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 /// Where a figure comes from: a line of a capture.
@@ -78,6 +80,9 @@ pub struct Graph {
     /// `reach[i][j]`: upper end of the offset from domain `i` to domain `j` over all paths.
     #[serde(skip)]
     reach: Vec<Vec<Option<i64>>>,
+    /// Place of each domain: every event of a run asks.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
 }
 
 impl Graph {
@@ -93,7 +98,8 @@ impl Graph {
             findings.push(finding);
             reach = edges::shortest(&domains, &edges);
         }
-        Graph { domains, edges, findings, reach }
+        let places = domains.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
+        Graph { domains, edges, findings, reach, places }
     }
 
     /// The tightest offset interval from one clock to another over all paths; `None` where no path bounds both sides.
@@ -101,8 +107,7 @@ impl Graph {
         if from == to {
             return Some(Offset::ZERO);
         }
-        let at = |name: &str| self.domains.iter().position(|domain| domain == name);
-        let (from, to) = (at(from)?, at(to)?);
+        let (from, to) = (*self.places.get(from)?, *self.places.get(to)?);
         let high = (*self.reach.get(from)?.get(to)?)?;
         let low = -(*self.reach.get(to)?.get(from)?)?;
         (low <= high).then_some(Offset { low, high })

@@ -6,6 +6,7 @@
 //! stamp and the first delivery.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use syncline_schema::endpoints::EndpointRow;
 
@@ -26,7 +27,7 @@ pub struct ApiChange {
     /// When it was committed.
     pub committed: Observed,
     /// When the proxy of a node received the version, by node, where its log tells.
-    pub received: BTreeMap<String, Observed>,
+    pub received: Arc<BTreeMap<String, Observed>>,
 }
 
 /// What else bounds a commit, beside the audit event and the deliveries by watches.
@@ -123,6 +124,7 @@ fn replay(
             .first()
             .and_then(|row| bounds.received.get(&(row.slice_uid.to_string(), row.resource_version.to_string())))
             .cloned()
+            .map(Arc::new)
             .unwrap_or_default();
         let committed = committed(version, &received, clocks, bounds.contradictions, path);
         for endpoint in now.difference(&before) {

@@ -372,3 +372,41 @@ fn baseline_endpoints(
         None => counts.values().copied().max(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Endpoint;
+
+    fn episode(service: &str, phase: Phase) -> Episode {
+        let committed =
+            Observed { low: None, high: None, clock: String::new(), witness: String::new(), evidence: Vec::new() };
+        Episode {
+            endpoint: Endpoint {
+                service: service.to_owned(),
+                address: String::new(),
+                port: 0,
+                protocol: String::new(),
+                target_uid: String::new(),
+                target: String::new(),
+            },
+            node: String::new(),
+            direction: Direction::Added,
+            number: 0,
+            committed,
+            dataplane: None,
+            outcome: Outcome::Unobserved,
+            stages: Vec::new(),
+            phase: Some(phase),
+        }
+    }
+
+    #[test]
+    fn the_service_under_test_is_the_one_that_the_action_changed() {
+        let mut all = vec![episode("default/noise", Phase::Baseline); 9];
+        all.extend([episode("default/noise", Phase::Action), episode("default/test", Phase::Action)]);
+        all.push(episode("default/test", Phase::Action));
+        assert_eq!(under_test(&all).as_deref(), Some("default/test"));
+        assert_eq!(under_test(&all[..9]).as_deref(), Some("default/noise"), "without an action, the most changes");
+    }
+}

@@ -19,8 +19,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::Estimate;
 use super::quantile::{REPORTED, envelope, rank};
 
-/// Steps after which the shares are taken as they are.
+/// Steps after which the shares are taken as they are, and the work that all steps together may cost: with very many
+/// values there are so many pieces that each is narrow, and a few steps do.
 const MOST_STEPS: usize = 2_000;
+const FEWEST_STEPS: usize = 20;
+const MOST_WORK: usize = 20_000_000;
 /// Change of the largest share below which they are taken as found.
 const CLOSE: f64 = 1e-7;
 
@@ -109,7 +112,8 @@ fn solve(pieces: &mut [Piece], ranges: &[((usize, usize), f64)]) {
     let mut shares = vec![1.0 / count as f64; count];
     let mut running = vec![0.0; count + 1];
     let mut weights = vec![0.0; count + 1];
-    for _ in 0..MOST_STEPS {
+    let steps = (MOST_WORK / (count + ranges.len())).clamp(FEWEST_STEPS, MOST_STEPS);
+    for _ in 0..steps {
         for at in 0..count {
             running[at + 1] = running[at] + shares[at];
         }
@@ -152,7 +156,7 @@ impl Distribution {
             if below + piece.share + 1e-6 >= q && piece.share > 0.0 {
                 let part = ((q - below) / piece.share).clamp(0.0, 1.0);
                 let open = piece.low.is_infinite() || piece.high.is_infinite();
-                return (!open).then(|| piece.low + (piece.high - piece.low) * part);
+                return (!open).then_some(piece.low + (piece.high - piece.low) * part);
             }
             below += piece.share;
         }

@@ -441,3 +441,6 @@ fn api_processing_time(run: &Run) -> Measurement {
         ..blank(run, name, "value")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,47 +103,59 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     found
 }
 
+/// A moment known from both sides, ns.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    low: i64,
+    high: i64,
+    clock: &'a str,
+}
+
+fn at(observed: &Observed) -> Option<At<'_>> {
+    Some(At { low: observed.low?, high: observed.high?, clock: &observed.clock })
+}
+
 /// The moments of an episode, in order, as far as they are known from both sides.
-fn moments(run: &Run, episode: &Episode) -> Vec<(&'static str, Observed)> {
+fn moments<'a>(run: &'a Run, episode: &'a Episode) -> Vec<(&'static str, At<'a>)> {
     let life = run.pods.lives.get(&episode.endpoint.target_uid).filter(|_| episode.direction == Direction::Added);
     let staged = |name: &str| episode.stages.iter().find(|stage| stage.name == name).map(|stage| &stage.at);
     MOMENTS
         .into_iter()
         .filter_map(|name| {
-            let at = match name {
+            let found = match name {
                 // An action later than the change did not cause it.
-                "request" => run.pods.request.as_ref().filter(|request| {
-                    between(run, request, &episode.committed)
+                "request" => run.pods.request.as_ref().and_then(at).filter(|request| {
+                    at(&episode.committed)
+                        .and_then(|committed| between(run, request, &committed))
                         .and_then(|time| Some(time.own.high? + time.offset.high as f64 / 1e9))
                         .is_some_and(|latest| latest >= 0.0)
                 }),
-                "pod_created" => life.and_then(|life| life.created.as_ref()),
-                "bound" => life.and_then(|life| life.bound.as_ref()),
-                "ready" => life.and_then(|life| life.ready.as_ref()),
-                "committed" => Some(&episode.committed),
-                "visible" => return visible(episode).map(|at| (name, at)),
-                other => staged(other),
+                "pod_created" => life.and_then(|life| life.created.as_ref()).and_then(at),
+                "bound" => life.and_then(|life| life.bound.as_ref()).and_then(at),
+                "ready" => life.and_then(|life| life.ready.as_ref()).and_then(at),
+                "committed" => at(&episode.committed),
+                "visible" => visible(episode),
+                other => staged(other).and_then(at),
             };
-            at.filter(|at| at.low.is_some() && at.high.is_some()).map(|at| (name, at.clone()))
+            found.map(|found| (name, found))
         })
         .collect()
 }
 
 /// When a look showed a change: not before the dataplane can have made it, as all witnesses together say.
-fn visible(episode: &Episode) -> Option<Observed> {
+fn visible(episode: &Episode) -> Option<At<'_>> {
     let all = episode.dataplane.as_ref().filter(|_| episode.outcome == Outcome::Seen)?;
     let Some(look) = episode.stages.iter().find(|stage| stage.name == "visible").map(|stage| &stage.at) else {
-        return Some(all.clone());
+        return at(all);
     };
-    (look.high.is_some() && look.clock == all.clock)
-        .then(|| Observed { low: look.low.max(all.low), ..look.clone() })
-        .filter(|at| at.low.is_some())
+    let low = look.low.max(all.low)?;
+    (look.clock == all.clock).then_some(At { low, high: look.high?, clock: &look.clock })
 }
 
 /// Time between two moments.
-fn between(run: &Run, from: &Observed, to: &Observed) -> Option<Shifted> {
-    let offset = run.clocks.offset(&to.clock, &from.clock)?;
-    let seconds = |to: Option<i64>, from: Option<i64>| Some((to? - from?) as f64 / 1e9);
+fn between(run: &Run, from: &At<'_>, to: &At<'_>) -> Option<Shifted> {
+    let offset = run.clocks.offset(to.clock, from.clock)?;
+    let seconds = |to: i64, from: i64| Some((to - from) as f64 / 1e9);
     let own = Estimate { value: None, low: seconds(to.low, from.high), high: seconds(to.high, from.low) };
     Some(Shifted { own, offset })
 }
@@ -162,7 +174,8 @@ pub fn breakdown(run: &Run, direction: Direction) -> Option<Breakdown> {
                 found.entry((place(pair[0].0), place(pair[1].0))).or_default().push(time);
             }
         }
-        let whole = episode.dataplane.as_ref().and_then(|seen| between(run, &episode.committed, seen));
+        let ends = at(&episode.committed).zip(episode.dataplane.as_ref().and_then(at));
+        let whole = ends.and_then(|(committed, seen)| between(run, &committed, &seen));
         if let Some(high) = whole.and_then(|whole| Some(whole.own.high? + whole.offset.high as f64 / 1e9)) {
             slowest.push((high, episode));
         }
@@ -206,13 +219,13 @@ fn dominant(stages: &[StageTime], among: impl Fn(&StageTime) -> bool) -> Option<
 fn waterfall(run: &Run, episode: &Episode) -> Option<Waterfall> {
     let all = moments(run, episode);
     let (_, first) = all.first()?;
-    let zero = first.low?.midpoint(first.high?);
+    let zero = first.low.midpoint(first.high);
     let moments = all
         .iter()
         .filter_map(|(name, at)| {
-            let offset = run.clocks.offset(&at.clock, &first.clock)?;
+            let offset = run.clocks.offset(at.clock, first.clock)?;
             let since = |time: i64| (time - zero) as f64 / 1e9;
-            Some(((*name).to_owned(), since(at.low? + offset.low), since(at.high? + offset.high)))
+            Some(((*name).to_owned(), since(at.low + offset.low), since(at.high + offset.high)))
         })
         .collect();
     let endpoint = &episode.endpoint;
