@@ -60,11 +60,22 @@ pub fn changes(
     let wanted = if slices { "EndpointSlice" } else { "Endpoints" };
     let begun = first_times(rows);
     let mut services: BTreeMap<String, BTreeMap<(&str, &str), Version<'_>>> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.kind == wanted && row.witness != "list" && !row.service.is_empty()) {
+    let named = services_of_slices(rows);
+    for row in rows.iter().filter(|row| row.kind == wanted && row.witness != "list") {
+        // An audit event of a deletion may answer with a status: then only the slice is known.
+        let service = match row.service.as_ref() {
+            "" => named.get(&(row.namespace.as_ref(), row.slice.as_ref())).map(|(service, _)| *service),
+            service => Some(service),
+        };
+        let Some(service) = service else { continue };
         let deleted = row.event == "DELETED" || row.event == "delete";
         let version = if deleted { "deleted" } else { row.resource_version.as_ref() };
-        let uid = if row.slice_uid.is_empty() { row.slice.as_ref() } else { row.slice_uid.as_ref() };
-        let all = services.entry(format!("{}/{}", row.namespace, row.service)).or_default();
+        let known = named.get(&(row.namespace.as_ref(), row.slice.as_ref())).map(|(_, uid)| *uid);
+        let uid = match row.slice_uid.as_ref() {
+            "" => known.filter(|uid| !uid.is_empty()).unwrap_or(row.slice.as_ref()),
+            uid => uid,
+        };
+        let all = services.entry(format!("{}/{service}", row.namespace)).or_default();
         let entry = all.entry((uid, version)).or_insert_with(|| Version {
             order: (row.resource_version.parse().unwrap_or(0), row.time.unwrap_or(0)),
             slice: uid,
@@ -81,15 +92,29 @@ pub fn changes(
                 entry.rows.push(row);
             }
         }
+        entry.order.0 = entry.order.0.max(row.resource_version.parse().unwrap_or(0));
         entry.witnesses.insert((row.source, row.record), row);
     }
     let mut found = Vec::new();
     for (service, versions) in services {
         let mut versions: Vec<Version<'_>> = versions.into_values().collect();
+        // A deletion without a version of its own follows what had been seen by then.
+        let seen: Vec<(u64, i64)> = versions.iter().map(|version| version.order).collect();
+        for version in versions.iter_mut().filter(|version| version.order.0 == 0) {
+            let before = seen.iter().filter(|(_, time)| *time <= version.order.1);
+            version.order.0 = before.map(|(number, _)| *number).max().unwrap_or(0);
+        }
         versions.sort_by_key(|version| version.order);
         replay(&service, &versions, clocks, bounds, path, &mut found);
     }
     found
+}
+
+/// Service and uid of each slice, by namespace and name, from the rows that say them; of a name that was used again the last.
+fn services_of_slices<'r>(rows: &'r [EndpointRow<'static>]) -> HashMap<(&'r str, &'r str), (&'r str, &'r str)> {
+    let told = rows.iter().filter(|row| !row.service.is_empty());
+    told.map(|row| ((row.namespace.as_ref(), row.slice.as_ref()), (row.service.as_ref(), row.slice_uid.as_ref())))
+        .collect()
 }
 
 /// First time of each source: a watch begins with what is there already.
@@ -303,6 +328,23 @@ mod tests {
     #[test]
     fn what_was_there_at_first_is_no_addition() {
         assert!(directions(&[row("1", 1, "10.0.0.1", None)]).is_empty());
+    }
+
+    #[test]
+    fn a_deletion_that_names_the_slice_only_removes_its_endpoints() {
+        let gone = EndpointRow {
+            event: "delete".into(),
+            service: "".into(),
+            slice_uid: "".into(),
+            resource_version: "".into(),
+            address: None,
+            ..row("3", 3, "", None)
+        };
+        let rows = [row("1", 1, "10.0.0.1", Some(false)), row("2", 2, "10.0.0.1", Some(true)), gone];
+        assert_eq!(
+            directions(&rows),
+            [("10.0.0.1".to_owned(), Direction::Added), ("10.0.0.1".to_owned(), Direction::Removed)]
+        );
     }
 
     #[test]

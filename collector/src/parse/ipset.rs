@@ -14,9 +14,8 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use super::nft_text::counters_behind;
 use super::rule_comment;
-use super::snapshot::{Counters, Dissector, RuleFields, Section, lines};
+use super::snapshot::{Counters, Dissector, RuleFields, Section, counters_behind, lines};
 use super::stamped::{self, End};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
 

@@ -16,8 +16,8 @@ use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
 use super::nft_names::chain_name;
-use super::nft_text::{counters_behind, finish, parts};
-use super::snapshot::{Counters, Dissector, RuleFields, Section, lines};
+use super::nft_text::{finish, parts};
+use super::snapshot::{Counters, Dissector, RuleFields, Section, counters_behind, lines};
 use super::stamped::{self, End};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, rule_comment};
 

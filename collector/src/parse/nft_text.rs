@@ -24,7 +24,7 @@ use std::ops::Range;
 use syncline_schema::clock::ClockToken;
 
 use super::nft_names::chain_name;
-use super::snapshot::{Counters, Dissector, RuleFields, Section};
+use super::snapshot::{Counters, Dissector, RuleFields, Section, counters_behind};
 use super::stamped::{self, End};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, rule_comment};
 
@@ -228,18 +228,6 @@ fn is_lead(byte: u8) -> bool {
 
 fn counters(piece: &[u8]) -> Counters {
     counters_behind(piece, b"counter packets ", b" bytes ")
-}
-
-/// The digits behind two words.
-pub fn counters_behind(piece: &[u8], packets: &[u8], bytes: &[u8]) -> Counters {
-    let number = |from: usize, word: &[u8]| {
-        let start = from + memchr::memmem::find(&piece[from..], word)? + word.len();
-        let length = piece[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        (length > 0).then_some(start..start + length)
-    };
-    let Some(first) = number(0, packets) else { return Counters::default() };
-    let second = number(first.end, bytes);
-    Counters { packets: Some(first), bytes: second }
 }
 
 /// Protocol that a rule matches: `meta l4proto tcp`, `tcp dport`.

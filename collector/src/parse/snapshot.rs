@@ -68,6 +68,18 @@ pub fn lines(text: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
+/// The digits behind two words.
+pub fn counters_behind(piece: &[u8], packets: &[u8], bytes: &[u8]) -> Counters {
+    let number = |from: usize, word: &[u8]| {
+        let start = from + memchr::memmem::find(&piece[from..], word)? + word.len();
+        let length = piece[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        (length > 0).then_some(start..start + length)
+    };
+    let Some(first) = number(0, packets) else { return Counters::default() };
+    let second = number(first.end, bytes);
+    Counters { packets: Some(first), bytes: second }
+}
+
 /// Checks that the tests of every dissector share.
 #[cfg(test)]
 pub(super) mod check {

@@ -45,14 +45,12 @@ pub fn has_keys(text: &[u8], keys: &[&str]) -> bool {
 pub fn pieces<'a>(text: &'a [u8], first_line: i64, mut take: impl FnMut(Piece<'a>)) {
     let mut document = (0, first_line);
     let mut at = 0;
-    let mut line = first_line;
-    for part in text.split_inclusive(|byte| *byte == b'\n') {
+    for (line, part) in (first_line..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
         if part.trim_ascii_end() == b"---" || part.starts_with(b"--- ") {
             one_document(&text[document.0..at], document.0, document.1, &mut take);
             document = (at + part.len(), line + 1);
         }
         at += part.len();
-        line += 1;
     }
     one_document(&text[document.0..], document.0, document.1, &mut take);
 }
