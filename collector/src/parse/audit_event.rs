@@ -341,3 +341,48 @@ fn rows<'a>(
     kubernetes::push(kind, &object, &witness, batch);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::parse::harness::{context, whole as chunk};
+    use arrow_array::RecordBatch;
+
+    /// The audit log of a sample run, up to where it was cut off when it was copied.
+    fn sample() -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data/cilium-scale-up-1/k8s/audit.jsonl.zst");
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(&path).expect("the sample");
+        let _ = std::io::Read::read_to_end(&mut zstd::Decoder::new(file).expect("zstd"), &mut bytes);
+        bytes
+    }
+
+    fn tables(mut batch: Batch) -> Vec<(&'static str, RecordBatch)> {
+        batch.take_tables().into_iter().map(|mut one| (one.table, one.finish().expect("rows"))).collect()
+    }
+
+    #[test]
+    fn stepping_over_bodies_gives_the_rows_of_a_whole_reading() {
+        let bytes = sample();
+        let (mut quick, mut slow, mut stepped) = (Batch::default(), Batch::default(), 0);
+        for line in chunk(&bytes).lines() {
+            push(&context(), line.number, line.bytes, &mut quick).expect("an event");
+            whole(&context(), line.number, line.bytes, &mut slow).expect("an event");
+            let alone = stepping_over_bodies(&context(), line.number, line.bytes, &mut Batch::default());
+            stepped += usize::from(alone.is_some());
+        }
+        assert!(stepped > 500, "only {stepped} events have the form that the quick way reads");
+        assert!(tables(quick) == tables(slow), "the two ways of reading differ");
+    }
+
+    #[test]
+    fn two_events_in_one_line_are_rejected_not_mixed() {
+        let text = String::from_utf8(sample()).expect("UTF-8");
+        let bodies: Vec<&str> = text.lines().filter(|line| line.contains("\"responseObject\":")).take(2).collect();
+        // The line end was lost, and a byte on either side of it.
+        let merged = format!("{}{}", &bodies[0][..bodies[0].len() - 1], &bodies[1][1..]);
+        assert!(push(&context(), 1, merged.as_bytes(), &mut Batch::default()).is_err());
+    }
+}
