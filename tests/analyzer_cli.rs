@@ -223,9 +223,22 @@ fn query_answers_as_the_http_api_does() {
     }
     let csv = out(&syncline(folder.path(), &["query", &run, "vector(1)", "--format", "csv"]));
     assert_eq!(csv.lines().count(), 2, "{csv}");
+    // Options may stand before and between the operands, an expression may begin with a minus, and so may a time.
+    let minus = syncline(folder.path(), &["query", "--time", "-60", &run, "--format", "json", "-vector(time())"]);
+    assert_eq!(json(&minus)["data"]["result"][0]["value"], serde_json::json!([-60, "60"]));
+    // A capture directory needs no bundle first.
+    let capture = sample("iptables-pod-crash-1").display().to_string();
+    let direct = syncline(folder.path(), &["query", &capture, "count(up)", "--format", "json"]);
+    let bundled = syncline(folder.path(), &["query", &run, "count(up)", "--format", "json"]);
+    assert_eq!(out(&direct), out(&bundled));
+    let chart = out(&syncline(folder.path(), &["query", &run, "count(up)", "--step", "10s", "--format", "chart"]));
+    assert!(chart.lines().nth(1).is_some_and(|line| line.contains('▁')), "{chart}");
     let explained = syncline(folder.path(), &["query", &run, "sum(rate(process_cpu_seconds_total[1m]))", "--explain"]);
     assert_eq!(code(&explained), 0);
-    assert!(format!("{explained:?}").contains("samples"), "{explained:?}");
+    let explained = String::from_utf8_lossy(&explained.stderr).into_owned();
+    for part in ["selected process_cpu_seconds_total", "  rate(process_cpu_seconds_total[1m])\n"] {
+        assert!(explained.contains(part), "{explained}");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn kept() -> Vec<(u32, PathBuf)> {
     found
 }
 
-fn rows<R: Row<'static>>(bundle: &Bundle) -> usize {
+fn rows<R: Row<'static> + Send>(bundle: &Bundle) -> usize {
     bundle.rows::<R>(None).unwrap_or_else(|error| panic!("{}: {error:#}", R::TABLE)).len()
 }
 

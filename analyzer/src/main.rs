@@ -34,7 +34,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Program::parse().command {
+    let result = match Program::parse_from(query::shielded(std::env::args_os())).command {
         Command::Report(arguments) => judged::report(&arguments),
         Command::Query(arguments) => query::run(&arguments),
         Command::Expectations(arguments) => judged::expectations(&arguments),

@@ -70,6 +70,22 @@ pub struct Answer {
     pub infos: Vec<String>,
     /// What was read.
     pub selected: Vec<Selected>,
+    /// How long each step of the plan took, where [`Options::timed`](crate::Options::timed) asks for it; an outer part of the
+    /// expression stands before its inner ones.
+    pub plan: Vec<PlanStep>,
+}
+
+/// One part of the expression, as it was evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanStep {
+    /// The part as written.
+    pub text: String,
+    /// How many parts it lies in.
+    pub depth: usize,
+    /// How long it took with all parts inside it, seconds.
+    pub seconds: f64,
+    /// Series that it gave; 1 for a scalar.
+    pub series: usize,
 }
 
 /// What one selector of the expression read.

@@ -199,7 +199,7 @@ mod tests {
     use crate::answer::{MatrixSeries, VectorElement};
 
     fn answer(value: Value) -> Answer {
-        Answer { value, warnings: Vec::new(), infos: Vec::new(), selected: Vec::new() }
+        Answer { value, warnings: Vec::new(), infos: Vec::new(), selected: Vec::new(), plan: Vec::new() }
     }
 
     #[test]

@@ -46,7 +46,7 @@ mod number;
 mod calendar;
 
 pub use alert::{AlertHistory, AlertInterval, AlertRange, alert};
-pub use answer::{Answer, EvalError, MatrixSeries, SampleValue, Selected, Value, VectorElement};
+pub use answer::{Answer, EvalError, MatrixSeries, PlanStep, SampleValue, Selected, Value, VectorElement};
 pub use evaluate::{Options, instant, range};
 pub use histogram::{Histogram, IndexedBucket, ResetHint};
 pub use json::{error_to_json, eval_error_to_json, parse_error_to_json, to_json};

@@ -1,7 +1,9 @@
 //! Opens a bundle and reads its tables as typed rows or as lazy frames.
 
+mod batches;
 mod columns;
 mod histograms;
+mod points;
 pub mod witnesses;
 
 use std::collections::BTreeSet;
@@ -10,7 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use polars::prelude::{
-    DataFrame, DataType, Expr, Field, IntoLazy, LazyFrame, NULL, PlRefPath, ScanArgsParquet, Schema, col, lit,
+    DataFrame, DataType, Expr, Field, IntoLazy, JoinArgs, JoinType, LazyFrame, NULL, PlRefPath, ScanArgsParquet,
+    Schema, col, df, lit,
 };
 use syncline_schema::manifest::{MANIFEST, Manifest};
 use syncline_schema::{Column, ColumnType, FORMAT_VERSION, Row, TABLES};
@@ -68,18 +71,38 @@ impl Bundle {
     ///
     /// # Errors
     /// A Parquet file that cannot be read, or one whose columns are not the table's.
-    pub fn rows<R: Row<'static>>(&self, filter: Option<Expr>) -> anyhow::Result<Vec<R>> {
-        let frame = self.scan(R::TABLE)?;
-        let frame = match filter {
-            Some(filter) => frame.filter(filter),
-            None => frame,
+    pub fn rows<R: Row<'static> + Send>(&self, filter: Option<Expr>) -> anyhow::Result<Vec<R>> {
+        let Some(filter) = filter else {
+            let file = self.path.join(format!("{}.parquet", R::TABLE));
+            // An older format may lack columns, which a frame fills.
+            if file.exists() && self.manifest.format_version == FORMAT_VERSION {
+                return batches::rows(&file).with_context(|| format!("table {}", R::TABLE));
+            }
+            return self.collect_rows(self.scan(R::TABLE)?);
         };
+        self.collect_rows(self.scan(R::TABLE)?.filter(filter))
+    }
+
+    /// The rows of some series (identifiers, ascending) of a table that names them, in file order.
+    ///
+    /// # Errors
+    /// As [`Bundle::rows`].
+    pub fn rows_of_series<R: Row<'static> + Send>(&self, ids: &[i64]) -> anyhow::Result<Vec<R>> {
+        let file = self.path.join(format!("{}.parquet", R::TABLE));
+        if ids.is_empty() || !file.exists() {
+            return Ok(Vec::new());
+        }
+        if self.manifest.format_version == FORMAT_VERSION {
+            return batches::rows_of_series(&file, ids).with_context(|| format!("table {}", R::TABLE));
+        }
+        let wanted = df!("series" => ids)?.lazy();
+        let frame = self.scan(R::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
         self.collect_rows(frame)
     }
 
     /// The rows of a table, none where it cannot be read: then why is noted, and [`Bundle::whole`] fails. For
     /// measurements, which must all be tried before the run is given up.
-    pub fn rows_or_note<R: Row<'static>>(&self, filter: Option<Expr>) -> Vec<R> {
+    pub fn rows_or_note<R: Row<'static> + Send>(&self, filter: Option<Expr>) -> Vec<R> {
         self.rows(filter).unwrap_or_else(|error| {
             let mut unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             unread.insert(format!("{error:#}"));

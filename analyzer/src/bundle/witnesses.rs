@@ -25,13 +25,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use polars::prelude::{IntoLazy, JoinArgs, JoinType, col, df};
 use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
-use syncline_schema::Row;
 use syncline_schema::histograms::NativeHistogramRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
-use super::{Bundle, histograms};
+use super::{Bundle, histograms, points};
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
 const TARGET_LABELS: [&str; 12] = [
@@ -90,8 +88,16 @@ fn added(rich: &LabelMap, poor: &LabelMap) -> Option<LabelMap> {
 /// # Errors
 /// A table that cannot be read.
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
-    let mut chosen = choose_among(bundle.rows::<SeriesRow<'static>>(None)?);
-    chosen.retain(|one| wanted.is_none_or(|wanted| wanted.contains(&one.name)));
+    let rows = bundle.rows::<SeriesRow<'static>>(None)?;
+    let Some(wanted) = wanted else { return Ok(choose_among(&rows).0) };
+    let asked: Vec<SeriesRow> = rows.iter().filter(|row| wanted.contains(row.name.as_ref())).cloned().collect();
+    let (chosen, open) = choose_among(&asked);
+    if !open {
+        return Ok(chosen);
+    }
+    // Whose a bare label set is, the other series of its source tell.
+    let mut chosen = choose_among(&rows).0;
+    chosen.retain(|one| wanted.contains(&one.name));
     Ok(chosen)
 }
 
@@ -112,15 +118,15 @@ impl Group {
 /// Share of a source's series that must name the same target for it to be of that target.
 const AGREEMENT: f64 = 0.9;
 
-/// Groups rows into series.
-fn choose_among(rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
+/// Groups rows into series. The second value: whether a label set fitted several targets.
+fn choose_among(rows: &[SeriesRow<'static>]) -> (Vec<Chosen>, bool) {
     // Series whose labels differ in more than labels of targets are different: only the others are compared.
     let mut families: BTreeMap<(String, LabelMap), Vec<(LabelMap, SeriesRow<'static>)>> = BTreeMap::new();
     for row in rows {
         let labels: LabelMap = serde_json::from_str(&row.labels).unwrap_or_default();
         let own = labels.iter().filter(|(name, _)| !is_target_label(name));
         let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        families.entry((row.name.to_string(), own)).or_default().push((labels, row));
+        families.entry((row.name.to_string(), own)).or_default().push((labels, row.clone()));
     }
     // How many series of a source prove which labels of its target.
     let mut proofs: HashMap<i32, BTreeMap<LabelMap, usize>> = HashMap::new();
@@ -159,6 +165,7 @@ fn choose_among(rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
         })
         .collect();
     let mut chosen = Vec::new();
+    let any_open = grouped.iter().any(|(_, _, open)| !open.is_empty());
     for (name, mut groups, open) in grouped {
         for (labels, row) in open {
             let target = targets.get(&row.source);
@@ -171,7 +178,7 @@ fn choose_among(rows: Vec<SeriesRow<'static>>) -> Vec<Chosen> {
         }
         chosen.extend(groups.into_iter().filter_map(|group| of_group(&name, group)));
     }
-    chosen
+    (chosen, any_open)
 }
 
 /// The best witness of a group, and what is used with it.
@@ -201,25 +208,28 @@ pub fn series(
     }
     let mut ids: Vec<i64> = owners.keys().copied().collect();
     ids.sort_unstable();
-    let mut floats: Vec<Vec<(i64, f64)>> = vec![Vec::new(); chosen.len()];
-    for sample in samples_of(bundle, &ids)? {
-        floats[owners[&sample.series]].push((sample.time.div_euclid(1_000_000), sample.value));
-    }
+    let places: Vec<(i64, usize)> = ids.iter().map(|id| (*id, owners[id])).collect();
+    let floats = points::of_series(bundle, &places, chosen.len())?;
     let mut native: Vec<Vec<HistogramSample>> = vec![Vec::new(); chosen.len()];
-    for row in rows_of::<NativeHistogramRow<'static>>(bundle, &ids)? {
+    for row in bundle.rows_of_series::<NativeHistogramRow<'static>>(&ids)? {
         native[owners[&row.series]].push(histograms::sample(&row)?);
     }
     let mut found = Vec::with_capacity(chosen.len());
     for ((one, mut points), mut histograms) in chosen.into_iter().zip(floats).zip(native) {
-        if points.is_empty() && histograms.is_empty() {
+        if points.times.is_empty() && histograms.is_empty() {
             continue;
         }
-        points.sort_by_key(|(time, _)| *time);
-        points.dedup_by_key(|(time, _)| *time);
         histograms.sort_by_key(|sample| sample.time);
         histograms.dedup_by_key(|sample| sample.time);
         // Where two parts disagree about what a sample is, the histogram is kept, as Prometheus does.
-        points.retain(|(time, _)| histograms.binary_search_by_key(time, |sample| sample.time).is_err());
+        let is_histogram = |time: &i64| histograms.binary_search_by_key(time, |sample| sample.time).is_ok();
+        if !histograms.is_empty() && points.times.iter().any(is_histogram) {
+            let kept: Vec<bool> = points.times.iter().map(|time| !is_histogram(time)).collect();
+            let mut keep = kept.iter();
+            points.times.retain(|_| keep.next().is_some_and(|keep| *keep));
+            let mut keep = kept.iter();
+            points.values.retain(|_| keep.next().is_some_and(|keep| *keep));
+        }
         let mut pairs: Vec<(String, String)> = one.labels.into_iter().collect();
         pairs.push(("__name__".to_owned(), one.name));
         if let Some((label, value)) = extra {
@@ -228,8 +238,8 @@ pub fn series(
         }
         found.push(Series {
             labels: Labels::new(pairs),
-            times: points.iter().map(|(time, _)| *time).collect(),
-            values: points.iter().map(|(_, value)| *value).collect(),
+            times: points.times,
+            values: points.values,
             histograms,
             ..Series::default()
         });
@@ -250,17 +260,7 @@ pub fn storage(bundle: &Bundle) -> anyhow::Result<MemoryStorage> {
 /// # Errors
 /// A table that cannot be read.
 pub fn samples_of(bundle: &Bundle, ids: &[i64]) -> anyhow::Result<Vec<SampleRow<'static>>> {
-    rows_of(bundle, ids)
-}
-
-/// Rows of some series of a table that names them.
-fn rows_of<R: Row<'static>>(bundle: &Bundle, ids: &[i64]) -> anyhow::Result<Vec<R>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let wanted = df!("series" => ids)?.lazy();
-    let frame = bundle.scan(R::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
-    bundle.collect_rows(frame)
+    bundle.rows_of_series(ids)
 }
 
 #[cfg(test)]
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_scrape_and_an_api_answer_of_one_series_are_one() {
-        let chosen = choose_among(vec![
+        let (chosen, _) = choose_among(&[
             row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#),
             row(1, 2, "scrape", r#"{"code":"1"}"#),
         ]);
@@ -292,15 +292,15 @@ mod tests {
 
     #[test]
     fn other_labels_are_other_series() {
-        let chosen = choose_among(vec![row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
+        let (chosen, _) = choose_among(&[row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
         assert_eq!(chosen.len(), 2);
-        let chosen = choose_among(vec![row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
+        let (chosen, _) = choose_among(&[row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
         assert_eq!(chosen.len(), 2, "one source holds two series");
     }
 
     #[test]
     fn an_ambiguous_series_is_not_merged() {
-        let chosen = choose_among(vec![
+        let (chosen, _) = choose_among(&[
             row(0, 1, "tsdb", r#"{"job":"a"}"#),
             row(1, 1, "tsdb", r#"{"job":"b"}"#),
             row(2, 2, "scrape", r#"{}"#),
@@ -324,11 +324,11 @@ mod tests {
                 row(5, 3, "api", r#"{"job":"b"}"#),
             ]
         };
-        let chosen = choose_among(rows(r#"{"job":"b"}"#));
+        let (chosen, _) = choose_among(&rows(r#"{"job":"b"}"#));
         let found: Vec<(i64, Vec<i64>)> =
             chosen.iter().map(|one| (one.row.series, one.others.iter().map(|row| row.series).collect())).collect();
         assert_eq!(found, [(2, vec![4]), (0, vec![]), (1, vec![3, 5])]);
-        assert_eq!(choose_among(rows(r#"{"job":"c"}"#)).len(), 4, "no candidate is of that target");
+        assert_eq!(choose_among(&rows(r#"{"job":"c"}"#)).0.len(), 4, "no candidate is of that target");
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
             row(2, 3, "scrape", "{}"),
             row(3, 2, "tsdb", r#"{"job":"a","pod":"p"}"#),
         ];
-        let chosen = choose_among(rows);
+        let (chosen, _) = choose_among(&rows);
         assert_eq!(chosen.iter().filter(|one| one.row.witness == "tsdb").count(), 2);
         let united = chosen.iter().find(|one| one.row.series == 0).expect("the series of both blocks");
         assert_eq!(united.parts.iter().map(|row| row.series).collect::<Vec<_>>(), [1]);

@@ -41,6 +41,19 @@ pub fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
     Ok(Loaded { runs, measurements, _temporary: temporary })
 }
 
+/// Opens bundles, and bundles what is none (a capture directory or file) first. The second value keeps such bundles on disk.
+///
+/// # Errors
+/// A path that is neither, or a bundle that cannot be read.
+pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Vec<Bundle>, Option<TempDir>)> {
+    let mut temporary = None;
+    let mut bundles = Vec::with_capacity(paths.len());
+    for (number, path) in paths.iter().enumerate() {
+        bundles.push(Bundle::open(&open(path, number, &mut temporary)?)?);
+    }
+    Ok((bundles, temporary))
+}
+
 fn evaluate(folders: &[PathBuf], paths: &[PathBuf]) -> anyhow::Result<(Vec<Run>, Vec<Vec<Measurement>>)> {
     let runs: Vec<Run> = folders
         .par_iter()

@@ -1,5 +1,6 @@
 //! The commands of `syncline`: each reads its arguments, runs the stages, prints.
 
+pub mod answers;
 pub mod clocks;
 pub mod inputs;
 pub mod judged;

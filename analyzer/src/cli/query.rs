@@ -4,7 +4,8 @@
 //! An expression that cannot be parsed or evaluated is answered likewise, with exit code 1.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,17 +13,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use syncline_promql::{
-    Answer, MemoryStorage, Options, SampleValue, Series, Value, error_to_json, eval_error_to_json, format_float,
-    format_time, instant, parse, parse_error_to_json, range, to_json,
+    MemoryStorage, Options, Series, error_to_json, eval_error_to_json, instant, parse, parse_error_to_json, range,
+    to_json,
 };
 
+use super::{answers, inputs};
 use crate::bundle::{Bundle, witnesses};
 
 /// Arguments of `syncline query`.
 #[derive(Args, Debug)]
+#[command(override_usage = "syncline query [OPTIONS] <BUNDLE>... <PROMQL>")]
 pub struct QueryArguments {
-    /// One or more bundles, then the expression
-    #[arg(required = true, num_args = 2.., value_names = ["BUNDLE", "PROMQL"])]
+    /// One or more bundles or capture directories, then the expression
+    #[arg(required = true, num_args = 1.., value_name = "BUNDLE>... <PROMQL", hide_possible_values = true)]
     operands: Vec<String>,
     /// Time of an instant query: RFC 3339 or Unix seconds [default: the last sample]
     #[arg(long, value_name = "T", conflicts_with_all = ["start", "end", "step"])]
@@ -39,9 +42,9 @@ pub struct QueryArguments {
     /// How far back a sample counts as current
     #[arg(long, value_name = "D", default_value = "5m")]
     lookback: String,
-    /// How to print the answer
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// How to print the answer [default: table; chart for a range query on a terminal]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Print to standard error what was selected and how long each step took
     #[arg(long)]
     explain: bool,
@@ -49,9 +52,43 @@ pub struct QueryArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Aligned columns, a line a value
     Table,
+    /// Exactly what Prometheus' HTTP API answers
     Json,
+    /// A line a value, for a spreadsheet
     Csv,
+    /// A line a series, its course drawn in blocks
+    Chart,
+}
+
+impl QueryArguments {
+    fn format(&self) -> Format {
+        let looked_at = self.step.is_some() && std::io::stdout().is_terminal();
+        self.format.unwrap_or(if looked_at { Format::Chart } else { Format::Table })
+    }
+}
+
+/// Options of `query` that `--help` lists, and their short forms.
+const FLAGS: [&str; 9] =
+    ["--time", "--start", "--end", "--step", "--lookback", "--format", "--explain", "--help", "-h"];
+
+/// The words of a `query` command line as clap can take them: an expression may begin with a minus, and so may a
+/// time. Such a word gets a space before it, which no value minds.
+pub fn shielded(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    if words.get(1).is_none_or(|command| command != "query") {
+        return words;
+    }
+    for word in words.iter_mut().skip(2).take_while(|word| *word != "--") {
+        let Some(text) = word.to_str() else { continue };
+        let name = text.split('=').next().unwrap_or_default();
+        let option = text.starts_with("--") && text[2..].starts_with(|letter: char| letter.is_ascii_alphabetic());
+        if text.starts_with('-') && !option && !FLAGS.contains(&name) {
+            *word = OsString::from(format!(" {text}"));
+        }
+    }
+    words
 }
 
 /// Evaluates and prints. Exit code 1: the expression is wrong or cannot be evaluated.
@@ -61,9 +98,14 @@ enum Format {
 pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let (expression, paths) = arguments.operands.split_last().context("an expression is needed")?;
-    let options = Options { lookback: duration(&arguments.lookback)?, ..Options::default() };
-    let bundles: Vec<Bundle> =
-        paths.iter().map(|path| Bundle::open(&PathBuf::from(path))).collect::<anyhow::Result<_>>()?;
+    if paths.is_empty() {
+        bail!("expected <BUNDLE>... <PROMQL>, found only `{expression}`");
+    }
+    let expression = expression.strip_prefix(' ').unwrap_or(expression);
+    let format = arguments.format();
+    let options = Options { lookback: duration(&arguments.lookback)?, timed: arguments.explain, ..Options::default() };
+    let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+    let (bundles, _temporary) = inputs::bundles(&paths)?;
     let labels = run_labels(&bundles);
     let query = parse(expression);
     // An expression that names its metrics needs no others; the default times are those of what it selects.
@@ -86,16 +128,15 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let query = match query {
         Ok(query) => query,
-        Err(error) => return refuse(&mut out, arguments.format, &parse_error_to_json(&error), &error.to_string()),
+        Err(error) => return refuse(&mut out, format, &parse_error_to_json(&error), &error.to_string()),
     };
-    let parsed = begun.elapsed();
     let answer = match &arguments.step {
         Some(step) => {
             let start = arguments.start.as_deref().map_or(Ok(first), milliseconds)?;
             let end = arguments.end.as_deref().map_or(Ok(last), milliseconds)?;
             let step = i64::try_from(duration(step)?.as_millis())?;
             if let Some(message) = range_error(start, end, step) {
-                return refuse(&mut out, arguments.format, &error_to_json("bad_data", &message), &message);
+                return refuse(&mut out, format, &error_to_json("bad_data", &message), &message);
             }
             range(&storage, &query, start, end, step, &options)
         }
@@ -103,25 +144,29 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     };
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return refuse(&mut out, arguments.format, &eval_error_to_json(&error), &error.to_string()),
+        Err(error) => return refuse(&mut out, format, &eval_error_to_json(&error), &error.to_string()),
     };
-    match arguments.format {
+    let evaluated = begun.elapsed();
+    match format {
         Format::Json => writeln!(out, "{}", to_json(&answer))?,
-        Format::Csv => write_rows(&mut out, &answer, ",", csv_field)?,
-        Format::Table => write_rows(&mut out, &answer, "  ", str::to_owned)?,
+        Format::Csv => answers::csv(&mut out, &answer)?,
+        Format::Table => answers::table(&mut out, &answer)?,
+        Format::Chart => answers::chart(&mut out, &answer)?,
     }
-    if arguments.format != Format::Json {
+    if format != Format::Json {
         for note in answer.warnings.iter().chain(&answer.infos) {
             eprintln!("{note}");
         }
     }
     if arguments.explain {
-        eprintln!("loaded {number} series, {samples} samples in {:.1} ms", loaded.as_secs_f64() * 1e3);
-        eprintln!("parsed in {:.3} ms", (parsed - loaded).as_secs_f64() * 1e3);
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        eprintln!("loaded {number} series, {samples} samples in {:.1} ms", milliseconds(loaded));
         for one in &answer.selected {
             eprintln!("selected {}: {} series, {} samples", one.selector, one.series, one.samples);
         }
-        eprintln!("evaluated in {:.3} ms", (begun.elapsed() - parsed).as_secs_f64() * 1e3);
+        eprint!("{}", answers::plan(&answer.plan));
+        eprintln!("evaluated in {:.3} ms", milliseconds(evaluated - loaded));
+        eprintln!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -173,6 +218,7 @@ fn run_labels(bundles: &[Bundle]) -> Vec<String> {
 
 /// RFC 3339 or Unix seconds, as milliseconds since 1970.
 fn milliseconds(text: &str) -> anyhow::Result<i64> {
+    let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         if !seconds.is_finite() || seconds.abs() > 9e12 {
             bail!("`{text}` is no time: expected RFC 3339 or Unix seconds");
@@ -220,49 +266,6 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(total))
 }
 
-/// One line a value: labels, time, value.
-fn write_rows(out: &mut impl Write, answer: &Answer, gap: &str, field: fn(&str) -> String) -> anyhow::Result<()> {
-    let mut rows: Vec<[String; 3]> = Vec::new();
-    match &answer.value {
-        Value::Scalar { time, value } => rows.push([String::new(), format_time(*time), format_float(*value)]),
-        Value::String { time, text } => rows.push([String::new(), format_time(*time), text.clone()]),
-        Value::Vector(elements) => rows.extend(elements.iter().map(|element| {
-            let value = match &element.value {
-                SampleValue::Float(value) => format_float(*value),
-                SampleValue::Histogram(histogram) => histogram_text(histogram.count, histogram.sum),
-            };
-            [element.labels.to_string(), format_time(element.time), value]
-        })),
-        Value::Matrix(series) => {
-            for one in series {
-                let labels = one.labels.to_string();
-                rows.extend(
-                    one.floats.iter().map(|(time, value)| [labels.clone(), format_time(*time), format_float(*value)]),
-                );
-                rows.extend(one.histograms.iter().map(|(time, histogram)| {
-                    [labels.clone(), format_time(*time), histogram_text(histogram.count, histogram.sum)]
-                }));
-            }
-        }
-    }
-    let aligned = gap != ",";
-    let width = |at: usize| if aligned { rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0) } else { 0 };
-    let (labels_width, time_width) = (width(0).max(if aligned { 6 } else { 0 }), width(1));
-    writeln!(out, "{:labels_width$}{gap}{:time_width$}{gap}value", "series", "time")?;
-    for [labels, time, value] in &rows {
-        writeln!(out, "{:labels_width$}{gap}{:time_width$}{gap}{}", field(labels), time, field(value))?;
-    }
-    Ok(())
-}
-
-fn histogram_text(count: f64, sum: f64) -> String {
-    format!("{{count:{}, sum:{}}}", format_float(count), format_float(sum))
-}
-
-fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,8 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_and_a_time_may_begin_with_a_minus() {
+        let words = |line: &[&str]| -> Vec<String> {
+            let line = ["syncline", "query"].iter().chain(line).map(OsString::from);
+            shielded(line).iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(words(&["b", "-up", "--time", "-5"]), ["b", " -up", "--time", " -5"]);
+        assert_eq!(words(&["b", "--1", "-h", "--format=csv"]), ["b", " --1", "-h", "--format=csv"]);
+        assert_eq!(words(&["b", "--", "-up"]), ["b", "--", "-up"]);
+        let other = shielded(["syncline", "report", "-x"].iter().map(OsString::from));
+        assert_eq!(other[2], "-x");
+    }
+
+    #[test]
     fn times_are_rfc_3339_or_unix_seconds() {
         assert_eq!(milliseconds("1795407750.679").expect("valid"), 1_795_407_750_679);
+        assert_eq!(milliseconds(" -1.5").expect("valid"), -1500);
         assert_eq!(milliseconds("2026-11-23T04:22:30.5Z").expect("valid"), 1_795_407_750_500);
         assert!(milliseconds("yesterday").is_err());
     }

@@ -41,11 +41,13 @@ pub struct Options {
     pub lookback: Duration,
     /// Step of subqueries that give none (Prometheus: the global evaluation interval, 1 minute).
     pub subquery_step: Duration,
+    /// Whether [`Answer::plan`] is wanted.
+    pub timed: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { lookback: Duration::from_secs(300), subquery_step: Duration::from_secs(60) }
+        Options { lookback: Duration::from_secs(300), subquery_step: Duration::from_secs(60), timed: false }
     }
 }
 
@@ -84,8 +86,7 @@ pub fn instant(storage: &dyn Storage, expr: &Expr, time: i64, options: &Options)
             ),
         },
     };
-    let (warnings, infos, selected) = notes.into_lists();
-    Ok(Answer { value, warnings, infos, selected })
+    Ok(notes.into_answer(value, &expr.text))
 }
 
 /// Evaluates at each step from `start` to at most `end` (all in milliseconds); the answer is a matrix.
@@ -143,8 +144,7 @@ pub fn range(
     };
     let mut series: Vec<MatrixSeries> = rows.into_iter().filter_map(|row| points(row, &context)).collect();
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    let (warnings, infos, selected) = notes.into_lists();
-    Ok(Answer { value: Value::Matrix(series), warnings, infos, selected })
+    Ok(notes.into_answer(Value::Matrix(series), &expr.text))
 }
 
 /// Times further out could overflow in a sum with a range or an offset.

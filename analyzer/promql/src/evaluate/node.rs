@@ -1,5 +1,7 @@
 //! One node: which evaluation its kind needs.
 
+use std::time::Instant;
+
 use super::aggregate::aggregate;
 use super::binary::{binary, negate};
 use super::select::select_instant;
@@ -44,6 +46,18 @@ fn is_step_invariant(node: &Node) -> bool {
 
 /// Evaluates a node at all steps.
 pub(crate) fn evaluate(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
+    let literal = matches!(node.kind, NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Paren(_));
+    if !context.options.timed || literal {
+        return evaluate_kind(node, context);
+    }
+    let begun = Instant::now();
+    let value = evaluate_kind(node, context)?;
+    let series = if let Steps::Vector(rows) = &value { rows.len() } else { 1 };
+    context.notes.timed(node.span, begun.elapsed().as_secs_f64(), series);
+    Ok(value)
+}
+
+fn evaluate_kind(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
     match &node.kind {
         NodeKind::Number(value) => return Ok(Steps::Scalar(vec![*value; context.steps])),
         NodeKind::Text(text) => return Ok(Steps::Text(text.clone())),

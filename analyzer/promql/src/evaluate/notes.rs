@@ -1,11 +1,13 @@
 //! Annotations and statistics, gathered from all threads.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::answer::Selected;
+use crate::answer::{Answer, PlanStep, Selected, Value};
 use crate::calendar::format_rfc3339;
 use crate::number::format_float_short;
+use crate::syntax::tree::Span;
 
 /// What a note about repaired buckets covers.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct Notes {
     infos: Mutex<BTreeSet<String>>,
     extents: Mutex<BTreeMap<(String, String), Extent>>,
     selected: Mutex<Vec<Selected>>,
+    /// Seconds and series of each part, by first byte and (descending) last byte: an outer part comes before its inner ones.
+    timed: Mutex<BTreeMap<(usize, Reverse<usize>), (f64, usize)>>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -64,8 +68,16 @@ impl Notes {
         held(&self.selected).push(selected);
     }
 
-    /// Warnings and infos, sorted; and what was selected.
-    pub(crate) fn into_lists(self) -> (Vec<String>, Vec<String>, Vec<Selected>) {
+    /// Remembers how long a part took. One that was evaluated within itself (for a single step) counts once.
+    pub(crate) fn timed(&self, span: Span, seconds: f64, series: usize) {
+        let mut timed = held(&self.timed);
+        let entry = timed.entry((span.start, Reverse(span.end))).or_default();
+        *entry = (entry.0.max(seconds), series);
+    }
+
+    /// The answer with all notes, sorted.
+    pub(crate) fn into_answer(self, value: Value, query: &str) -> Answer {
+        let plan = self.plan(query);
         let mut infos = self.infos.into_inner().unwrap_or_else(PoisonError::into_inner);
         for ((text, place), extent) in self.extents.into_inner().unwrap_or_else(PoisonError::into_inner) {
             infos.insert(format!(
@@ -80,7 +92,19 @@ impl Notes {
         }
         let warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
         let selected = self.selected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (warnings.into_iter().collect(), infos.into_iter().collect(), selected)
+        Answer { value, warnings: warnings.into_iter().collect(), infos: infos.into_iter().collect(), selected, plan }
+    }
+
+    fn plan(&self, query: &str) -> Vec<PlanStep> {
+        let mut around: Vec<usize> = Vec::new();
+        let mut plan = Vec::new();
+        for (&(start, Reverse(end)), &(seconds, series)) in held(&self.timed).iter() {
+            around.retain(|outer| *outer > start);
+            let text = query.get(start..end).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+            plan.push(PlanStep { text, depth: around.len(), seconds, series });
+            around.push(end);
+        }
+        plan
     }
 }
 

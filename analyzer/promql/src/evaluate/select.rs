@@ -1,6 +1,7 @@
 //! Selectors and subqueries.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -254,6 +255,15 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
 
 /// A range vector: a range selector or a subquery, perhaps in parentheses.
 pub(crate) fn range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, EvalError> {
+    let begun = Instant::now();
+    let vector = read_range_vector(node, context)?;
+    if context.options.timed {
+        context.notes.timed(node.unwrapped().span, begun.elapsed().as_secs_f64(), vector.inputs.len());
+    }
+    Ok(vector)
+}
+
+fn read_range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, EvalError> {
     match &node.unwrapped().kind {
         NodeKind::RangeSelector { selector, range } => {
             let range = context.positive_milliseconds(range)?;

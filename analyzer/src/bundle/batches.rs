@@ -1,0 +1,184 @@
+//! Whole tables, straight from their row groups: where nothing is filtered or joined, a frame would only stand between.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::Context;
+use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
+use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text};
+
+/// Rows that are decoded at once.
+const BATCH: usize = 1 << 14;
+/// The column that names a row's series.
+const SERIES: &str = "series";
+
+/// A Parquet file whose row groups are read apart from each other.
+pub struct Groups<'a> {
+    file: &'a Path,
+    metadata: ArrowReaderMetadata,
+    mask: ProjectionMask,
+}
+
+impl<'a> Groups<'a> {
+    /// Opens a file for some of its columns.
+    ///
+    /// # Errors
+    /// A file that is no Parquet.
+    pub fn open(file: &'a Path, columns: &[&str]) -> anyhow::Result<Self> {
+        let opened = File::open(file).with_context(|| file.display().to_string())?;
+        let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new())
+            .with_context(|| format!("{}: expected a Parquet file", file.display()))?;
+        let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
+        Ok(Groups { file, metadata, mask })
+    }
+
+    /// The row groups whose range of series identifiers has one of `ids` (ascending); all of them without any.
+    pub fn of_series(&self, ids: Option<&[i64]>) -> Vec<usize> {
+        let metadata = self.metadata.metadata();
+        let wanted = |group: &usize| ids.is_none_or(|ids| may_hold(metadata.row_group(*group), ids));
+        (0..metadata.num_row_groups()).filter(wanted).collect()
+    }
+
+    /// Hands each batch of a row group to `take`, in order.
+    ///
+    /// # Errors
+    /// A row group that cannot be read, or what `take` answers.
+    pub fn each(
+        &self,
+        group: usize,
+        batch: usize,
+        mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let place = || format!("{}: row group {group}", self.file.display());
+        let opened = File::open(self.file).with_context(place)?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
+            .with_projection(self.mask.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(batch)
+            .build()
+            .with_context(place)?;
+        for batch in reader {
+            take(&batch.with_context(place)?).with_context(place)?;
+        }
+        Ok(())
+    }
+}
+
+/// All rows of a table, in file order.
+///
+/// # Errors
+/// A file that cannot be read, or a column that is missing or of another type.
+pub fn rows<R: Row<'static> + Send>(file: &Path) -> anyhow::Result<Vec<R>> {
+    read(file, None)
+}
+
+/// The rows whose column `series` has one of the identifiers (ascending), in file order.
+///
+/// # Errors
+/// As [`rows`].
+pub fn rows_of_series<R: Row<'static> + Send>(file: &Path, ids: &[i64]) -> anyhow::Result<Vec<R>> {
+    read(file, Some(ids))
+}
+
+fn read<R: Row<'static> + Send>(file: &Path, ids: Option<&[i64]>) -> anyhow::Result<Vec<R>> {
+    let names: Vec<&str> = R::COLUMNS.iter().map(|column| column.name).collect();
+    let groups = Groups::open(file, &names)?;
+    let read = |group: usize| -> anyhow::Result<Vec<R>> {
+        let mut rows = Vec::new();
+        groups.each(group, BATCH, |batch| {
+            let columns: Vec<Values> =
+                R::COLUMNS.iter().map(|column| values(batch, column)).collect::<anyhow::Result<_>>()?;
+            let row = |at| R::read(&BatchRow { columns: &columns, at });
+            match ids {
+                None => rows.extend((0..batch.num_rows()).map(row)),
+                Some(ids) => {
+                    let series = full::<Int64Type>(batch, SERIES)?.values();
+                    let wanted = |at: &usize| ids.binary_search(&series[*at]).is_ok();
+                    rows.extend((0..batch.num_rows()).filter(wanted).map(row));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    };
+    let all: Vec<Vec<R>> = groups.of_series(ids).into_par_iter().map(read).collect::<anyhow::Result<_>>()?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// Whether the identifiers of a row group may include one of `ids`.
+fn may_hold(group: &RowGroupMetaData, ids: &[i64]) -> bool {
+    let column = group.columns().iter().find(|column| column.column_path().string() == SERIES);
+    let Some(Statistics::Int64(statistics)) = column.and_then(|column| column.statistics()) else { return true };
+    let (Some(least), Some(greatest)) = (statistics.min_opt(), statistics.max_opt()) else { return true };
+    let at = ids.partition_point(|series| series < least);
+    ids.get(at).is_some_and(|series| series <= greatest)
+}
+
+/// A column without nulls.
+///
+/// # Errors
+/// A column that is missing, of another type, or has nulls.
+pub fn full<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a PrimitiveArray<T>> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<PrimitiveArray<T>>());
+    let wrong = || format!("column {name}: expected {} without nulls", T::DATA_TYPE);
+    column.filter(|column| column.null_count() == 0).with_context(wrong)
+}
+
+enum Values<'a> {
+    I32(&'a PrimitiveArray<Int32Type>),
+    I64(&'a PrimitiveArray<Int64Type>),
+    F64(&'a PrimitiveArray<Float64Type>),
+    Bool(&'a BooleanArray),
+    Text(&'a StringArray),
+}
+
+fn values<'a>(batch: &'a RecordBatch, column: &Column) -> anyhow::Result<Values<'a>> {
+    let found = batch.column_by_name(column.name).with_context(|| format!("no column {}", column.name))?;
+    let any = found.as_any();
+    let values = match column.kind {
+        ColumnType::I32 => any.downcast_ref().map(Values::I32),
+        ColumnType::I64 => any.downcast_ref().map(Values::I64),
+        ColumnType::F64 => any.downcast_ref().map(Values::F64),
+        ColumnType::Bool => any.downcast_ref().map(Values::Bool),
+        ColumnType::Text => any.downcast_ref().map(Values::Text),
+    };
+    values.with_context(|| format!("column {}: expected {:?}, found {}", column.name, column.kind, found.data_type()))
+}
+
+struct BatchRow<'b> {
+    columns: &'b [Values<'b>],
+    at: usize,
+}
+
+macro_rules! value {
+    ($method:ident, $variant:ident, $type:ty) => {
+        fn $method(&self, column: usize) -> Option<$type> {
+            match self.columns.get(column) {
+                Some(Values::$variant(values)) if values.is_valid(self.at) => Some(values.value(self.at)),
+                _ => None,
+            }
+        }
+    };
+}
+
+impl ColumnSource<'static> for BatchRow<'_> {
+    value!(i32, I32, i32);
+    value!(i64, I64, i64);
+    value!(f64, F64, f64);
+    value!(bool, Bool, bool);
+    fn text(&self, column: usize) -> Option<Text<'static>> {
+        match self.columns.get(column) {
+            Some(Values::Text(values)) if values.is_valid(self.at) => {
+                Some(Cow::Owned(values.value(self.at).to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
