@@ -1,6 +1,7 @@
 //! Whole tables, straight from their row groups: where nothing is filtered or joined, a frame would only stand between.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -46,6 +47,12 @@ impl<'a> Groups<'a> {
         (0..metadata.num_row_groups()).filter(wanted).collect()
     }
 
+    /// The same file for other columns.
+    pub fn of_columns(&self, columns: &[&str]) -> Self {
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), columns.iter().copied());
+        Groups { file: self.file, metadata: self.metadata.clone(), mask }
+    }
+
     /// Hands each batch of a row group to `take`, in order.
     ///
     /// # Errors
@@ -71,23 +78,41 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// All rows of a table, in file order.
+/// Which rows of a table are wanted.
+#[derive(Clone, Copy)]
+pub enum Wanted<'a> {
+    /// All.
+    All,
+    /// Those whose column `series` has one of these identifiers (ascending).
+    Series(&'a [i64]),
+    /// Those whose column `name` has one of these names.
+    Names(&'a HashSet<String>),
+}
+
+impl Wanted<'_> {
+    /// The wanted rows of a batch, ascending.
+    fn of(self, batch: &RecordBatch) -> anyhow::Result<Vec<usize>> {
+        let all = 0..batch.num_rows();
+        match self {
+            Wanted::All => Ok(all.collect()),
+            Wanted::Series(ids) => {
+                let series = full::<Int64Type>(batch, SERIES)?.values();
+                Ok(all.filter(|at| ids.binary_search(&series[*at]).is_ok()).collect())
+            }
+            Wanted::Names(names) => {
+                let column = batch.column_by_name("name").and_then(|column| column.as_any().downcast_ref());
+                let column: &StringArray = column.context("no column name")?;
+                Ok(all.filter(|at| names.contains(column.value(*at))).collect())
+            }
+        }
+    }
+}
+
+/// The wanted rows of a table, in file order.
 ///
 /// # Errors
 /// A file that cannot be read, or a column that is missing or of another type.
-pub fn rows<R: Row<'static> + Send>(file: &Path) -> anyhow::Result<Vec<R>> {
-    read(file, None)
-}
-
-/// The rows whose column `series` has one of the identifiers (ascending), in file order.
-///
-/// # Errors
-/// As [`rows`].
-pub fn rows_of_series<R: Row<'static> + Send>(file: &Path, ids: &[i64]) -> anyhow::Result<Vec<R>> {
-    read(file, Some(ids))
-}
-
-fn read<R: Row<'static> + Send>(file: &Path, ids: Option<&[i64]>) -> anyhow::Result<Vec<R>> {
+pub fn rows<R: Row<'static> + Send>(file: &Path, wanted: Wanted) -> anyhow::Result<Vec<R>> {
     let names: Vec<&str> = R::COLUMNS.iter().map(|column| column.name).collect();
     let groups = Groups::open(file, &names)?;
     let read = |group: usize| -> anyhow::Result<Vec<R>> {
@@ -95,19 +120,12 @@ fn read<R: Row<'static> + Send>(file: &Path, ids: Option<&[i64]>) -> anyhow::Res
         groups.each(group, BATCH, |batch| {
             let columns: Vec<Values> =
                 R::COLUMNS.iter().map(|column| values(batch, column)).collect::<anyhow::Result<_>>()?;
-            let row = |at| R::read(&BatchRow { columns: &columns, at });
-            match ids {
-                None => rows.extend((0..batch.num_rows()).map(row)),
-                Some(ids) => {
-                    let series = full::<Int64Type>(batch, SERIES)?.values();
-                    let wanted = |at: &usize| ids.binary_search(&series[*at]).is_ok();
-                    rows.extend((0..batch.num_rows()).filter(wanted).map(row));
-                }
-            }
+            rows.extend(wanted.of(batch)?.into_iter().map(|at| R::read(&BatchRow { columns: &columns, at })));
             Ok(())
         })?;
         Ok(rows)
     };
+    let ids = if let Wanted::Series(ids) = wanted { Some(ids) } else { None };
     let all: Vec<Vec<R>> = groups.of_series(ids).into_par_iter().map(read).collect::<anyhow::Result<_>>()?;
     Ok(all.into_iter().flatten().collect())
 }

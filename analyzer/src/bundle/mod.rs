@@ -6,11 +6,12 @@ mod histograms;
 mod points;
 pub mod witnesses;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
+use batches::Wanted;
 use polars::prelude::{
     DataFrame, DataType, Expr, Field, IntoLazy, JoinArgs, JoinType, LazyFrame, NULL, PlRefPath, ScanArgsParquet,
     Schema, col, df, lit,
@@ -76,7 +77,7 @@ impl Bundle {
             let file = self.path.join(format!("{}.parquet", R::TABLE));
             // An older format may lack columns, which a frame fills.
             if file.exists() && self.manifest.format_version == FORMAT_VERSION {
-                return batches::rows(&file).with_context(|| format!("table {}", R::TABLE));
+                return batches::rows(&file, Wanted::All).with_context(|| format!("table {}", R::TABLE));
             }
             return self.collect_rows(self.scan(R::TABLE)?);
         };
@@ -93,11 +94,24 @@ impl Bundle {
             return Ok(Vec::new());
         }
         if self.manifest.format_version == FORMAT_VERSION {
-            return batches::rows_of_series(&file, ids).with_context(|| format!("table {}", R::TABLE));
+            return batches::rows(&file, Wanted::Series(ids)).with_context(|| format!("table {}", R::TABLE));
         }
         let wanted = df!("series" => ids)?.lazy();
         let frame = self.scan(R::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
         self.collect_rows(frame)
+    }
+
+    /// The rows of a table whose column `name` has one of some names, in file order.
+    ///
+    /// # Errors
+    /// As [`Bundle::rows`].
+    pub fn rows_named<R: Row<'static> + Send>(&self, names: &HashSet<String>) -> anyhow::Result<Vec<R>> {
+        let file = self.path.join(format!("{}.parquet", R::TABLE));
+        if file.exists() && self.manifest.format_version == FORMAT_VERSION {
+            return batches::rows(&file, Wanted::Names(names)).with_context(|| format!("table {}", R::TABLE));
+        }
+        let any = names.iter().map(|name| col("name").eq(lit(name.as_str()))).reduce(Expr::or);
+        self.rows(Some(any.unwrap_or_else(|| lit(false))))
     }
 
     /// The rows of a table, none where it cannot be read: then why is noted, and [`Bundle::whole`] fails. For

@@ -3,9 +3,12 @@
 //! `samples` is by far the longest table: 14 million rows for 10,000 series over six hours. Row groups are read in
 //! parallel, three columns of each, and only those whose range of series identifiers has one that is wanted.
 
-use arrow_array::RecordBatch;
+use anyhow::Context;
 use arrow_array::types::{Float64Type, Int64Type};
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use rayon::prelude::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator,
+    ParallelIterator,
+};
 use syncline_schema::samples::SampleRow;
 
 use super::Bundle;
@@ -13,7 +16,6 @@ use super::batches::{Groups, full};
 
 /// Rows that are decoded at once.
 const BATCH: usize = 1 << 13;
-const COLUMNS: [&str; 3] = ["series", "time", "value"];
 
 /// Samples of one series: times in milliseconds since 1970, ascending, each once; and as many values.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,14 +26,24 @@ pub struct Points {
     pub values: Vec<f64>,
 }
 
-/// Rows of one series that follow each other in the table.
-struct Stretch {
-    owner: usize,
-    points: Points,
+/// Rows of one series that follow each other in a row group: the place of the series in the answer, none where it is not
+/// wanted; and how many rows.
+#[derive(Clone, Copy)]
+struct Run {
+    owner: Option<usize>,
+    rows: usize,
+}
+
+/// Where the rows of a run go.
+struct Slot<'a> {
+    rows: usize,
+    target: Option<(&'a mut [i64], &'a mut [f64])>,
 }
 
 /// The samples of some series. `owners` has identifiers of rows of `series`, ascending, each with the place in the answer (below
 /// `count`) that its samples belong to.
+///
+/// The column of identifiers is read first: it tells how long each answer is, and where in it each row goes.
 ///
 /// # Errors
 /// A table that cannot be read.
@@ -40,89 +52,138 @@ pub fn of_series(bundle: &Bundle, owners: &[(i64, usize)], count: usize) -> anyh
     if !file.exists() || owners.is_empty() {
         return Ok(vec![Points::default(); count]);
     }
-    let table = Groups::open(&file, &COLUMNS)?;
+    let table = Groups::open(&file, &["series"])?;
     let ids: Vec<i64> = owners.iter().map(|(series, _)| *series).collect();
-    let read = |group: usize| -> anyhow::Result<Vec<Stretch>> {
-        let mut stretches = Vec::new();
-        table.each(group, BATCH, |batch| take(batch, owners, &mut stretches))?;
-        Ok(stretches)
-    };
-    let groups: Vec<Vec<Stretch>> =
-        table.of_series(Some(&ids)).into_par_iter().map(read).collect::<anyhow::Result<_>>()?;
-    let mut parts: Vec<Vec<Points>> = (0..count).map(|_| Vec::new()).collect();
-    for stretch in groups.into_iter().flatten() {
-        parts[stretch.owner].push(stretch.points);
-    }
-    Ok(parts.into_par_iter().map(united).collect())
-}
+    let groups = table.of_series(Some(&ids));
+    let runs: Vec<Vec<Run>> =
+        groups.par_iter().map(|group| runs(&table, *group, owners)).collect::<anyhow::Result<_>>()?;
 
-/// Adds the wanted rows of a batch, one stretch for rows of one series that follow each other.
-fn take(batch: &RecordBatch, owners: &[(i64, usize)], out: &mut Vec<Stretch>) -> anyhow::Result<()> {
-    let series = full::<Int64Type>(batch, COLUMNS[0])?.values();
-    let times = full::<Int64Type>(batch, COLUMNS[1])?.values();
-    let values = full::<Float64Type>(batch, COLUMNS[2])?.values();
-    let mut at = 0;
-    for run in series.chunk_by(|a, b| a == b) {
-        let rows = at..at + run.len();
-        at = rows.end;
-        let Ok(found) = owners.binary_search_by_key(&run[0], |(series, _)| *series) else { continue };
-        let owner = owners[found].1;
-        let times = times[rows.clone()].iter().map(|time| time.div_euclid(1_000_000));
-        match out.last_mut().filter(|last| last.owner == owner) {
-            Some(last) => {
-                last.points.times.extend(times);
-                last.points.values.extend_from_slice(&values[rows]);
-            }
-            None => {
-                let points = Points { times: times.collect(), values: values[rows].to_vec() };
-                out.push(Stretch { owner, points });
-            }
+    let mut lengths = vec![0; count];
+    for run in runs.iter().flatten() {
+        if let Some(owner) = run.owner {
+            lengths[owner] += run.rows;
         }
     }
-    Ok(())
+    let mut all: Vec<Points> = lengths.iter().map(|n| Points { times: vec![0; *n], values: vec![0.0; *n] }).collect();
+    let mut free: Vec<(&mut [i64], &mut [f64])> =
+        all.iter_mut().map(|points| (&mut points.times[..], &mut points.values[..])).collect();
+    let slots: Vec<Vec<Slot>> = runs
+        .iter()
+        .map(|runs| {
+            let slot = |run: &Run| Slot {
+                rows: run.rows,
+                target: run.owner.map(|owner| {
+                    let (times, values) = std::mem::take(&mut free[owner]);
+                    let (times, later_times) = times.split_at_mut(run.rows);
+                    let (values, later_values) = values.split_at_mut(run.rows);
+                    free[owner] = (later_times, later_values);
+                    (times, values)
+                }),
+            };
+            runs.iter().map(slot).collect()
+        })
+        .collect();
+    let table = table.of_columns(&["time", "value"]);
+    groups.into_par_iter().zip(slots).try_for_each(|(group, slots)| fill(&table, group, slots))?;
+    all.par_iter_mut().with_min_len(64).for_each(put_in_order);
+    Ok(all)
 }
 
-/// Parts of one series as one: ascending, of equal times the first.
-fn united(parts: Vec<Points>) -> Points {
-    let ascending = |part: &Points| part.times.is_sorted_by(|a, b| a < b);
-    let disjoint = parts.windows(2).all(|two| two[0].times.last() < two[1].times.first());
-    if disjoint && parts.iter().all(ascending) {
-        let mut parts = parts.into_iter();
-        let mut all = parts.next().unwrap_or_default();
-        for part in parts {
-            all.times.extend(part.times);
-            all.values.extend(part.values);
+/// The runs of a row group.
+fn runs(table: &Groups, group: usize, owners: &[(i64, usize)]) -> anyhow::Result<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    table.each(group, BATCH, |batch| {
+        for run in full::<Int64Type>(batch, "series")?.values().chunk_by(|a, b| a == b) {
+            let found = owners.binary_search_by_key(&run[0], |(series, _)| *series).ok();
+            let owner = found.map(|at| owners[at].1);
+            match runs.last_mut().filter(|last| last.owner == owner) {
+                Some(last) => last.rows += run.len(),
+                None => runs.push(Run { owner, rows: run.len() }),
+            }
         }
-        return all;
+        Ok(())
+    })?;
+    Ok(runs)
+}
+
+/// Copies the rows of a row group to where they belong.
+fn fill(table: &Groups, group: usize, slots: Vec<Slot>) -> anyhow::Result<()> {
+    let mut slots = slots.into_iter();
+    let mut slot = Slot { rows: 0, target: None };
+    table.each(group, BATCH, |batch| {
+        let mut times = &full::<Int64Type>(batch, "time")?.values()[..];
+        let mut values = &full::<Float64Type>(batch, "value")?.values()[..];
+        while !times.is_empty() {
+            while slot.rows == 0 {
+                slot = slots.next().context("more rows than identifiers")?;
+            }
+            let rows = slot.rows.min(times.len());
+            if let Some((to_times, to_values)) = slot.target.take() {
+                let (now, later) = to_times.split_at_mut(rows);
+                let (values_now, values_later) = to_values.split_at_mut(rows);
+                now.iter_mut().zip(times).for_each(|(to, time)| *to = time.div_euclid(1_000_000));
+                values_now.copy_from_slice(&values[..rows]);
+                slot.target = Some((later, values_later));
+            }
+            slot.rows -= rows;
+            (times, values) = (&times[rows..], &values[rows..]);
+        }
+        Ok(())
+    })
+}
+
+/// Makes times ascend; of equal times the first is kept. Blocks, and runs of a large table, may overlap.
+fn put_in_order(points: &mut Points) {
+    if points.times.is_sorted_by(|a, b| a < b) {
+        return;
     }
-    let mut points: Vec<(i64, f64)> =
-        parts.into_iter().flat_map(|part| part.times.into_iter().zip(part.values)).collect();
-    points.sort_by_key(|(time, _)| *time);
-    points.dedup_by_key(|(time, _)| *time);
-    let (times, values) = points.into_iter().unzip();
-    Points { times, values }
+    let mut pairs: Vec<(i64, f64)> = points.times.iter().copied().zip(points.values.iter().copied()).collect();
+    pairs.sort_by_key(|(time, _)| *time);
+    pairs.dedup_by_key(|(time, _)| *time);
+    (points.times, points.values) = pairs.into_iter().unzip();
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn points(all: &[(i64, f64)]) -> Points {
-        let (times, values) = all.iter().copied().unzip();
-        Points { times, values }
-    }
+    use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+    use arrow_schema::{DataType, Field, Schema};
+    use parquet::arrow::ArrowWriter;
+    use syncline_schema::manifest::Manifest;
+
+    use super::*;
 
     #[test]
     fn parts_that_overlap_are_merged_each_time_once() {
-        let parts = vec![points(&[(10, 1.0), (30, 3.0)]), points(&[(20, 2.0), (30, 9.0)]), points(&[(40, 4.0)])];
-        assert_eq!(united(parts), points(&[(10, 1.0), (20, 2.0), (30, 3.0), (40, 4.0)]));
+        let mut points = Points { times: vec![10, 30, 20, 30, 40], values: vec![1.0, 3.0, 2.0, 9.0, 4.0] };
+        put_in_order(&mut points);
+        assert_eq!(points, Points { times: vec![10, 20, 30, 40], values: vec![1.0, 2.0, 3.0, 4.0] });
     }
 
     #[test]
-    fn parts_that_follow_each_other_are_joined() {
-        let parts = vec![points(&[(10, 1.0)]), points(&[(20, 2.0), (30, 3.0)])];
-        assert_eq!(united(parts), points(&[(10, 1.0), (20, 2.0), (30, 3.0)]));
-        assert_eq!(united(vec![points(&[(10, 1.0), (10, 2.0)])]), points(&[(10, 1.0)]), "within a part too");
-        assert_eq!(united(Vec::new()), Points::default());
+    fn samples_over_row_groups_go_to_their_series() {
+        // Series 1 and 3 are wanted, as places 1 and 0; 3 goes on in the second group, 2 lies between.
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("samples.parquet");
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("series", DataType::Int64, false),
+            Field::new("time", DataType::Int64, false),
+            Field::new("value", DataType::Float64, false),
+        ]));
+        let mut writer = ArrowWriter::try_new(std::fs::File::create(&path).expect("a file"), Arc::clone(&schema), None)
+            .expect("a writer");
+        for rows in [&[(1, 10), (1, 20), (2, 10), (3, 10)][..], &[(3, 20), (4, 10)], &[(1, 15), (9, 1)]] {
+            let column = |of: fn(&(i64, i64)) -> i64| Arc::new(rows.iter().map(of).collect::<Int64Array>());
+            let values: Float64Array = rows.iter().map(|(series, time)| (series * 100 + time) as f64).collect();
+            let columns: Vec<ArrayRef> = vec![column(|row| row.0), column(|row| row.1 * 1_000_000), Arc::new(values)];
+            writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns).expect("rows")).expect("written");
+            writer.flush().expect("a row group");
+        }
+        writer.close().expect("a file");
+        let bundle = Bundle { path: folder.path().to_owned(), manifest: Manifest::default(), unread: Arc::default() };
+        let found = of_series(&bundle, &[(1, 1), (3, 0)], 2).expect("readable");
+        assert_eq!(found[0], Points { times: vec![10, 20], values: vec![310.0, 320.0] });
+        assert_eq!(found[1], Points { times: vec![10, 15, 20], values: vec![110.0, 115.0, 120.0] });
     }
 }

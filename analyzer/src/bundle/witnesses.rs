@@ -25,6 +25,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
 use syncline_schema::histograms::NativeHistogramRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
@@ -88,15 +89,14 @@ fn added(rich: &LabelMap, poor: &LabelMap) -> Option<LabelMap> {
 /// # Errors
 /// A table that cannot be read.
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
-    let rows = bundle.rows::<SeriesRow<'static>>(None)?;
-    let Some(wanted) = wanted else { return Ok(choose_among(&rows).0) };
-    let asked: Vec<SeriesRow> = rows.iter().filter(|row| wanted.contains(row.name.as_ref())).cloned().collect();
-    let (chosen, open) = choose_among(&asked);
+    let all = || -> anyhow::Result<Vec<Chosen>> { Ok(choose_among(bundle.rows::<SeriesRow<'static>>(None)?).0) };
+    let Some(wanted) = wanted else { return all() };
+    let (chosen, open) = choose_among(bundle.rows_named(wanted)?);
     if !open {
         return Ok(chosen);
     }
     // Whose a bare label set is, the other series of its source tell.
-    let mut chosen = choose_among(&rows).0;
+    let mut chosen = all()?;
     chosen.retain(|one| wanted.contains(&one.name));
     Ok(chosen)
 }
@@ -119,14 +119,15 @@ impl Group {
 const AGREEMENT: f64 = 0.9;
 
 /// Groups rows into series. The second value: whether a label set fitted several targets.
-fn choose_among(rows: &[SeriesRow<'static>]) -> (Vec<Chosen>, bool) {
+fn choose_among(rows: Vec<SeriesRow<'static>>) -> (Vec<Chosen>, bool) {
     // Series whose labels differ in more than labels of targets are different: only the others are compared.
     let mut families: BTreeMap<(String, LabelMap), Vec<(LabelMap, SeriesRow<'static>)>> = BTreeMap::new();
-    for row in rows {
-        let labels: LabelMap = serde_json::from_str(&row.labels).unwrap_or_default();
+    let parsed: Vec<LabelMap> =
+        rows.par_iter().with_min_len(256).map(|row| serde_json::from_str(&row.labels).unwrap_or_default()).collect();
+    for (row, labels) in rows.into_iter().zip(parsed) {
         let own = labels.iter().filter(|(name, _)| !is_target_label(name));
         let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        families.entry((row.name.to_string(), own)).or_default().push((labels, row.clone()));
+        families.entry((row.name.to_string(), own)).or_default().push((labels, row));
     }
     // How many series of a source prove which labels of its target.
     let mut proofs: HashMap<i32, BTreeMap<LabelMap, usize>> = HashMap::new();
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_scrape_and_an_api_answer_of_one_series_are_one() {
-        let (chosen, _) = choose_among(&[
+        let (chosen, _) = choose_among(vec![
             row(0, 1, "api", r#"{"code":"1","instance":"a:9","job":"j"}"#),
             row(1, 2, "scrape", r#"{"code":"1"}"#),
         ]);
@@ -292,15 +293,16 @@ mod tests {
 
     #[test]
     fn other_labels_are_other_series() {
-        let (chosen, _) = choose_among(&[row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
+        let (chosen, _) =
+            choose_among(vec![row(0, 1, "api", r#"{"code":"1"}"#), row(1, 2, "scrape", r#"{"code":"2"}"#)]);
         assert_eq!(chosen.len(), 2);
-        let (chosen, _) = choose_among(&[row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
+        let (chosen, _) = choose_among(vec![row(0, 1, "scrape", r#"{"a":"1"}"#), row(1, 1, "scrape", r#"{}"#)]);
         assert_eq!(chosen.len(), 2, "one source holds two series");
     }
 
     #[test]
     fn an_ambiguous_series_is_not_merged() {
-        let (chosen, _) = choose_among(&[
+        let (chosen, _) = choose_among(vec![
             row(0, 1, "tsdb", r#"{"job":"a"}"#),
             row(1, 1, "tsdb", r#"{"job":"b"}"#),
             row(2, 2, "scrape", r#"{}"#),
@@ -324,11 +326,11 @@ mod tests {
                 row(5, 3, "api", r#"{"job":"b"}"#),
             ]
         };
-        let (chosen, _) = choose_among(&rows(r#"{"job":"b"}"#));
+        let (chosen, _) = choose_among(rows(r#"{"job":"b"}"#));
         let found: Vec<(i64, Vec<i64>)> =
             chosen.iter().map(|one| (one.row.series, one.others.iter().map(|row| row.series).collect())).collect();
         assert_eq!(found, [(2, vec![4]), (0, vec![]), (1, vec![3, 5])]);
-        assert_eq!(choose_among(&rows(r#"{"job":"c"}"#)).0.len(), 4, "no candidate is of that target");
+        assert_eq!(choose_among(rows(r#"{"job":"c"}"#)).0.len(), 4, "no candidate is of that target");
     }
 
     #[test]
@@ -339,7 +341,7 @@ mod tests {
             row(2, 3, "scrape", "{}"),
             row(3, 2, "tsdb", r#"{"job":"a","pod":"p"}"#),
         ];
-        let (chosen, _) = choose_among(&rows);
+        let (chosen, _) = choose_among(rows);
         assert_eq!(chosen.iter().filter(|one| one.row.witness == "tsdb").count(), 2);
         let united = chosen.iter().find(|one| one.row.series == 0).expect("the series of both blocks");
         assert_eq!(united.parts.iter().map(|row| row.series).collect::<Vec<_>>(), [1]);
