@@ -121,7 +121,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
         .episodes
         .iter()
         .filter(|one| one.direction == Direction::Added)
-        .map(|one| ((one.node.as_str(), one.endpoint.target_uid.as_str()), one))
+        .map(|one| ((&*one.node, one.endpoint.target_uid.as_str()), one))
         .collect();
     let mut latencies: Vec<Option<i64>> = Vec::new();
     for node in &cluster.nodes {

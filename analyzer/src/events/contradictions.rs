@@ -29,6 +29,11 @@ impl Contradictions {
         }
     }
 
+    /// How many were counted, of all kinds.
+    pub fn count(&self) -> u64 {
+        self.found.values().map(|worst| worst.count).sum()
+    }
+
     /// One finding for each kind, with the evidence of the worst.
     pub fn findings(&self) -> Vec<Finding> {
         let finding = |(title, worst): (&String, &Worst)| Finding {

@@ -19,15 +19,15 @@ use crate::clock::{Evidence, Graph};
 #[derive(Clone, Debug)]
 pub struct ApiChange {
     /// The endpoint.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// Whether it came or went.
     pub direction: Direction,
     /// Number of this change among the endpoint's in this direction, from 0. What was ready at first has come once.
     pub number: usize,
     /// When it was committed.
-    pub committed: Observed,
+    pub committed: Arc<Observed>,
     /// When the proxy of a node received the version, by node, where its log tells.
-    pub received: Arc<BTreeMap<String, Observed>>,
+    pub received: Arc<BTreeMap<String, Arc<Observed>>>,
 }
 
 /// What else bounds a commit, beside the audit event and the deliveries by watches.
@@ -151,7 +151,7 @@ fn replay(
             .cloned()
             .map(Arc::new)
             .unwrap_or_default();
-        let committed = committed(version, &received, clocks, bounds.contradictions, path);
+        let committed = Arc::new(committed(version, &received, clocks, bounds.contradictions, path));
         for endpoint in now.difference(&before) {
             let count = ready.entry(endpoint.clone()).or_default();
             *count += 1;
@@ -161,7 +161,7 @@ fn replay(
                     continue;
                 }
                 found.push(ApiChange {
-                    endpoint: endpoint.clone(),
+                    endpoint: Arc::new(endpoint.clone()),
                     direction: Direction::Added,
                     number,
                     committed: since_ready(&committed, endpoint, bounds.ready, clocks),
@@ -176,7 +176,7 @@ fn replay(
                 ready.remove(endpoint);
                 let number = next(&mut numbers, endpoint, Direction::Removed);
                 found.push(ApiChange {
-                    endpoint: endpoint.clone(),
+                    endpoint: Arc::new(endpoint.clone()),
                     direction: Direction::Removed,
                     number,
                     committed: committed.clone(),
@@ -211,30 +211,31 @@ fn endpoint(service: &str, row: &EndpointRow<'_>) -> Option<Endpoint> {
 
 /// Where no request bounds a commit from below, its pod's Ready condition does: the slice lists what the kubelet said.
 fn since_ready(
-    committed: &Observed,
+    committed: &Arc<Observed>,
     endpoint: &Endpoint,
     ready: &HashMap<String, Observed>,
     clocks: &Graph,
-) -> Observed {
-    let mut found = committed.clone();
+) -> Arc<Observed> {
     if committed.low.is_some() {
-        return found;
+        return Arc::clone(committed);
     }
     let since = ready.get(&endpoint.target_uid).and_then(|since| {
         let offset = clocks.offset(&since.clock, &committed.clock)?;
         Some((since.low? + offset.low, since.evidence.clone()))
     });
-    if let Some((low, evidence)) = since.filter(|(low, _)| committed.high.is_none_or(|high| *low <= high)) {
-        found.low = Some(low);
-        found.evidence.extend(evidence);
-    }
-    found
+    let Some((low, evidence)) = since.filter(|(low, _)| committed.high.is_none_or(|high| *low <= high)) else {
+        return Arc::clone(committed);
+    };
+    let mut found = Observed::clone(committed);
+    found.low = Some(low);
+    found.evidence.extend(evidence);
+    Arc::new(found)
 }
 
 /// Between the request's receipt and the earliest of the answer, the first delivery by a watch, and a proxy's own line.
 fn committed(
     version: &Version<'_>,
-    received: &BTreeMap<String, Observed>,
+    received: &BTreeMap<String, Arc<Observed>>,
     clocks: &Graph,
     contradictions: &mut Contradictions,
     path: &dyn Fn(i32) -> String,
@@ -321,7 +322,7 @@ mod tests {
         let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
         changes(rows, &Graph::default(), &mut bounds, &|_| String::new())
             .into_iter()
-            .map(|one| (one.endpoint.address, one.direction))
+            .map(|one| (one.endpoint.address.clone(), one.direction))
             .collect()
     }
 

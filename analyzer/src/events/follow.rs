@@ -13,6 +13,7 @@
 //! | none of these | `Unobserved` |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::contradictions::Contradictions;
 use super::dataplane::{Change, Look, Presence};
@@ -68,9 +69,10 @@ pub fn episodes(changes: &[ApiChange], seen: &Seen<'_>, contradictions: &mut Con
     let mut found: Vec<Episode> = Vec::with_capacity(changes.len() * nodes.len());
     for (name, node) in &nodes {
         let doings = seen.doings.get(*name).map_or(&[][..], Vec::as_slice);
+        let (name, mut answers) = (Arc::from(*name), Answers::default());
         for (change, (before, after)) in changes.iter().zip(&around) {
             let context = Context { seen, node, doings, before: *before, after: *after };
-            found.push(episode(change, name, &context, contradictions));
+            found.push(episode(change, &name, &context, &mut answers, contradictions));
         }
     }
     found
@@ -78,10 +80,10 @@ pub fn episodes(changes: &[ApiChange], seen: &Seen<'_>, contradictions: &mut Con
 
 /// For each change the last one ahead of it and the next one behind it, of the same address in the other direction.
 fn around(changes: &[ApiChange]) -> Vec<(Option<&ApiChange>, Option<&ApiChange>)> {
-    let key = |one: &ApiChange| (one.endpoint.service.clone(), one.endpoint.address.clone(), one.endpoint.port);
-    let mut places: HashMap<(String, String, i32), Vec<usize>> = HashMap::new();
+    let mut places: HashMap<(&str, &str, i32), Vec<usize>> = HashMap::new();
     for (at, change) in changes.iter().enumerate() {
-        places.entry(key(change)).or_default().push(at);
+        let endpoint = &change.endpoint;
+        places.entry((&endpoint.service, &endpoint.address, endpoint.port)).or_default().push(at);
     }
     let mut found: Vec<(Option<&ApiChange>, Option<&ApiChange>)> = vec![(None, None); changes.len()];
     for list in places.values() {
@@ -125,31 +127,80 @@ struct Context<'a> {
     after: Option<&'a ApiChange>,
 }
 
-fn episode(change: &ApiChange, node: &str, context: &Context<'_>, contradictions: &mut Contradictions) -> Episode {
-    let mut stages = Vec::new();
-    let (dataplane, outcome) = match transition(change, context, contradictions) {
-        Some(visible) => {
-            let tight = tighten(&visible, context, contradictions);
-            if let Some(received) = change.received.get(node) {
-                stages.push(Stage { name: "received".to_owned(), at: received.clone() });
-            }
-            stages.extend(doing_stages(&tight, context));
-            stages.push(Stage { name: "visible".to_owned(), at: visible });
-            (Some(tight), Outcome::Seen)
-        }
-        None => unseen(change, context, contradictions),
+/// What all endpoints that came with one sync have in common.
+#[derive(Clone)]
+struct Shared {
+    dataplane: Arc<Observed>,
+    stages: Arc<[Stage]>,
+}
+
+/// What was shown by which looks, and where in memory the version's receipt by the proxy stands.
+type ShownBy = (Vec<(i32, [(i32, i64); 2], bool)>, Option<usize>);
+
+/// The answers of one node's dataplane so far.
+#[derive(Default)]
+struct Answers {
+    known: HashMap<ShownBy, Shared>,
+}
+
+fn episode(
+    change: &ApiChange,
+    node: &Arc<str>,
+    context: &Context<'_>,
+    answers: &mut Answers,
+    contradictions: &mut Contradictions,
+) -> Episode {
+    let shown = transitions(change, context);
+    let (dataplane, stages, outcome) = if shown.is_empty() {
+        let (last, outcome) = unseen(change, context, contradictions);
+        (last.map(Arc::new), Arc::default(), outcome)
+    } else {
+        let answer = answer(change.received.get(&**node), &shown, context, answers, contradictions);
+        (Some(answer.dataplane), answer.stages, Outcome::Seen)
     };
     Episode {
-        endpoint: change.endpoint.clone(),
-        node: node.to_owned(),
+        endpoint: Arc::clone(&change.endpoint),
+        node: Arc::clone(node),
         direction: change.direction,
         number: change.number,
-        committed: change.committed.clone(),
+        committed: Arc::clone(&change.committed),
         dataplane,
         outcome,
         stages,
         phase: None,
     }
+}
+
+/// When the dataplane followed, by looks that others may have been answered by before. Contradictions are counted for
+/// each endpoint, so what contradicts is looked at again.
+fn answer(
+    received: Option<&Arc<Observed>>,
+    shown: &[(&Presence, &Change)],
+    context: &Context<'_>,
+    answers: &mut Answers,
+    contradictions: &mut Contradictions,
+) -> Shared {
+    let look = |look: &Look| (look.source, look.record);
+    let by =
+        |(presence, one): &(&Presence, &Change)| (presence.stream, [look(&one.before), look(&one.after)], one.present);
+    let key: ShownBy = (shown.iter().map(by).collect(), received.map(|at| Arc::as_ptr(at) as usize));
+    if let Some(known) = answers.known.get(&key) {
+        return known.clone();
+    }
+    let counted = contradictions.count();
+    let visible = together(shown, context, contradictions);
+    let tight = Arc::new(tighten(&visible, context, contradictions));
+    let mut stages = Vec::new();
+    if let Some(received) = received {
+        stages.push(Stage { name: "received", at: Arc::clone(received) });
+    }
+    stages.extend(doing_stages(&tight, context));
+    stages.push(Stage { name: "visible", at: Arc::new(visible) });
+    let shared = Shared { dataplane: tight, stages: stages.into() };
+    if contradictions.count() == counted {
+        answers.known.insert(key, shared.clone());
+    }
+    shared
 }
 
 /// Earliest and latest time on a stream's clock at which the dataplane can answer a change.
@@ -166,26 +217,32 @@ fn streams<'a>(change: &'a ApiChange, context: &'a Context<'a>) -> &'a [&'a Pres
     context.node.by_key.get(&key).map_or(&[], Vec::as_slice)
 }
 
-/// What the streams together saw of a change.
-fn transition(change: &ApiChange, context: &Context<'_>, contradictions: &mut Contradictions) -> Option<Observed> {
+/// The transition of each stream that answers a change.
+fn transitions<'a>(change: &'a ApiChange, context: &'a Context<'a>) -> Vec<(&'a Presence, &'a Change)> {
     let wanted = change.direction == Direction::Added;
-    let mut found: Option<Observed> = None;
-    for presence in streams(change, context) {
-        let Some(offset) = context.seen.clocks.offset(&change.committed.clock, &presence.clock) else { continue };
+    let of_stream = |presence: &&'a Presence| {
+        let presence = *presence;
+        let offset = context.seen.clocks.offset(&change.committed.clock, &presence.clock)?;
         let (earliest, latest) = span(change, context.after, offset);
         let ends = |one: &Change| one.after.until.unwrap_or(i64::MAX);
         let first = earliest.map_or(0, |earliest| presence.changes.partition_point(|one| ends(one) < earliest));
-        let Some(one) = presence.changes.iter().skip(first).find(|one| one.present == wanted) else { continue };
-        if latest.is_some_and(|latest| one.before.time > latest) {
-            continue;
-        }
+        let one = presence.changes.iter().skip(first).find(|one| one.present == wanted)?;
+        latest.is_none_or(|latest| one.before.time <= latest).then_some((presence, one))
+    };
+    streams(change, context).iter().filter_map(of_stream).collect()
+}
+
+/// What the streams together saw of a change.
+fn together(shown: &[(&Presence, &Change)], context: &Context<'_>, contradictions: &mut Contradictions) -> Observed {
+    let mut found: Option<Observed> = None;
+    for (presence, one) in shown {
         let interval = observed(presence, one, context.seen.path);
         found = Some(match found {
             None => interval,
             Some(known) => intersect(known, interval, context.seen.clocks, contradictions),
         });
     }
-    found
+    found.unwrap_or_default()
 }
 
 /// Cuts what snapshots show with what the proxy logged and the kernel was seen to do, the widest first.
@@ -219,10 +276,7 @@ fn doing_stages(tight: &Observed, context: &Context<'_>) -> Vec<Stage> {
         };
         let (Some(first), Some(last)) = (inside.first(), inside.last()) else { continue };
         let of_log = record.witness == "sync log";
-        let name = match (of_log, record.what) {
-            (true, _) => "sync_start",
-            (false, _) => "kernel_replaced",
-        };
+        let name = if of_log { "sync_start" } else { "kernel_replaced" };
         if found.iter().any(|stage: &Stage| stage.name == name) {
             continue;
         }
@@ -240,7 +294,7 @@ fn doing_stages(tight: &Observed, context: &Context<'_>) -> Vec<Stage> {
             witness: record.witness.to_owned(),
             evidence: vec![evidence],
         };
-        found.push(Stage { name: name.to_owned(), at });
+        found.push(Stage { name, at: Arc::new(at) });
     }
     found
 }

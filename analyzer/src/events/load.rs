@@ -379,24 +379,23 @@ mod tests {
     use crate::events::Endpoint;
 
     fn episode(service: &str, phase: Phase) -> Episode {
-        let committed =
-            Observed { low: None, high: None, clock: String::new(), witness: String::new(), evidence: Vec::new() };
+        let endpoint = Endpoint {
+            service: service.to_owned(),
+            address: String::new(),
+            port: 0,
+            protocol: String::new(),
+            target_uid: String::new(),
+            target: String::new(),
+        };
         Episode {
-            endpoint: Endpoint {
-                service: service.to_owned(),
-                address: String::new(),
-                port: 0,
-                protocol: String::new(),
-                target_uid: String::new(),
-                target: String::new(),
-            },
-            node: String::new(),
+            endpoint: endpoint.into(),
+            node: "".into(),
             direction: Direction::Added,
             number: 0,
-            committed,
+            committed: Default::default(),
             dataplane: None,
             outcome: Outcome::Unobserved,
-            stages: Vec::new(),
+            stages: Default::default(),
             phase: Some(phase),
         }
     }

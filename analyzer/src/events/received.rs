@@ -6,6 +6,7 @@
 //! said.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use polars::prelude::{col, lit};
 use syncline_schema::endpoints::EndpointRow;
@@ -17,7 +18,7 @@ use crate::bundle::Bundle;
 use crate::clock::{Evidence, Graph};
 
 /// When each node's proxy received each version: by (uid, resourceVersion) of the slice, then by node.
-pub type Received = HashMap<(String, String), BTreeMap<String, Observed>>;
+pub type Received = HashMap<(String, String), BTreeMap<String, Arc<Observed>>>;
 
 /// One version, as the audit log has it.
 struct Version<'r> {
@@ -59,7 +60,7 @@ pub fn read(
                 witness: "log".to_owned(),
                 evidence: vec![evidence],
             };
-            found.entry(key).or_default().insert(node_of(&line.clock).to_owned(), at);
+            found.entry(key).or_default().insert(node_of(&line.clock).to_owned(), Arc::new(at));
         }
     }
     Ok(found)

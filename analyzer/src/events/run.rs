@@ -1,6 +1,7 @@
 //! The model of one run that measurements work on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -133,7 +134,7 @@ impl Run {
 }
 
 /// A moment known to lie in `[low, high]` on `clock`, ns. `low` null: any time before; `high` null: not seen yet.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Observed {
     pub low: Option<i64>,
     pub high: Option<i64>,
@@ -180,28 +181,30 @@ pub enum Outcome {
 }
 
 /// One stage on the way of a change.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stage {
     /// `request`, `pod_created`, `bound`, `ready`, `committed`, `received`, `sync_start`, `kernel_replaced`, `visible`.
-    pub name: String,
-    pub at: Observed,
+    pub name: &'static str,
+    /// All endpoints of a sync share it.
+    pub at: Arc<Observed>,
 }
 
-/// One change of one endpoint, on one node.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One change of one endpoint, on one node. Ten thousand endpoints on fifty nodes make half a million of these, so
+/// whatever several of them have in common is shared.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Episode {
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// Node whose dataplane was observed.
-    pub node: String,
+    pub node: Arc<str>,
     pub direction: Direction,
     /// Number of this change among the endpoint's changes in this direction, from 0 (0: the first episode).
     pub number: usize,
     /// When the change was committed to the API.
-    pub committed: Observed,
+    pub committed: Arc<Observed>,
     /// When the dataplane followed; for `Never`, `low` is the last look that did not show it and `high` is null.
-    pub dataplane: Option<Observed>,
+    pub dataplane: Option<Arc<Observed>>,
     pub outcome: Outcome,
-    pub stages: Vec<Stage>,
+    pub stages: Arc<[Stage]>,
     /// Phase that `committed` falls into.
     pub phase: Option<Phase>,
 }

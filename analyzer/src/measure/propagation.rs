@@ -281,8 +281,8 @@ fn additions(run: &Run) -> Result<(Vec<&Episode>, Observed, Observed), Missing> 
         .collect();
     let none = || lacking("no endpoint was seen to come into the dataplane in the action", SNAPSHOTS);
     let clock = episodes.first().map(|episode| episode.committed.clock.clone()).ok_or_else(none)?;
-    let committed: Vec<&Observed> = episodes.iter().map(|episode| &episode.committed).collect();
-    let seen: Vec<&Observed> = episodes.iter().filter_map(|episode| episode.dataplane.as_ref()).collect();
+    let committed: Vec<&Observed> = episodes.iter().map(|episode| &*episode.committed).collect();
+    let seen: Vec<&Observed> = episodes.iter().filter_map(|episode| episode.dataplane.as_deref()).collect();
     let unrelated = || {
         let missing = run.clocks.missing(&run.node, &clock);
         lacking(&missing, &missing)

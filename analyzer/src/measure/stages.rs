@@ -118,7 +118,7 @@ fn at(observed: &Observed) -> Option<At<'_>> {
 /// The moments of an episode, in order, as far as they are known from both sides.
 fn moments<'a>(run: &'a Run, episode: &'a Episode) -> Vec<(&'static str, At<'a>)> {
     let life = run.pods.lives.get(&episode.endpoint.target_uid).filter(|_| episode.direction == Direction::Added);
-    let staged = |name: &str| episode.stages.iter().find(|stage| stage.name == name).map(|stage| &stage.at);
+    let staged = |name: &str| episode.stages.iter().find(|stage| stage.name == name).map(|stage| &*stage.at);
     MOMENTS
         .into_iter()
         .filter_map(|name| {
@@ -174,7 +174,7 @@ pub fn breakdown(run: &Run, direction: Direction) -> Option<Breakdown> {
                 found.entry((place(pair[0].0), place(pair[1].0))).or_default().push(time);
             }
         }
-        let ends = at(&episode.committed).zip(episode.dataplane.as_ref().and_then(at));
+        let ends = at(&episode.committed).zip(episode.dataplane.as_deref().and_then(at));
         let whole = ends.and_then(|(committed, seen)| between(run, &committed, &seen));
         if let Some(high) = whole.and_then(|whole| Some(whole.own.high? + whole.offset.high as f64 / 1e9)) {
             slowest.push((high, episode));
@@ -231,7 +231,7 @@ fn waterfall(run: &Run, episode: &Episode) -> Option<Waterfall> {
     let endpoint = &episode.endpoint;
     Some(Waterfall {
         endpoint: format!("{} {}:{}", endpoint.service, endpoint.address, endpoint.port),
-        node: episode.node.clone(),
+        node: episode.node.to_string(),
         moments,
     })
 }
@@ -253,22 +253,23 @@ mod tests {
     }
 
     fn episode(number: u32, shift: i64) -> Episode {
+        let endpoint = Endpoint {
+            service: "default/test".to_owned(),
+            address: format!("10.0.0.{number}"),
+            port: 80,
+            protocol: "tcp".to_owned(),
+            target_uid: String::new(),
+            target: String::new(),
+        };
         Episode {
-            endpoint: Endpoint {
-                service: "default/test".to_owned(),
-                address: format!("10.0.0.{number}"),
-                port: 80,
-                protocol: "tcp".to_owned(),
-                target_uid: String::new(),
-                target: String::new(),
-            },
-            node: "node-a".to_owned(),
+            endpoint: endpoint.into(),
+            node: "node-a".into(),
             direction: Direction::Added,
             number: 0,
-            committed: at(100, 101),
-            dataplane: Some(at(700 + shift, 702 + shift)),
+            committed: at(100, 101).into(),
+            dataplane: Some(at(700 + shift, 702 + shift).into()),
             outcome: Outcome::Seen,
-            stages: vec![Stage { name: "received".to_owned(), at: at(104, 104) }],
+            stages: [Stage { name: "received", at: at(104, 104).into() }].into(),
             phase: None,
         }
     }
@@ -295,8 +296,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut run = fixture::run(folder.path(), "kube-proxy-iptables", |_| ());
         let mut one = episode(1, 0);
-        one.committed.clock = "apiserver".to_owned();
-        one.stages.clear();
+        one.committed = Observed { clock: "apiserver".to_owned(), ..at(100, 101) }.into();
+        one.stages = Default::default();
         run.episodes = vec![one];
         assert!(breakdown(&run, Direction::Added).is_none());
         assert!(measure(&run)[0].missing.is_some());

@@ -147,7 +147,8 @@ type Steps = Vec<(f64, f64)>;
 /// Counts of endpoints of the Service under test over time: ready (middle of what is known), and in the dataplane (the
 /// latest time that the captures allow).
 fn steps(run: &crate::events::Run, origin: i64) -> (Steps, Steps) {
-    let node = run.episodes.iter().map(|e| &e.node).find(|n| **n == run.node).or(run.episodes.first().map(|e| &e.node));
+    let node =
+        run.episodes.iter().map(|e| &e.node).find(|n| ***n == *run.node).or(run.episodes.first().map(|e| &e.node));
     let own = run
         .episodes
         .iter()

@@ -23,7 +23,13 @@ fn change(address: &str, direction: Direction, low: i64, high: i64) -> ApiChange
         witness: "audit".to_owned(),
         evidence: Vec::new(),
     };
-    ApiChange { endpoint: endpoint(address), direction, number: 0, committed, received: Default::default() }
+    ApiChange {
+        endpoint: endpoint(address).into(),
+        direction,
+        number: 0,
+        committed: committed.into(),
+        received: Default::default(),
+    }
 }
 
 fn look(time: i64) -> Look {

@@ -29,14 +29,14 @@ fn settled(moves: &[i64], last: i64) -> Measurement {
         target: String::new(),
     };
     run.episodes.push(Episode {
-        endpoint,
-        node: "node-a".to_owned(),
+        endpoint: endpoint.into(),
+        node: "node-a".into(),
         direction: Direction::Added,
         number: 0,
-        committed: at(10 * SECOND, 10 * SECOND),
-        dataplane: Some(at(11 * SECOND, 11 * SECOND + 100)),
+        committed: at(10 * SECOND, 10 * SECOND).into(),
+        dataplane: Some(at(11 * SECOND, 11 * SECOND + 100).into()),
         outcome: Outcome::Seen,
-        stages: Vec::new(),
+        stages: Default::default(),
         phase: Some(Phase::Action),
     });
     run.moves.all = moves.iter().map(|time| at(time * SECOND - 100, time * SECOND)).collect();

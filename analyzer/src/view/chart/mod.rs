@@ -90,7 +90,7 @@ impl Drawing {
             return;
         }
         let mut d = String::new();
-        for (at, (x, y)) in points.iter().enumerate() {
+        for (at, (x, y)) in thinned(points).iter().enumerate() {
             let _ = write!(d, "{}{} {}", if at == 0 { 'M' } else { 'L' }, n(*x), n(*y));
         }
         if close {
@@ -217,6 +217,29 @@ impl Scale {
     }
 }
 
+/// Width of a column in which the eye cannot tell points apart.
+const COLUMN: f64 = 0.25;
+
+/// A path that looks the same with fewer points: of those in one column that follow each other only the first, the
+/// lowest, the highest and the last are kept. A chart of half a million endpoints is no longer than one of a thousand.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let column = |point: &(f64, f64)| (point.0 / COLUMN).floor();
+    let mut kept = Vec::new();
+    for same in points.chunk_by(|a, b| column(a) == column(b)) {
+        if same.len() <= 4 {
+            kept.extend_from_slice(same);
+            continue;
+        }
+        let by_height = |a: &usize, b: &usize| same[*a].1.total_cmp(&same[*b].1);
+        let least = (0..same.len()).min_by(by_height).unwrap_or(0);
+        let greatest = (0..same.len()).max_by(by_height).unwrap_or(0);
+        let mut places = [0, least.min(greatest), least.max(greatest), same.len() - 1].to_vec();
+        places.dedup();
+        kept.extend(places.into_iter().map(|at| same[at]));
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +252,19 @@ mod tests {
         assert!(!chart.svg.contains("<script") && !chart.svg.contains("<b>") && !chart.svg.contains('\u{0}'));
         assert!(!chart.svg.contains("NaN"));
         assert!(chart.standalone().contains("<style>"));
+    }
+
+    #[test]
+    fn a_thinned_path_keeps_its_outline() {
+        let wave = |at: usize| (at as f64 / 1000.0, (at as f64 / 7.0).sin());
+        let points: Vec<(f64, f64)> = (0..100_000).map(wave).collect();
+        let kept = thinned(&points);
+        assert!(kept.len() <= 4 * 401, "{}", kept.len());
+        assert_eq!((kept[0], kept[kept.len() - 1]), (points[0], points[points.len() - 1]));
+        assert!(kept.is_sorted_by(|a, b| a.0 <= b.0), "in order");
+        let height = |all: &[(f64, f64)]| all.iter().map(|point| point.1).fold(f64::MIN, f64::max);
+        assert_eq!(height(&kept), height(&points));
+        assert_eq!(thinned(&points[..3]), points[..3]);
     }
 
     #[test]

@@ -64,9 +64,17 @@ pub fn draw(t: &Timeline) -> Option<Chart> {
     }
     endpoints(&mut d, t, &x, class);
     lane(&mut d, "syncs", 184.0, t.syncs.is_empty(), "none in the captures");
-    for (start, end) in t.syncs.iter().filter(|s| s.1 >= t.from && s.0 <= t.to) {
+    // Fifty nodes sync at once: a bar within the one before is not seen.
+    let mut covered = f64::NEG_INFINITY;
+    let mut syncs: Vec<&(f64, f64)> = t.syncs.iter().filter(|s| s.1 >= t.from && s.0 <= t.to).collect();
+    syncs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (start, end) in syncs {
         let (a, b) = (x.within(*start), x.within(*end));
-        d.rect(&format!("bar {class}"), a, 172.0, (b - a).max(1.5), 16.0);
+        let end = a + (b - a).max(1.5);
+        if end > covered + 0.25 {
+            d.rect(&format!("bar {class}"), a, 172.0, end - a, 16.0);
+            covered = end;
+        }
     }
     let most = t.cpu.iter().filter(|p| p.0 >= t.from && p.0 <= t.to).map(|p| p.1).fold(0.0f64, f64::max);
     let y = Scale { low: 0.0, high: if most > 0.0 { most * 1.1 } else { 1.0 }, from: 256.0, to: 206.0, log: false };
@@ -83,8 +91,14 @@ pub fn draw(t: &Timeline) -> Option<Chart> {
     }
     let note = if t.client_seen { "none failed" } else { "no client in the captures" };
     lane(&mut d, "failed requests", 284.0, t.failures.is_empty(), note);
+    // Of failures within half a pixel one line is seen.
+    let mut last = f64::NEG_INFINITY;
     for time in t.failures.iter().filter(|f| **f >= t.from && **f <= t.to) {
-        d.line("failure", x.at(*time), 274.0, x.at(*time), 290.0);
+        let at = x.at(*time);
+        if (at - last).abs() >= 0.5 {
+            d.line("failure", at, 274.0, at, 290.0);
+            last = at;
+        }
     }
     let title = format!("Timeline of {}", t.run);
     let description = format!(
