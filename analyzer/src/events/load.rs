@@ -38,6 +38,9 @@ impl Run {
         let snapshots = bundle.rows::<SnapshotRow<'static>>(None)?;
         let seen = presences(&rules, &changed, &snapshots, &services.by_address);
         let totals = totals(&rules, &changed, &snapshots);
+        let in_dataplane = services_in_dataplane(&rules);
+        // The largest tables of a run are not needed any more.
+        drop((rules, changed, snapshots));
         let audit = bundle.rows::<AuditRow<'static>>(Some(
             col("resource")
                 .eq(lit("deployments"))
@@ -96,7 +99,7 @@ impl Run {
             node,
             clocks,
             windows: found,
-            services: services.count.max(services_in_dataplane(&rules)),
+            services: services.count.max(in_dataplane),
             baseline_endpoints,
             service_under_test,
             episodes,
