@@ -22,6 +22,7 @@ mod cilium_metrics_list;
 mod cilium_monitor;
 mod cilium_service_list;
 mod cilium_status;
+mod client_summary;
 mod clock;
 mod cluster_loader;
 mod csv;
@@ -30,6 +31,7 @@ mod format;
 #[cfg(test)]
 mod harness;
 mod hubble;
+mod hubble_dict;
 mod hubble_text;
 mod instant;
 mod ipset;
@@ -94,6 +96,7 @@ pub const FORMATS: &[&Format] = &[
     &k6::FORMAT,
     &vegeta::FORMAT,
     &request_csv::FORMAT,
+    &client_summary::FORMAT,
     &list::FORMAT,
     &kube_burner::FORMAT,
     &cluster_loader::FORMAT,
@@ -104,6 +107,7 @@ pub const FORMATS: &[&Format] = &[
     &bpftool_map::LIST,
     &bpftool_map::DESCRIPTORS,
     &hubble::FORMAT,
+    &hubble_dict::FORMAT,
     &hubble_text::FORMAT,
     &cilium_metrics_list::FORMAT,
     &cilium_config::CONFIG,
