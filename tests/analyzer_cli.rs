@@ -228,10 +228,13 @@ fn query_answers_as_the_http_api_does() {
     assert_eq!(json(&minus)["data"]["result"][0]["value"], serde_json::json!([-60, "60"]));
     // A capture directory needs no bundle first.
     let capture = sample("iptables-pod-crash-1").display().to_string();
-    let direct = syncline(folder.path(), &["query", &capture, "count(up)", "--format", "json"]);
-    let bundled = syncline(folder.path(), &["query", &run, "count(up)", "--format", "json"]);
+    let direct = syncline(folder.path(), &["query", &capture, "count(process_cpu_seconds_total)", "--format", "json"]);
+    let bundled = syncline(folder.path(), &["query", &run, "count(process_cpu_seconds_total)", "--format", "json"]);
     assert_eq!(out(&direct), out(&bundled));
-    let chart = out(&syncline(folder.path(), &["query", &run, "count(up)", "--step", "10s", "--format", "chart"]));
+    let chart = out(&syncline(
+        folder.path(),
+        &["query", &run, "count(process_cpu_seconds_total)", "--step", "10s", "--format", "chart"],
+    ));
     assert!(chart.lines().nth(1).is_some_and(|line| line.contains('▁')), "{chart}");
     let explained = syncline(folder.path(), &["query", &run, "sum(rate(process_cpu_seconds_total[1m]))", "--explain"]);
     assert_eq!(code(&explained), 0);

@@ -118,10 +118,15 @@ impl Bundle {
     /// measurements, which must all be tried before the run is given up.
     pub fn rows_or_note<R: Row<'static> + Send>(&self, filter: Option<Expr>) -> Vec<R> {
         self.rows(filter).unwrap_or_else(|error| {
-            let mut unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            unread.insert(format!("{error:#}"));
+            self.note(&error);
             Vec::new()
         })
+    }
+
+    /// Notes why a table could not be read: then [`Bundle::whole`] fails.
+    pub fn note(&self, error: &anyhow::Error) {
+        let mut unread = self.unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        unread.insert(format!("{error:#}"));
     }
 
     /// Whether all that was asked for so far could be read.

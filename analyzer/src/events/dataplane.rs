@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 
@@ -198,21 +199,23 @@ pub fn presences(
 ) -> Vec<Presence> {
     let names = chains::Names::learn(rules, services);
     let index: HashMap<i64, &RuleRow<'static>> = rules.iter().map(|rule| (rule.rule, rule)).collect();
-    let mut found = Vec::new();
-    for (id, stream) in streams(changes, snapshots) {
-        let Some(format) = stream.snapshots.first().map(|row| row.format.to_string()) else { continue };
+    let mut of_stream: HashMap<i32, Vec<&RuleRow<'static>>> = HashMap::new();
+    for rule in rules {
+        of_stream.entry(rule.stream).or_default().push(rule);
+    }
+    let of_stream = |(id, stream): (i32, Stream<'_>)| {
+        let Some(format) = stream.snapshots.first().map(|row| row.format.to_string()) else { return Vec::new() };
+        let own = || of_stream.get(&id).into_iter().flatten().copied();
         let state = match format.as_str() {
-            "iptables-save" | "iptables-list" => {
-                State::Chains(chains::State::new(&names, rules.iter().filter(|rule| rule.stream == id)))
-            }
-            "nft-json" | "nft-text" => {
-                State::VerdictMaps(verdict_maps::State::new(rules.iter().filter(|rule| rule.stream == id)))
-            }
+            "iptables-save" | "iptables-list" => State::Chains(chains::State::new(&names, own())),
+            "nft-json" | "nft-text" => State::VerdictMaps(verdict_maps::State::new(own())),
             _ => State::Slots(slots::State::new(services)),
         };
-        found.extend(replay(id, format, &stream, state, &index));
-    }
-    found
+        replay(id, format, &stream, state, &index)
+    };
+    let streams: Vec<(i32, Stream<'_>)> = streams(changes, snapshots).into_iter().collect();
+    let found: Vec<Vec<Presence>> = streams.into_par_iter().map(of_stream).collect();
+    found.into_iter().flatten().collect()
 }
 
 fn replay(

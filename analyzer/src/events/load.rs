@@ -44,6 +44,9 @@ impl Run {
         let snapshots = bundle.rows::<SnapshotRow<'static>>(None)?;
         let seen = presences(&rules, &changed, &snapshots, &services.by_address);
         let totals = totals(&rules, &changed, &snapshots);
+        let in_dataplane = services_in_dataplane(&rules);
+        // The largest tables of a run are not needed any more.
+        drop((rules, changed, snapshots));
         let audit = bundle.rows::<AuditRow<'static>>(Some(
             col("resource")
                 .eq(lit("deployments"))
@@ -104,7 +107,7 @@ impl Run {
         let moves = moves(&seen, service_under_test.as_deref(), &path);
         let request = request(&actions, &found, &clocks);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
-        let services = services.count.max(services_in_dataplane(&rules));
+        let services = services.count.max(in_dataplane);
         let nodes = Some(bundle.manifest.nodes.len() as u64).filter(|count| *count > 0);
         facts::count(
             &mut facts,

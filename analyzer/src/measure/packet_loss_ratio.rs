@@ -8,8 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use polars::prelude::{col, lit};
-use syncline_schema::endpoints::EndpointRow;
+use polars::prelude::{Expr, col, lit};
 use syncline_schema::flows::FlowRow;
 use syncline_schema::services::ServiceRow;
 use syncline_schema::trace::EventRow;
@@ -65,10 +64,20 @@ fn targets(run: &Run) -> BTreeSet<String> {
     for row in run.bundle.rows_or_note::<ServiceRow<'static>>(Some(of("name"))) {
         found.extend(row.cluster_ip.map(|ip| ip.into_owned()));
     }
-    for row in run.bundle.rows_or_note::<EndpointRow<'static>>(Some(of("service").and(col("address").is_not_null()))) {
-        found.extend(row.address.map(|ip| ip.into_owned()));
+    match addresses(run, of("service")) {
+        Ok(addresses) => found.extend(addresses),
+        Err(error) => run.bundle.note(&error),
     }
     found
+}
+
+/// Each address of some endpoints once: a large Service is listed again with every version of its slices.
+fn addresses(run: &Run, of: Expr) -> anyhow::Result<Vec<String>> {
+    let column = col("address");
+    let frame = run.bundle.scan("endpoints")?.filter(of.and(column.clone().is_not_null())).select([column.unique()]);
+    let frame = frame.collect()?;
+    let column = frame.column("address")?.str()?;
+    Ok(column.iter().flatten().map(str::to_owned).collect())
 }
 
 /// `5707400172462 RETRANSMIT 10.244.0.1:40776 -> 10.244.0.50:8080 state=2`
