@@ -275,7 +275,23 @@ fn timeline_and_clocks_print_what_a_program_can_read() {
     }
     let csv = out(&syncline(folder.path(), &["timeline", &run, "--format", "csv"]));
     assert_eq!(csv.lines().count(), events.len() + 1, "one line an event and a heading");
+    let filtered = |arguments: &[&str]| {
+        let all = [&["timeline", &run, "--format", "json"], arguments].concat();
+        json(&syncline(folder.path(), &all))["events"].as_array().expect("an array").clone()
+    };
+    let (before, after) = (filtered(&["--to", "action"]), filtered(&["--from", "action"]));
+    assert!(!before.is_empty() && !after.is_empty());
+    assert!(before.len() + after.len() >= events.len(), "bounds may reach into both");
+    assert!(filtered(&["--from", "action-1s", "--to", "action+1s"]).len() < events.len());
+    let low = filtered(&["--columns", "low,what", "--kind", "sync"]);
+    assert!(low.iter().all(|one| one.as_object().is_some_and(|one| one.len() == 2)), "{low:?}");
+    let csv = out(&syncline(folder.path(), &["timeline", &run, "--format", "csv", "--columns", "time,kind"]));
+    assert_eq!(csv.lines().next(), Some("time,kind"));
+    assert_eq!(code(&syncline(folder.path(), &["timeline", &run, "--from", "yesterday"])), 2);
+    assert_eq!(code(&syncline(folder.path(), &["timeline", &run, "--kind", "synk"])), 2);
     let clocks = json(&syncline(folder.path(), &["clocks", &run, "--format", "json"]));
+    let anchors = clocks["anchors"].as_array().expect("an array");
+    assert_eq!(anchors.len() + 1, clocks["domains"].as_array().map_or(0, Vec::len), "one for each other clock");
     assert!(clocks["edges"].as_array().is_some_and(|edges| !edges.is_empty()), "{clocks:#}");
     assert!(!out(&syncline(folder.path(), &["clocks", &run])).is_empty());
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::TableFormat;
 use crate::bundle::Bundle;
 use crate::clock::Graph;
+use crate::clock::advice::Advice;
 use crate::events::Run;
 
 /// Arguments of `syncline clocks`.
@@ -41,8 +42,18 @@ pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
                 json!({"from": from, "to": to, "low": offset.map(|one| one.low), "high": offset.map(|one| one.high), "missing": missing})
             })
             .collect();
-        let value =
-            json!({"domains": clocks.domains, "edges": clocks.edges, "offsets": offsets, "findings": clocks.findings});
+        let advice: Vec<_> = advice(&run)
+            .into_iter()
+            .map(|(to, advice)| json!({"from": run.windows.clock, "to": to, "anchor": advice}))
+            .collect();
+        let value = json!({
+            "domains": clocks.domains,
+            "edges": clocks.edges,
+            "offsets": offsets,
+            "reference": run.windows.clock,
+            "anchors": advice,
+            "findings": clocks.findings,
+        });
         writeln!(out, "{value:#}")?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -62,6 +73,17 @@ pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
         for one in &edge.tight {
             writeln!(out, "    {}: {} ({}:{})", one.kind, one.evidence.what, one.evidence.path, one.evidence.record)?;
         }
+        for piece in &edge.pieces {
+            let time = |at: Option<i64>| at.map_or_else(|| "…".to_owned(), instant);
+            writeln!(
+                out,
+                "    {} – {}: [{}, {}]",
+                time(piece.start),
+                time(piece.end),
+                bound(piece.low),
+                bound(piece.high)
+            )?;
+        }
     }
     writeln!(out, "\nOFFSETS (tightest path)")?;
     for (from, to) in &pairs {
@@ -78,6 +100,28 @@ pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
             None => writeln!(out, "{}", clocks.missing(from, to))?,
         }
     }
+    writeln!(out, "\nANCHORS (the reading that would narrow the path from {} most)", run.windows.clock)?;
+    for (to, advice) in advice(&run) {
+        let ms = |ns: Option<i64>| ns.map_or_else(|| "open".to_owned(), |ns| format!("{:.6} ms", ns as f64 / 1e6));
+        let Some(advice) = advice else {
+            writeln!(out, "{to}: as narrow as readings are")?;
+            continue;
+        };
+        let left = advice.left.map_or_else(
+            || "the width of the reading".to_owned(),
+            |left| format!("{} and the width of the reading", ms(Some(left))),
+        );
+        writeln!(
+            out,
+            "{to}: {} wide ({}); {} – {} ({} wide) read anew would leave {left}: {}",
+            ms(advice.width),
+            advice.path.join(" → "),
+            advice.between[0],
+            advice.between[1],
+            ms(advice.edge_width),
+            advice.capture
+        )?;
+    }
     if !clocks.findings.is_empty() {
         writeln!(out, "\nFINDINGS")?;
     }
@@ -88,6 +132,21 @@ pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// For each clock the reading that would narrow its offset from the reference most.
+fn advice(run: &Run) -> Vec<(&str, Option<Advice>)> {
+    let reference = run.windows.clock.as_str();
+    let others = run.clocks.domains.iter().filter(|domain| *domain != reference);
+    others.map(|domain| (domain.as_str(), run.clocks.advice(reference, domain))).collect()
+}
+
+/// A moment, as far as its clock has an era; boottime and monotonic count from the boot.
+fn instant(at: i64) -> String {
+    if at < 1_000_000_000_000_000_000 {
+        return format!("{:.6} s", at as f64 / 1e9);
+    }
+    jiff::Timestamp::from_nanosecond(i128::from(at)).map_or_else(|_| at.to_string(), |time| format!("{time:.6}"))
 }
 
 fn pairs(clocks: &Graph) -> Vec<(&str, &str)> {

@@ -231,7 +231,7 @@ fn milliseconds(text: &str) -> anyhow::Result<i64> {
 }
 
 /// A duration as in Prometheus (`1m30s`), or seconds.
-fn duration(text: &str) -> anyhow::Result<Duration> {
+pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
     let wrong = || format!("`{text}` is no duration: expected one as 1m30s, or seconds");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).with_context(wrong);

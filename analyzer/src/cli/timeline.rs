@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use super::query::duration;
 use crate::bundle::Bundle;
-use crate::events::Run;
-use crate::events::timeline::{Event, timeline};
+use crate::events::timeline::{Event, Filter, KINDS, each};
+use crate::events::{Run, Window};
 
 /// Arguments of `syncline timeline`.
 #[derive(Args, Debug)]
@@ -19,6 +21,13 @@ pub struct TimelineArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// First moment: RFC 3339, Unix seconds, or start, baseline, action, tail,
+    /// end, each with + or − a duration (action-5s); +30s is from the start
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// First moment behind the time wanted
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    to: Option<String>,
     /// Only events of this kind: marker, request, endpoint, sync, dataplane,
     /// failure
     #[arg(long, value_name = "KIND")]
@@ -29,6 +38,10 @@ pub struct TimelineArguments {
     /// Only events of sources whose path contains this text
     #[arg(long, value_name = "TEXT")]
     source: Option<String>,
+    /// What to print of each, in this order: time, low, high, width, kind,
+    /// object, what, source, record, order_open
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
+    columns: Vec<Column>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,62 +51,233 @@ enum Format {
     Csv,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Column {
+    /// `low` as RFC 3339
+    Time,
+    /// Earliest moment, ns
+    Low,
+    /// Latest moment, ns
+    High,
+    /// Latest − earliest, ns
+    Width,
+    Kind,
+    Object,
+    What,
+    Source,
+    Record,
+    OrderOpen,
+}
+
+/// Columns where none are named: those of CSV and JSON.
+const ALL: [Column; 8] = [
+    Column::Low,
+    Column::High,
+    Column::Kind,
+    Column::Object,
+    Column::What,
+    Column::Source,
+    Column::Record,
+    Column::OrderOpen,
+];
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Column::Time => "time",
+            Column::Low => "low",
+            Column::High => "high",
+            Column::Width => "width",
+            Column::Kind => "kind",
+            Column::Object => "object",
+            Column::What => "what",
+            Column::Source => "source",
+            Column::Record => "record",
+            Column::OrderOpen => "order_open",
+        }
+    }
+
+    fn of(self, event: &Event) -> serde_json::Value {
+        match self {
+            Column::Time => time(event.low).into(),
+            Column::Low => event.low.into(),
+            Column::High => event.high.into(),
+            Column::Width => (event.high - event.low).into(),
+            Column::Kind => event.kind.as_str().into(),
+            Column::Object => event.object.as_str().into(),
+            Column::What => event.what.as_str().into(),
+            Column::Source => event.source.as_str().into(),
+            Column::Record => event.record.into(),
+            Column::OrderOpen => event.order_open.into(),
+        }
+    }
+}
+
 /// Prints the timeline.
 ///
 /// # Errors
-/// A bundle that cannot be read.
+/// A bundle that cannot be read, a time or a kind that is none.
 pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
+    if let Some(kind) = arguments.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
+        bail!("`{kind}` is no kind of event: expected one of {}", KINDS.join(", "));
+    }
     let run = Run::load(Bundle::open(&arguments.bundle)?)?;
-    let mut timeline = timeline(&run)?;
-    let contains =
-        |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| text.contains(wanted.as_str()));
-    timeline.events.retain(|event| {
-        arguments.kind.as_ref().is_none_or(|kind| kind == event.kind)
-            && contains(&arguments.object, &event.object)
-            && contains(&arguments.source, &event.source)
-    });
-    let mut out = std::io::stdout().lock();
-    match arguments.format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&timeline)?)?,
+    let place = |text: &Option<String>| text.as_deref().map(|text| moment(text, &run)).transpose();
+    let filter = Filter {
+        from: place(&arguments.from)?,
+        to: place(&arguments.to)?,
+        kind: arguments.kind.clone(),
+        object: arguments.object.clone(),
+        source: arguments.source.clone(),
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let columns = if arguments.columns.is_empty() { ALL.to_vec() } else { arguments.columns.clone() };
+    let unrelated = match arguments.format {
+        Format::Json => json(&run, &filter, &columns, &mut out)?,
         Format::Csv => {
-            writeln!(out, "low,high,kind,object,what,source,record,order_open")?;
-            for event in &timeline.events {
-                let text = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-                let Event { low, high, kind, record, order_open, .. } = event;
-                writeln!(
-                    out,
-                    "{low},{high},{kind},{},{},{},{record},{order_open}",
-                    text(&event.object),
-                    text(&event.what),
-                    text(&event.source)
-                )?;
-            }
+            writeln!(out, "{}", columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(","))?;
+            each(&run, &filter, &mut |event| {
+                let cells: Vec<String> = columns.iter().map(|column| cell(&column.of(&event))).collect();
+                Ok(writeln!(out, "{}", cells.join(","))?)
+            })?
         }
         Format::Table => {
             writeln!(
                 out,
                 "times on the clock {}; ~ order against the event ahead is open within the bounds",
-                timeline.clock
+                run.windows.clock
             )?;
-            for event in &timeline.events {
-                let time = jiff::Timestamp::from_nanosecond(i128::from(event.low))
-                    .map_or_else(|_| event.low.to_string(), |time| format!("{time:.6}"));
-                let width = (event.high - event.low) as f64 / 1e6;
-                let mark = if event.order_open { '~' } else { ' ' };
-                writeln!(
-                    out,
-                    "{mark} {time} +{width:>9.3} ms  {:9}  {}  {}  ({}:{})",
-                    event.kind,
-                    event.object.escape_debug(),
-                    event.what.escape_debug(),
-                    event.source.escape_debug(),
-                    event.record
-                )?;
-            }
+            let own = !arguments.columns.is_empty();
+            each(&run, &filter, &mut |event| {
+                Ok(writeln!(out, "{}", if own { line_of(&event, &columns) } else { line(&event) })?)
+            })?
         }
-    }
-    for (clock, count) in &timeline.unrelated {
-        eprintln!("{count} events of the clock {clock} are left out: {}", run.clocks.missing(clock, &timeline.clock));
+    };
+    out.flush()?;
+    for (clock, count) in &unrelated {
+        eprintln!(
+            "{count} events of the clock {clock} are left out: {}",
+            run.clocks.missing(clock, &run.windows.clock)
+        );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One object; each event on a line of its own, so that it can be written as it comes.
+fn json(run: &Run, filter: &Filter, columns: &[Column], out: &mut impl Write) -> anyhow::Result<Vec<(String, u64)>> {
+    write!(out, "{{\n  \"clock\": {},\n  \"events\": [", serde_json::Value::from(run.windows.clock.as_str()))?;
+    let mut first = true;
+    let unrelated = each(run, filter, &mut |event| {
+        let fields: serde_json::Map<String, serde_json::Value> =
+            columns.iter().map(|column| (column.name().to_owned(), column.of(&event))).collect();
+        write!(out, "{}\n    {}", if first { "" } else { "," }, serde_json::Value::Object(fields))?;
+        first = false;
+        Ok(())
+    })?;
+    writeln!(out, "\n  ],\n  \"unrelated\": {}\n}}", serde_json::to_string(&unrelated)?)?;
+    Ok(unrelated)
+}
+
+/// A cell of CSV: text is quoted, whatever stands in it.
+fn cell(value: &serde_json::Value) -> String {
+    match value.as_str() {
+        Some(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+        None => value.to_string(),
+    }
+}
+
+fn time(ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| ns.to_string(), |time| format!("{time:.6}"))
+}
+
+fn line(event: &Event) -> String {
+    let width = (event.high - event.low) as f64 / 1e6;
+    format!(
+        "{} {} +{width:>9.3} ms  {:9}  {}  {}  ({}:{})",
+        if event.order_open { '~' } else { ' ' },
+        time(event.low),
+        event.kind,
+        event.object.escape_debug(),
+        event.what.escape_debug(),
+        event.source.escape_debug(),
+        event.record
+    )
+}
+
+fn line_of(event: &Event, columns: &[Column]) -> String {
+    let text = |column: &Column| match (column, column.of(event)) {
+        (Column::OrderOpen, _) => if event.order_open { "~" } else { " " }.to_owned(),
+        (_, serde_json::Value::String(text)) => text.escape_debug().to_string(),
+        (_, value) => value.to_string(),
+    };
+    columns.iter().map(text).collect::<Vec<_>>().join("  ")
+}
+
+/// A moment on the run's reference clock, ns.
+fn moment(text: &str, run: &Run) -> anyhow::Result<i64> {
+    let wrong = || {
+        format!(
+            "`{text}` is no time: expected RFC 3339, Unix seconds, or start, baseline, action, tail, end with + or - a duration (action-5s)"
+        )
+    };
+    let text = text.trim();
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return i64::try_from(at.as_nanosecond()).ok().with_context(wrong);
+    }
+    let name = text.find(['+', '-']).map_or(text, |at| &text[..at]);
+    if let Some(seconds) = text.parse::<f64>().ok().filter(|_| !text.starts_with(['+', '-'])) {
+        let fits = seconds.is_finite() && seconds.abs() < 9e9;
+        // Whole seconds and their part apart: a double near 1.8e9 keeps 0.24 µs.
+        return fits
+            .then(|| (seconds.trunc() as i64) * 1_000_000_000 + (seconds.fract() * 1e9).round() as i64)
+            .with_context(wrong);
+    }
+    let windows = &run.windows;
+    let named = |window: &Option<Window>| {
+        window.as_ref().map(|window| window.start).with_context(|| format!("the run has no {name}"))
+    };
+    let own = || run.bundle.manifest.sources.iter().filter(|one| one.clock.as_deref() == Some(windows.clock.as_str()));
+    let first = || own().filter_map(|one| one.first).min();
+    let base = match name {
+        "" | "start" => windows.baseline.as_ref().map(|window| window.start).or_else(first).with_context(wrong)?,
+        "baseline" => named(&windows.baseline)?,
+        "action" => named(&windows.action)?,
+        "tail" => named(&windows.tail)?,
+        "end" => {
+            let last =
+                [&windows.tail, &windows.action, &windows.baseline].into_iter().flatten().map(|one| one.end).max();
+            last.or_else(|| own().filter_map(|one| one.last).max()).with_context(wrong)?
+        }
+        _ => bail!(wrong()),
+    };
+    let Some(rest) = text.get(name.len()..).filter(|rest| !rest.is_empty()) else { return Ok(base) };
+    let by = i64::try_from(duration(&rest[1..]).with_context(wrong)?.as_nanos()).ok().with_context(wrong)?;
+    Ok(if rest.starts_with('-') { base.saturating_sub(by) } else { base.saturating_add(by) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::fixture;
+
+    #[test]
+    fn moments_are_absolute_or_count_from_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = fixture::run(folder.path(), "cilium", |_| ());
+        let window = |start, end| Some(Window { start, end, slack: 0 });
+        run.windows.baseline = window(1_000_000_000, 5_000_000_000);
+        run.windows.action = window(5_000_000_000, 9_000_000_000);
+        let check = |text: &str, expected: Option<i64>| assert_eq!(moment(text, &run).ok(), expected, "{text}");
+        check("1970-01-01T00:00:02.5Z", Some(2_500_000_000));
+        check("2.5", Some(2_500_000_000));
+        check("start", Some(1_000_000_000));
+        check("+1m30s", Some(91_000_000_000));
+        check("action-500ms", Some(4_500_000_000));
+        check("action+2", Some(7_000_000_000));
+        check("end", Some(9_000_000_000));
+        check("tail", None);
+        check("yesterday", None);
+        check("action+soon", None);
+    }
 }

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use super::pieces::{self, Pieces};
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 8] =
-    ["reading", "statement", "chrony", "request", "lease", "watch", "handler", "object-timestamp"];
+const STRENGTH: [&str; 10] =
+    ["reading", "statement", "chrony", "request", "lease", "watch", "handler", "gauge", "object-timestamp", PROGRAMMED];
+/// Circular where the time from commit to dataplane is asked for.
+pub const PROGRAMMED: &str = "programmed";
 
 fn strength(kind: &str) -> usize {
     STRENGTH.iter().position(|name| *name == kind).unwrap_or(STRENGTH.len())
@@ -28,6 +31,11 @@ pub fn intersect(constraints: &[Constraint]) -> (Vec<Edge>, Vec<Finding>) {
                 to: one.from.clone(),
                 low: one.high.map(|high| -high),
                 high: one.low.map(|low| -low),
+                // One instant on both clocks: the bound is their difference.
+                at: one
+                    .at
+                    .zip(one.high.map(|high| high - one.slack).or(one.low.map(|low| low + one.slack)))
+                    .map(|(at, offset)| at + offset),
                 ..one.clone()
             };
             ((one.to.as_str(), one.from.as_str()), turned)
@@ -37,9 +45,22 @@ pub fn intersect(constraints: &[Constraint]) -> (Vec<Edge>, Vec<Finding>) {
     let mut edges = Vec::new();
     let mut findings = Vec::new();
     for ((from, to), all) in pairs {
-        edges.push(one_edge(from, to, &all, &mut findings));
+        edges.push(match split(from, to, &all, &mut findings) {
+            Some(pieces) => stepped_edge(from, to, &all, pieces),
+            None => one_edge(from, to, &all, &mut findings),
+        });
     }
     (edges, findings)
+}
+
+/// An edge of one-sided evidence on both sides of a step.
+fn stepped_edge(from: &str, to: &str, all: &[Constraint], pieces: Pieces) -> Edge {
+    let (low, high) = pieces.hull();
+    let cited = |side: fn(&Constraint) -> Option<i64>| {
+        all.iter().find(|one| side(one).is_some() && pieces.evidence.contains(&one.evidence)).cloned()
+    };
+    let tight = [cited(|one| one.low), cited(|one| one.high)].into_iter().flatten().collect();
+    Edge { from: from.to_owned(), to: to.to_owned(), low, high, tight, count: all.len(), pieces: pieces.all }
 }
 
 fn one_edge(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding>) -> Edge {
@@ -48,6 +69,7 @@ fn one_edge(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding
     kinds.dedup();
     let mut low: Option<(i64, Constraint)> = None;
     let mut high: Option<(i64, Constraint)> = None;
+    let mut pieces: Vec<pieces::Piece> = Vec::new();
     for kind in kinds {
         let of_kind = || all.iter().filter(|one| one.kind == kind);
         let (mut own_low, mut own_high) = (
@@ -58,14 +80,20 @@ fn one_edge(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding
             && a > b
         {
             // The clocks moved against each other between two readings: the hull bounds every moment between them.
+            let watched = pieces::of_readings(&of_kind().collect::<Vec<_>>());
+            let fallback = || vec![lower.evidence.clone(), upper.evidence.clone()];
             findings.push(Finding {
-                title: format!("{from} and {to} drifted or stepped"),
+                title: format!("{from} and {to} {}", moved(watched.as_ref())),
                 detail: format!(
-                    "evidence of the kind {kind} does not intersect by {:.3} ms: the hull is used",
-                    (a - b) as f64 / 1e6
+                    "evidence of the kind {kind} does not intersect by {:.3} ms: {}",
+                    (a - b) as f64 / 1e6,
+                    watched.as_ref().map_or_else(|| "the hull is used".to_owned(), stretches)
                 ),
-                evidence: vec![lower.evidence.clone(), upper.evidence.clone()],
+                evidence: watched.as_ref().map_or_else(fallback, |watched| watched.evidence.clone()),
             });
+            if pieces.is_empty() {
+                pieces = watched.map(|watched| watched.all).unwrap_or_default();
+            }
             own_low = of_kind().filter_map(|one| Some((one.low?, one))).min_by_key(|(low, _)| *low);
             own_high = of_kind().filter_map(|one| Some((one.high?, one))).max_by_key(|(high, _)| *high);
         }
@@ -105,7 +133,60 @@ fn one_edge(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding
         high: high.as_ref().map(|(high, _)| *high),
         tight: low.into_iter().chain(high).map(|(_, one)| one).collect(),
         count: all.len(),
+        pieces,
     }
+}
+
+/// What the clocks of an edge did.
+fn moved(watched: Option<&Pieces>) -> &'static str {
+    match watched {
+        None => "drifted or stepped",
+        Some(watched) if watched.steps.is_empty() => "drifted apart",
+        Some(_) => "stepped against each other",
+    }
+}
+
+/// Where the steps lie, and what is made of them.
+fn stretches(watched: &Pieces) -> String {
+    let size =
+        |by: i64| if by == 0 { "a step".to_owned() } else { format!("a step of at least {:.3} ms", by as f64 / 1e6) };
+    let time = |at: i64| {
+        if at < 1_000_000_000_000_000_000 {
+            // Boottime and monotonic count from the boot.
+            return format!("{:.3} s", at as f64 / 1e9);
+        }
+        jiff::Timestamp::from_nanosecond(i128::from(at)).map_or_else(|_| at.to_string(), |time| format!("{time:.3}"))
+    };
+    let steps: Vec<String> = watched
+        .steps
+        .iter()
+        .map(|(from, until, by)| format!("{} between {} and {}", size(*by), time(*from), time(*until)))
+        .collect();
+    if steps.is_empty() {
+        return "each moment is bounded by the readings around it".to_owned();
+    }
+    format!("{}; each stretch of time is bounded by its own evidence", steps.join(", "))
+}
+
+/// One-sided evidence of an edge that no one offset satisfies: split by the fewest steps that explain it.
+fn split(from: &str, to: &str, all: &[Constraint], findings: &mut Vec<Finding>) -> Option<Pieces> {
+    let one_sided: Vec<&Constraint> = all.iter().filter(|one| one.low.is_none() || one.high.is_none()).collect();
+    let low = one_sided.iter().filter_map(|one| one.low).max()?;
+    let high = one_sided.iter().filter_map(|one| one.high).min()?;
+    if low <= high || one_sided.len() < all.len() {
+        return None;
+    }
+    let found = pieces::fewest_steps(&one_sided)?;
+    findings.push(Finding {
+        title: format!("{from} and {to} stepped against each other"),
+        detail: format!(
+            "no one offset satisfies all of the evidence (by {:.3} ms): {}",
+            (low - high) as f64 / 1e6,
+            stretches(&found)
+        ),
+        evidence: found.evidence.clone(),
+    });
+    Some(found)
 }
 
 /// Tightest upper ends of the offsets between all domains.
@@ -164,7 +245,15 @@ mod tests {
 
     fn constraint(from: &str, to: &str, low: Option<i64>, high: Option<i64>, kind: &str) -> Constraint {
         let evidence = Evidence { path: "x".to_owned(), record: 1, what: kind.to_owned() };
-        Constraint { from: from.to_owned(), to: to.to_owned(), low, high, kind: kind.to_owned(), evidence }
+        Constraint {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            low,
+            high,
+            kind: kind.to_owned(),
+            evidence,
+            ..Constraint::default()
+        }
     }
 
     fn graph(constraints: &[Constraint]) -> Graph {
@@ -192,6 +281,27 @@ mod tests {
         ]);
         assert_eq!(clocks.findings.len(), 1, "{:?}", clocks.findings);
         assert_eq!(clocks.offset("a", "c"), Some(Offset::ZERO), "the weakest edge is dropped");
+    }
+
+    #[test]
+    fn a_step_between_readings_is_told_where_it_lies() {
+        let at = |at: i64, low: i64| Constraint {
+            at: Some(at),
+            ..constraint("a", "b", Some(low), Some(low + 10), "reading")
+        };
+        let clocks =
+            graph(&[at(0, 0), at(1_000_000_000, 0), at(2_000_000_000, 900_000_000), at(3_000_000_000, 900_000_000)]);
+        assert_eq!(clocks.offset("a", "b"), Some(Offset { low: 0, high: 900_000_010 }), "at any time");
+        let within = |from, to| clocks.offset_within("a", "b", Some(from), Some(to));
+        assert_eq!(within(10, 20), Some(Offset { low: 0, high: 10 }));
+        assert_eq!(within(2_500_000_000, 2_600_000_000), Some(Offset { low: 900_000_000, high: 900_000_010 }));
+        assert_eq!(within(10, 2_500_000_000), clocks.offset("a", "b"));
+        // When it is on the other clock is known less well: beyond the last reading the clocks may drift.
+        let back = clocks.offset_within("b", "a", Some(3_400_000_000), Some(3_400_000_000)).expect("related");
+        assert!(-900_020_010 <= back.low && back.low <= -900_000_010, "{back:?}");
+        assert!(-900_000_000 <= back.high && back.high <= -899_979_990, "{back:?}");
+        assert!(clocks.findings[0].title.contains("stepped"), "{:?}", clocks.findings);
+        assert_eq!(clocks.findings[0].evidence.len(), 2);
     }
 
     #[test]

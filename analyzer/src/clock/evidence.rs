@@ -8,7 +8,10 @@
 //! | `lease` | a node's Lease was renewed (its clock) before the API server received the renewal |
 //! | `watch` | a version was received from a watch after the API server received the request that made it |
 //! | `handler` | a version reached a proxy's handler (its log) after the API server received the request that made it |
-//! | `object-timestamp` | a container started (node) after its pod was bound (API server), and before the status that says so was received |
+//! | `object-timestamp` | a container started, a pod became ready (node, whole seconds) after the pod was bound (API server), and before the status that says so was received |
+//! | `chrony` | `chronyc -c tracking`: how far at most a clock was from that of its time servers (the domain `ntp`) |
+//! | `gauge` | a metric holds a moment of the exporter's clock, scraped by another: see [`super::gauges`] |
+//! | `programmed` | an endpoint was committed before a dataplane held it: circular for propagation, so taken only where nothing else relates the clocks |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,7 +24,8 @@ use syncline_schema::markers::MarkerRow;
 use syncline_schema::pods::PodRow;
 use syncline_schema::syncs::SyncRow;
 
-use super::{Constraint, Evidence};
+use super::pieces::{self, DRIFT};
+use super::{Constraint, Evidence, gauges};
 use crate::bundle::Bundle;
 
 /// All constraints that a bundle gives.
@@ -44,6 +48,7 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
                 high: Some(0),
                 kind: "statement".to_owned(),
                 evidence: evidence(fact.source.unwrap_or(-1), fact.record, format!("same_host: {}", fact.value)),
+                ..Constraint::default()
             });
         }
     }
@@ -59,6 +64,8 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
             low: None,
             high: Some(lease.received - renewed),
             kind: "lease".to_owned(),
+            at: Some(renewed),
+            slack: 0,
             evidence: evidence(lease.source, lease.record, format!("Lease of {name} renewed, then received")),
         });
     }
@@ -66,12 +73,12 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     watches(bundle, &evidence, &mut found)?;
     objects(bundle, node, &audit, &evidence, &mut found)?;
     handlers(bundle, &evidence, &mut found)?;
+    gauges::gather(bundle, node, &evidence, &mut found)?;
+    steady(&mut found, &moved);
     allow(bundle, &moved, &mut found);
     Ok(found)
 }
 
-/// Most that two clocks are taken to run apart: quartz is within 50 parts in a million.
-const DRIFT: f64 = 50e-6;
 /// Readings closer than this to each other are one reading, repeated.
 const TOGETHER: i64 = 1_000_000_000;
 
@@ -107,30 +114,75 @@ fn readings(anchors: &[ClockAnchorRow<'static>], evidence: Cite<'_>) -> (Vec<Con
         else {
             continue;
         };
-        let constraint = |low: i64, high: i64, anchor: &ClockAnchorRow<'_>| Constraint {
+        let constraint = |low: i64, high: i64, at: Option<i64>, anchor: &ClockAnchorRow<'_>| Constraint {
+            at,
+            slack: 0,
             from: from.to_owned(),
             to: to.to_owned(),
             low: Some(low),
             high: Some(high),
             kind: kind.to_owned(),
-            evidence: evidence(anchor.source, anchor.record, "clock readings".to_owned()),
+            evidence: evidence(anchor.source, anchor.record, read_as(kind).to_owned()),
         };
         if most_low <= least_high {
-            found.extend(groups.first().map(|(.., anchor)| constraint(least_low, most_high, anchor)));
+            found.extend(groups.first().map(|(.., anchor)| constraint(least_low, most_high, None, anchor)));
         } else {
-            for domain in [from, to] {
+            // It is the realtime that steps: boottime and monotonic of a kernel only go on.
+            for domain in [from, to].into_iter().filter(|domain| !domain.contains('/')) {
                 let apart = moved.entry(domain.to_owned()).or_default();
                 *apart = (*apart).max(most_high - least_low);
             }
-            found.extend(groups.iter().map(|(_, low, high, anchor)| constraint(*low, *high, anchor)));
+            found.extend(groups.iter().map(|(time, low, high, anchor)| constraint(*low, *high, Some(*time), anchor)));
         }
     }
     (found, moved)
 }
 
+fn read_as(kind: &str) -> &'static str {
+    if kind == "chrony" { "chronyc tracking: offset and root distance" } else { "clock readings" }
+}
+
+/// Where readings show that a node's realtime moved against its boottime, what is known of its realtime at a moment is
+/// also told of its boottime: that does not step.
+fn steady(found: &mut Vec<Constraint>, moved: &HashMap<String, i64>) {
+    let mut told = Vec::new();
+    for (domain, _) in moved.iter().filter(|(domain, _)| !domain.contains('/')) {
+        let boottime = format!("{domain}/boottime");
+        let readings: Vec<&Constraint> =
+            found.iter().filter(|one| one.kind == "reading" && one.from == boottime && one.to == *domain).collect();
+        let Some(watched) = pieces::of_readings(&readings) else { continue };
+        let Some(whole) = pieces::closed(watched.hull()) else { continue };
+        for one in found.iter().filter(|one| one.low.is_none() || one.high.is_none()) {
+            let Some(at) = one.at else { continue };
+            // When it was on the clock that stepped; the bound of one-sided evidence is the difference of two stamps.
+            let stamp = match (one.from == *domain, one.to == *domain) {
+                (true, false) => at,
+                (false, true) => at + one.low.or(one.high).unwrap_or(0),
+                _ => continue,
+            };
+            let Some(then) = pieces::closed(pieces::within(&watched.all, stamp - whole.high, stamp - whole.low)) else {
+                continue;
+            };
+            let mut copy = one.clone();
+            if one.from == *domain {
+                copy.from.clone_from(&boottime);
+                copy.at = Some(stamp - then.low);
+                (copy.low, copy.high) = (one.low.map(|low| low + then.low), one.high.map(|high| high + then.high));
+            } else {
+                copy.to.clone_from(&boottime);
+                (copy.low, copy.high) = (one.low.map(|low| low - then.high), one.high.map(|high| high - then.low));
+            }
+            copy.evidence.what = format!("{}, read on {boottime}", one.evidence.what);
+            told.push(copy);
+        }
+    }
+    told.sort_by(|a, b| (&a.from, &a.to, &a.evidence).cmp(&(&b.from, &b.to, &b.evidence)));
+    found.extend(told);
+}
+
 /// One-sided evidence bounds an offset at its own moment. At any other moment of the run the clocks may have drifted
-/// apart, and where readings show that one moved (a step, a slew) by as much again.
-fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constraint]) {
+/// apart, and where readings show that one moved (a step, a slew; `moved`, ns by domain) by as much again.
+pub fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constraint]) {
     let span = |domain: &str| {
         let own = || bundle.manifest.sources.iter().filter(|source| source.clock.as_deref() == Some(domain));
         let (first, last) = (own().filter_map(|one| one.first).min(), own().filter_map(|one| one.last).max());
@@ -144,7 +196,9 @@ fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constraint]
         let mut of = |domain: &str| *spans.entry(domain.to_owned()).or_insert_with(|| span(domain));
         let span = of(&one.from).max(of(&one.to));
         let of_node = |domain: &str| moved.get(domain).copied().unwrap_or(0);
+        // Boottime and monotonic do not step: what moved is told of the realtime of their node.
         let slack = (span as f64 * DRIFT) as i64 + of_node(&one.from) + of_node(&one.to);
+        one.slack = slack;
         one.low = one.low.map(|low| low.saturating_sub(slack));
         one.high = one.high.map(|high| high.saturating_add(slack));
     }
@@ -183,6 +237,8 @@ fn handlers(bundle: &Bundle, evidence: Cite<'_>, found: &mut Vec<Constraint>) ->
                 // The stamp is cut to microseconds.
                 high: Some(line.time + 1_000 - received),
                 kind: "handler".to_owned(),
+                at: Some(received),
+                slack: 0,
                 evidence: evidence(
                     line.source,
                     line.record,
@@ -226,6 +282,8 @@ fn requests(
             low: None,
             high: Some(request.received - start.time),
             kind: "request".to_owned(),
+            at: Some(start.time),
+            slack: 0,
             evidence: evidence(
                 request.source,
                 request.record,
@@ -240,6 +298,8 @@ fn requests(
                 low: Some(request.stage_time - (returned.time + returned.resolution)),
                 high: None,
                 kind: "request".to_owned(),
+                at: Some(returned.time + returned.resolution),
+                slack: 0,
                 evidence: evidence(
                     returned.source,
                     returned.record,
@@ -276,6 +336,8 @@ fn watches(
             low: None,
             high: Some(time - request),
             kind: "watch".to_owned(),
+            at: Some(request),
+            slack: 0,
             evidence: evidence(
                 row.source,
                 row.record,
@@ -309,26 +371,26 @@ fn objects(
         before.entry(pod).and_modify(|known| *known = (*known).max(received)).or_insert(received);
     }
     for row in rows.iter().filter(|row| row.event.ends_with("/status")) {
-        let (Some(started), Some(received)) = (row.started, row.received) else { continue };
+        let Some(received) = row.received else { continue };
         let host = row.node.as_deref().unwrap_or(node);
-        let started_text = || format!("pod {} says that its container started", row.name);
-        found.push(Constraint {
-            from: host.to_owned(),
-            to: row.clock.to_string(),
-            low: None,
-            high: Some(received - started),
-            kind: "object-timestamp".to_owned(),
-            evidence: evidence(row.source, row.record, started_text()),
-        });
-        if let Some(bound) = before.get(&(row.namespace.as_ref(), row.name.as_ref())) {
-            found.push(Constraint {
+        let bound = before.get(&(row.namespace.as_ref(), row.name.as_ref()));
+        let ready = row.ready_since.filter(|_| row.ready == Some(true));
+        for (time, what) in [(row.started, "its container started"), (ready, "it became ready")] {
+            let Some(time) = time else { continue };
+            let one = |low: Option<i64>, high: Option<i64>, at: i64| Constraint {
                 from: host.to_owned(),
                 to: row.clock.to_string(),
-                low: Some(bound - (started + 1_000_000_000)),
-                high: None,
+                low,
+                high,
                 kind: "object-timestamp".to_owned(),
-                evidence: evidence(row.source, row.record, started_text()),
-            });
+                at: Some(at),
+                slack: 0,
+                evidence: evidence(row.source, row.record, format!("pod {} says that {what}", row.name)),
+            };
+            found.push(one(None, Some(received - time), time));
+            // Whole seconds: it was at any time within the second.
+            let until = time + 1_000_000_000;
+            found.extend(bound.map(|bound| one(Some(bound - until), None, until)));
         }
     }
     Ok(())

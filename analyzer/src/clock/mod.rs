@@ -3,15 +3,21 @@
 //! Convention: the offset *from* `a` *to* `b` is what must be **added** to a time on `a` to get the time on `b`
 //! (`time_b = time_a + offset`), known to lie in `[low, high]` ns.
 
+pub mod advice;
 mod edges;
 pub mod evidence;
+mod gauges;
+pub mod pieces;
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
+pub use edges::PROGRAMMED;
+use pieces::Piece;
+
 /// Where a figure comes from: a line of a capture.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Evidence {
     /// Path of the source within the capture.
     pub path: String,
@@ -34,7 +40,7 @@ impl Offset {
 }
 
 /// One piece of evidence for one edge.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Constraint {
     pub from: String,
     pub to: String,
@@ -42,8 +48,13 @@ pub struct Constraint {
     pub low: Option<i64>,
     /// Upper end; null where it bounds from below only.
     pub high: Option<i64>,
-    /// `statement`, `reading`, `lease`, `causality`, `object-timestamp`.
+    /// `statement`, `reading`, `chrony`, `request`, `lease`, … as `evidence` lists them.
     pub kind: String,
+    /// When it was so, on the clock `from`, ns; null where it holds at any time.
+    pub at: Option<i64>,
+    /// How much of each bound is an allowance for drift and steps at other moments.
+    #[serde(skip)]
+    pub slack: i64,
     pub evidence: Evidence,
 }
 
@@ -58,6 +69,8 @@ pub struct Edge {
     /// The evidence that made each side tight, lower side first, and how many pieces there were in all.
     pub tight: Vec<Constraint>,
     pub count: usize,
+    /// Where no one offset fits all of the evidence: the offset over each stretch of time; else empty.
+    pub pieces: Vec<Piece>,
 }
 
 /// A contradiction in the evidence, or another thing about clocks that a reader must know.
@@ -111,6 +124,66 @@ impl Graph {
         let high = (*self.reach.get(from)?.get(to)?)?;
         let low = -(*self.reach.get(to)?.get(from)?)?;
         (low <= high).then_some(Offset { low, high })
+    }
+
+    /// The offset for moments between `earliest` and `latest` (on the clock `from`): as [`Graph::offset`], but where an
+    /// edge drifted or stepped only by what it did then. A null end is any time.
+    pub fn offset_within(&self, from: &str, to: &str, earliest: Option<i64>, latest: Option<i64>) -> Option<Offset> {
+        let whole = self.offset(from, to);
+        let (Some(earliest), Some(latest)) = (earliest, latest) else { return whole };
+        if from == to || self.edges.iter().all(|edge| edge.pieces.is_empty()) {
+            return whole;
+        }
+        let (start, end) = (*self.places.get(from)?, *self.places.get(to)?);
+        let mut known: Vec<(Option<i64>, Option<i64>)> = vec![(None, None); self.domains.len()];
+        known[start] = (Some(0), Some(0));
+        let edges: Vec<_> = self
+            .edges
+            .iter()
+            .filter_map(|edge| {
+                let (a, b) = (*self.places.get(&edge.from)?, *self.places.get(&edge.to)?);
+                // When it is on the edge's own clock, as far as that is known.
+                let then = self.offset(from, &edge.from).filter(|_| !edge.pieces.is_empty());
+                let own = then.map_or((edge.low, edge.high), |then| {
+                    let (low, high) = pieces::within(&edge.pieces, earliest + then.low, latest + then.high);
+                    let high = [high, edge.high].into_iter().flatten().min();
+                    (low.max(edge.low), high)
+                });
+                Some((a, b, own))
+            })
+            .collect();
+        let add = |a: Option<i64>, b: Option<i64>| a.zip(b).map(|(a, b)| a.saturating_add(b));
+        for _ in 0..self.domains.len() {
+            let mut moved = false;
+            for (a, b, (low, high)) in &edges {
+                for (a, b, low, high) in [(*a, *b, *low, *high), (*b, *a, high.map(|at| -at), low.map(|at| -at))] {
+                    let (new_low, new_high) = (add(known[a].0, low), add(known[a].1, high));
+                    if new_low > known[b].0 {
+                        (known[b].0, moved) = (new_low, true);
+                    }
+                    if new_high.is_some_and(|new| known[b].1.is_none_or(|old| new < old)) {
+                        (known[b].1, moved) = (new_high, true);
+                    }
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        // What contradicts itself at one moment says no more than all of the run does.
+        pieces::closed(known[end]).or(whole)
+    }
+
+    /// Whether an offset rests on endpoints having been committed before they were programmed.
+    pub fn circular(&self, from: &str, to: &str) -> bool {
+        let rests = |hop: &[String]| {
+            self.edges.iter().any(|edge| {
+                let own = hop.contains(&edge.from) && hop.contains(&edge.to);
+                own && edge.tight.iter().any(|one| one.kind == PROGRAMMED)
+            })
+        };
+        let paths = [self.path(from, to), self.path(to, from)];
+        paths.into_iter().flatten().any(|path| path.windows(2).any(rests))
     }
 
     /// What would relate two unrelated clocks, as a sentence with a command.

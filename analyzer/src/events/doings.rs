@@ -20,7 +20,7 @@ use syncline_schema::trace::EventRow;
 
 use super::Observed;
 use crate::bundle::Bundle;
-use crate::clock::{Evidence, Graph};
+use crate::clock::{Evidence, Graph, Offset};
 
 /// One stretch of time in which the dataplane was changed, ns on the clock of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +179,8 @@ impl Doings {
     /// The doings that may overlap an interval on another clock, with the bounds of the offset to that clock.
     /// Null where the record does not span the interval.
     pub fn within(&self, low: i64, high: i64, clock: &str, clocks: &Graph) -> Option<(&[Doing], i64, i64)> {
-        let offset = clocks.offset(&self.clock, clock)?;
+        let back = clocks.offset_within(clock, &self.clock, Some(low), Some(high))?;
+        let offset = Offset { low: -back.high, high: -back.low };
         if self.from + offset.high > low || self.until + offset.low < high {
             return None;
         }

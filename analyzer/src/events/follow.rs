@@ -222,7 +222,10 @@ fn transitions<'a>(change: &'a ApiChange, context: &'a Context<'a>) -> Vec<(&'a 
     let wanted = change.direction == Direction::Added;
     let of_stream = |presence: &&'a Presence| {
         let presence = *presence;
-        let offset = context.seen.clocks.offset(&change.committed.clock, &presence.clock)?;
+        // From the commit to the moment at which the endpoint changed back, or to any time.
+        let until = context.after.and_then(|next| next.committed.high);
+        let (committed, clocks) = (&change.committed, context.seen.clocks);
+        let offset = clocks.offset_within(&committed.clock, &presence.clock, committed.low, until)?;
         let (earliest, latest) = span(change, context.after, offset);
         let ends = |one: &Change| one.after.until.unwrap_or(i64::MAX);
         let first = earliest.map_or(0, |earliest| presence.changes.partition_point(|one| ends(one) < earliest));
@@ -383,7 +386,7 @@ fn observed(presence: &Presence, one: &Change, path: &dyn Fn(i32) -> String) -> 
 /// Two witnesses of one state, on the clock of the first. Where they contradict each other, their hull is kept and the
 /// contradiction is counted.
 fn intersect(a: Observed, b: Observed, clocks: &Graph, contradictions: &mut Contradictions) -> Observed {
-    let Some(offset) = clocks.offset(&b.clock, &a.clock) else { return a };
+    let Some(offset) = clocks.offset_within(&b.clock, &a.clock, b.low, b.high) else { return a };
     let (b_low, b_high) = (b.low.map(|low| low + offset.low), b.high.map(|high| high + offset.high));
     let low = a.low.max(b_low);
     let high = match (a.high, b_high) {

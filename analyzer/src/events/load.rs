@@ -13,10 +13,14 @@ use syncline_schema::services::ServiceRow;
 use super::contradictions::Contradictions;
 use super::dataplane::{Presence, Total, presences, totals};
 use super::pods::{self, Pods};
+use super::programmed;
 use super::run::Moves;
-use super::{Direction, Episode, Observed, Outcome, Phase, Run, Windows, doings, episodes, follow, received, windows};
+use super::{
+    Direction, Episode, Observed, Outcome, Phase, Run, Windows, doings, episodes, facts, follow, nft_order, received,
+    windows,
+};
 use crate::bundle::Bundle;
-use crate::clock::{Evidence, Finding, Graph, evidence};
+use crate::clock::{Constraint, Evidence, Finding, Graph, evidence};
 
 impl Run {
     /// Loads a bundle.
@@ -28,10 +32,12 @@ impl Run {
         let path = move |source: i32| {
             usize::try_from(source).ok().and_then(|at| paths.get(at)).cloned().unwrap_or_else(|| "?".to_owned())
         };
-        let facts = facts(&bundle, &path)?;
+        let (mut facts, disagreeing) = facts::gather(&bundle, &path)?;
         let node = facts.get("node").map(|(node, _)| node.clone()).or_else(|| bundle.manifest.nodes.first().cloned());
         let node = node.unwrap_or_else(|| "node".to_owned());
-        let clocks = Graph::build(domains(&bundle, &node)?, &evidence::gather(&bundle, &node)?);
+        let mut constraints = evidence::gather(&bundle, &node)?;
+        let domains = domains(&bundle, &node, &constraints)?;
+        let mut clocks = Graph::build(domains.clone(), &constraints);
 
         let services = service_map(&bundle)?;
         let (rules, changed) = (bundle.rows::<RuleRow<'static>>(None)?, bundle.rows::<ChangeRow<'static>>(None)?);
@@ -62,17 +68,31 @@ impl Run {
             .unwrap_or_else(|| whole_run(&bundle, &node));
 
         let rows = bundle.rows::<EndpointRow<'static>>(Some(col("kind").is_not_null()))?;
+        let (mut circular, mut findings) = programmed::gather(&rows, &seen, &clocks, &path);
+        if !circular.is_empty() {
+            evidence::allow(&bundle, &HashMap::new(), &mut circular);
+            let own: Vec<(String, String)> = circular.iter().map(|one| (one.from.clone(), one.to.clone())).collect();
+            constraints.extend(circular);
+            clocks = Graph::build(domains, &constraints);
+            // One side alone still relates nothing.
+            if own.iter().all(|(from, to)| clocks.offset(from, to).is_none()) {
+                findings.clear();
+            }
+        }
         let mut contradictions = Contradictions::default();
         let lives = pods::read(&bundle, &node, &path)?;
         let received = received::read(&bundle, &rows, &clocks, &path)?;
         let ready = lives.iter().filter_map(|(uid, life)| Some((uid.clone(), life.ready_since.clone()?))).collect();
         let mut bounds = episodes::Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
         let changes = episodes::changes(&rows, &clocks, &mut bounds, &path);
-        let mut findings = Vec::new();
-        let dataplane = dataplane(&bundle, &totals, &mut findings);
+        findings.extend(disagreeing);
+        let dataplane = dataplane(&bundle, &totals, &facts, &mut findings);
         let doings = doings::read(&bundle, &dataplane)?;
         let looked = follow::Seen { presences: &seen, doings: &doings, clocks: &clocks, node: &node, path: &path };
         let mut episodes = follow::episodes(&changes, &looked, &mut contradictions);
+        if dataplane == "kube-proxy-nftables" {
+            findings.extend(nft_order::narrow(&bundle, &clocks, &path, &mut episodes)?);
+        }
         let next_action = next_action(&markers, &actions, &found, is_marked);
         let last = last_seen(&episodes, &clocks, &found, next_action);
         windows::extend(&mut found, last, is_marked);
@@ -87,6 +107,16 @@ impl Run {
         let moves = moves(&seen, service_under_test.as_deref(), &path);
         let request = request(&actions, &found, &clocks);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
+        let services = services.count.max(in_dataplane);
+        let nodes = Some(bundle.manifest.nodes.len() as u64).filter(|count| *count > 0);
+        facts::count(
+            &mut facts,
+            [
+                ("nodes", nodes, "nodes that the captures name"),
+                ("services", services, "Services in the dataplane or among the objects"),
+                ("endpoints", baseline_endpoints, "ready endpoints of the Service under test in the baseline"),
+            ],
+        );
         let id = bundle.manifest.run_id.chars().take(12).collect();
         let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned());
@@ -99,7 +129,7 @@ impl Run {
             node,
             clocks,
             windows: found,
-            services: services.count.max(in_dataplane),
+            services,
             baseline_endpoints,
             service_under_test,
             episodes,
@@ -113,20 +143,8 @@ impl Run {
     }
 }
 
-fn facts(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<BTreeMap<String, (String, Evidence)>> {
-    let rows = bundle.rows::<FactRow<'static>>(None)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let source = row.source.map_or_else(|| "command line".to_owned(), path);
-            let evidence = Evidence { path: source, record: row.record, what: row.key.to_string() };
-            (row.key.into_owned(), (row.value.into_owned(), evidence))
-        })
-        .collect())
-}
-
 /// All domains that anything is stamped by, and those of the node.
-fn domains(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<String>> {
+fn domains(bundle: &Bundle, node: &str, constraints: &[Constraint]) -> anyhow::Result<Vec<String>> {
     let stamped = bundle.manifest.sources.iter().filter_map(|source| source.clock.clone());
     let stated = bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host"))))?;
     let stated: Vec<String> =
@@ -136,7 +154,8 @@ fn domains(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<String>> {
         .rows::<AuditRow<'static>>(Some(col("renew_time").is_not_null()))?
         .into_iter()
         .filter_map(|row| row.name.map(|name| name.into_owned()));
-    let mut all: BTreeSet<String> = stamped.chain(stated).chain(leases).collect();
+    let related = constraints.iter().flat_map(|one| [one.from.clone(), one.to.clone()]);
+    let mut all: BTreeSet<String> = stamped.chain(stated).chain(leases).chain(related).collect();
     if !all.is_empty() {
         all.extend(own);
     }
@@ -221,7 +240,7 @@ fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows, next: Opti
         .max()
 }
 
-fn dataplane(bundle: &Bundle, totals: &[Total], findings: &mut Vec<Finding>) -> String {
+fn dataplane(bundle: &Bundle, totals: &[Total], facts: &facts::Facts, findings: &mut Vec<Finding>) -> String {
     if let Some(stated) = &bundle.manifest.dataplane {
         return stated.clone();
     }
@@ -236,13 +255,21 @@ fn dataplane(bundle: &Bundle, totals: &[Total], findings: &mut Vec<Finding>) -> 
     } else if formats.iter().any(|format| format.starts_with("iptables")) {
         "kube-proxy-iptables"
     } else {
-        "unknown"
+        match facts.get("mode").map(|(mode, _)| mode.as_str()) {
+            Some("iptables") => "kube-proxy-iptables",
+            Some("nftables") => "kube-proxy-nftables",
+            Some("ipvs") => "kube-proxy-ipvs",
+            _ => "unknown",
+        }
+    };
+    let (from, evidence) = match facts.get("mode").filter(|_| formats.is_empty()) {
+        Some((_, evidence)) => ("the proxy's mode", vec![evidence.clone()]),
+        None => ("the snapshots", Vec::new()),
     };
     findings.push(Finding {
         title: format!("dataplane taken to be {guess}"),
-        detail: "nothing states it: it was told from the snapshots; state it in capture.toml or by --dataplane"
-            .to_owned(),
-        evidence: Vec::new(),
+        detail: format!("nothing states it: it was told from {from}; state it in capture.toml or by --dataplane"),
+        evidence,
     });
     guess.to_owned()
 }

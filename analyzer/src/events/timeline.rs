@@ -1,23 +1,42 @@
 //! All events of a run on one clock, with bounds.
+//!
+//! Events are read in parts, sorted in runs of a fixed number, and merged from disk: memory does not grow with the capture.
+//!
+//! ```text
+//! tables ─ part by part ─ on the reference clock ─ kept? ─ 65,536 events, sorted ─ file ─┐
+//!                                                                                      ├─ merge ─ order marked ─ sink
+//!                                                                              … ─ file ─┘
+//! ```
 
-use polars::prelude::{col, lit};
-use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+
+use anyhow::Context;
+use polars::prelude::{Expr, col, lit};
+use serde::{Deserialize, Serialize};
+use syncline_schema::Row;
 use syncline_schema::audit::AuditRow;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::requests::RequestRow;
 use syncline_schema::syncs::SyncRow;
 
-use super::{Direction, Run};
+use super::{Direction, Observed, Run};
+
+/// What an event may be.
+pub const KINDS: [&str; 6] = ["marker", "request", "endpoint", "sync", "dataplane", "failure"];
+/// Events that are sorted in memory, and rows that are read at once.
+const AT_ONCE: usize = 1 << 16;
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event {
     /// Earliest and latest time on the reference clock, ns.
     pub low: i64,
     /// As above.
     pub high: i64,
-    /// `marker`, `request`, `endpoint`, `sync`, `dataplane`, `failure`.
-    pub kind: &'static str,
+    /// One of [`KINDS`].
+    pub kind: String,
     /// What it concerns.
     pub object: String,
     /// What happened.
@@ -30,95 +49,161 @@ pub struct Event {
     pub order_open: bool,
 }
 
-/// The timeline.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Timeline {
-    /// Reference clock.
-    pub clock: String,
-    /// In order of the middle of their bounds.
-    pub events: Vec<Event>,
-    /// Clocks that nothing relates to the reference, with the number of their events: these are not in the list.
-    pub unrelated: Vec<(String, u64)>,
+impl Event {
+    /// Place in the timeline: the middle of the bounds, then where it stands.
+    fn place(&self) -> (i128, i64, &str, i64, &str, &str) {
+        let middle = i128::from(self.low) + i128::from(self.high);
+        (middle, self.low, &self.source, self.record, &self.kind, &self.object)
+    }
 }
 
-/// Builds the timeline on the run's reference clock (that of its windows).
+/// Which events are wanted. An event whose bounds reach into the time is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// First moment on the reference clock, ns.
+    pub from: Option<i64>,
+    /// First moment behind the time wanted.
+    pub to: Option<i64>,
+    /// Kind, one of [`KINDS`].
+    pub kind: Option<String>,
+    /// Text that the object contains.
+    pub object: Option<String>,
+    /// Text that the path of the source contains.
+    pub source: Option<String>,
+}
+
+impl Filter {
+    fn keeps(&self, event: &Event) -> bool {
+        let contains = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| text.contains(wanted));
+        self.from.is_none_or(|from| event.high >= from)
+            && self.to.is_none_or(|to| event.low < to)
+            && self.kind.as_ref().is_none_or(|kind| *kind == event.kind)
+            && contains(&self.object, &event.object)
+            && contains(&self.source, &event.source)
+    }
+}
+
+/// Gives the events that `filter` keeps to `sink`, in order, on the run's reference clock (that of its windows). The answer
+/// is the clocks that nothing relates to it, with the number of their events, which are not among them.
 ///
 /// # Errors
-/// A table that cannot be read.
-pub fn timeline(run: &Run) -> anyhow::Result<Timeline> {
-    let mut found = Timeline { clock: run.windows.clock.clone(), ..Timeline::default() };
-    let mut lost = std::collections::BTreeMap::new();
-    let mut add = |low: Option<i64>, high: Option<i64>, clock: &str, event: Event| {
-        let (Some(low), Some(high)) = (low.or(high), high.or(low)) else { return };
-        match run.clocks.offset(clock, &run.windows.clock) {
-            Some(offset) => found.events.push(Event { low: low + offset.low, high: high + offset.high, ..event }),
-            None => *lost.entry(clock.to_owned()).or_insert(0) += 1,
+/// A table that cannot be read, no room for temporary files, or an error of the sink.
+pub fn each(
+    run: &Run,
+    filter: &Filter,
+    sink: &mut dyn FnMut(Event) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<(String, u64)>> {
+    let mut sorter = Sorter::default();
+    let mut lost = BTreeMap::new();
+    let mut add = |low: Option<i64>, high: Option<i64>, clock: &str, event: Event| -> anyhow::Result<()> {
+        let (Some(low), Some(high)) = (low.or(high), high.or(low)) else { return Ok(()) };
+        match run.clocks.offset_within(clock, &run.windows.clock, Some(low), Some(high)) {
+            Some(offset) => {
+                let event = Event { low: low + offset.low, high: high + offset.high, ..event };
+                if filter.keeps(&event) { sorter.add(event) } else { Ok(()) }
+            }
+            None => {
+                *lost.entry(clock.to_owned()).or_insert(0) += 1;
+                Ok(())
+            }
         }
     };
-    let event = |kind, object: String, what: String, source: i32, record: i64| Event {
-        low: 0,
-        high: 0,
-        kind,
-        object,
-        what,
-        source: run.path(source).to_owned(),
-        record,
-        order_open: false,
-    };
-    for row in run.bundle.rows::<MarkerRow<'static>>(None)? {
-        let what = row.command.as_deref().unwrap_or_default().to_owned();
-        add(
-            Some(row.time),
-            Some(row.time + row.resolution - 1),
-            &row.clock,
-            event("marker", row.label.to_string(), what, row.source, row.record),
-        );
-    }
-    let writes = ["create", "update", "patch", "delete"].into_iter().map(|verb| col("verb").eq(lit(verb)));
-    let stage = col("stage").eq(lit("ResponseComplete"));
-    let filter = writes.reduce(|a, b| a.or(b)).map(|verbs| verbs.and(stage));
-    for row in run.bundle.rows::<AuditRow<'static>>(filter)? {
-        if row.namespace.as_deref() == Some("kube-node-lease") {
-            continue;
+    tables(run, filter, &mut add)?;
+    episodes(run, filter, &mut add)?;
+    let mut latest: Option<i64> = None;
+    sorter.drain(&mut |mut event| {
+        event.order_open = latest.is_some_and(|latest| event.low <= latest);
+        latest = latest.max(Some(event.high));
+        sink(event)
+    })?;
+    Ok(lost.into_iter().collect())
+}
+
+type Add<'a> = &'a mut dyn FnMut(Option<i64>, Option<i64>, &str, Event) -> anyhow::Result<()>;
+
+fn event(run: &Run, kind: &str, object: String, what: String, source: i32, record: i64) -> Event {
+    let source = run.path(source).to_owned();
+    Event { low: 0, high: 0, kind: kind.to_owned(), object, what, source, record, order_open: false }
+}
+
+/// The rows of a table, part by part.
+fn parts<R: Row<'static>>(
+    run: &Run,
+    wanted: Option<Expr>,
+    each: &mut dyn FnMut(R) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let rows = run.bundle.manifest.tables.iter().find(|table| table.name == R::TABLE).map_or(0, |table| table.rows);
+    let mut at = 0;
+    while at < rows {
+        let mut frame = run.bundle.scan(R::TABLE)?.slice(i64::try_from(at).unwrap_or(i64::MAX), AT_ONCE as u32);
+        if let Some(wanted) = &wanted {
+            frame = frame.filter(wanted.clone());
         }
-        let object =
-            [row.resource.as_deref(), row.subresource.as_deref(), row.namespace.as_deref(), row.name.as_deref()];
-        let object = object.into_iter().flatten().collect::<Vec<_>>().join("/");
-        let what = format!("{} by {}", row.verb, row.user);
-        add(
-            Some(row.received),
-            Some(row.stage_time),
-            &row.clock,
-            event("request", object, what, row.source, row.record),
-        );
+        for row in run.bundle.collect_rows::<R>(frame)? {
+            each(row)?;
+        }
+        at += AT_ONCE as u64;
     }
-    for row in run.bundle.rows::<SyncRow<'static>>(None)? {
-        let duration = row.duration.map(|ns| format!(" after {:.3} ms", ns as f64 / 1e6)).unwrap_or_default();
-        let object = row.object.as_deref().unwrap_or_default().to_owned();
-        add(
-            Some(row.time),
-            Some(row.time),
-            &row.clock,
-            event("sync", object, format!("{}{duration}", row.moment), row.source, row.record),
-        );
+    Ok(())
+}
+
+fn tables(run: &Run, filter: &Filter, add: Add<'_>) -> anyhow::Result<()> {
+    let wants = |kind: &str| filter.kind.as_ref().is_none_or(|wanted| wanted == kind);
+    if wants("marker") {
+        parts(run, None, &mut |row: MarkerRow<'static>| {
+            let what = row.command.as_deref().unwrap_or_default().to_owned();
+            let one = event(run, "marker", row.label.to_string(), what, row.source, row.record);
+            add(Some(row.time), Some(row.time + row.resolution - 1), &row.clock, one)
+        })?;
     }
-    for row in run.bundle.rows::<RequestRow<'static>>(Some(col("error").is_not_null()))? {
-        let end = row.latency.map(|latency| row.time + latency);
-        let what = row.error.as_deref().unwrap_or_default().to_owned();
-        add(Some(row.time), end, &row.clock, event("failure", row.kind.to_string(), what, row.source, row.record));
+    if wants("request") {
+        let writes = ["create", "update", "patch", "delete"].into_iter().map(|verb| col("verb").eq(lit(verb)));
+        let stage = col("stage").eq(lit("ResponseComplete"));
+        let wanted = writes.reduce(|a, b| a.or(b)).map(|verbs| verbs.and(stage));
+        parts(run, wanted, &mut |row: AuditRow<'static>| {
+            if row.namespace.as_deref() == Some("kube-node-lease") {
+                return Ok(());
+            }
+            let object =
+                [row.resource.as_deref(), row.subresource.as_deref(), row.namespace.as_deref(), row.name.as_deref()];
+            let object = object.into_iter().flatten().collect::<Vec<_>>().join("/");
+            let what = format!("{} by {}", row.verb, row.user);
+            let one = event(run, "request", object, what, row.source, row.record);
+            add(Some(row.received), Some(row.stage_time), &row.clock, one)
+        })?;
     }
+    if wants("sync") {
+        parts(run, None, &mut |row: SyncRow<'static>| {
+            let duration = row.duration.map(|ns| format!(" after {:.3} ms", ns as f64 / 1e6)).unwrap_or_default();
+            let object = row.object.as_deref().unwrap_or_default().to_owned();
+            let one = event(run, "sync", object, format!("{}{duration}", row.moment), row.source, row.record);
+            add(Some(row.time), Some(row.time), &row.clock, one)
+        })?;
+    }
+    if wants("failure") {
+        parts(run, Some(col("error").is_not_null()), &mut |row: RequestRow<'static>| {
+            let end = row.latency.map(|latency| row.time + latency);
+            let what = row.error.as_deref().unwrap_or_default().to_owned();
+            let one = event(run, "failure", row.kind.to_string(), what, row.source, row.record);
+            add(Some(row.time), end, &row.clock, one)
+        })?;
+    }
+    Ok(())
+}
+
+fn episodes(run: &Run, filter: &Filter, add: Add<'_>) -> anyhow::Result<()> {
+    if filter.kind.as_ref().is_some_and(|kind| kind != "endpoint" && kind != "dataplane") {
+        return Ok(());
+    }
+    let several = run.episodes.iter().any(|episode| episode.node != run.episodes[0].node);
     for episode in &run.episodes {
         let object = format!("{} {}:{}", episode.endpoint.service, episode.endpoint.address, episode.endpoint.port);
-        let verb = match episode.direction {
-            Direction::Added => "ready",
-            Direction::Removed => "no longer ready",
-        };
-        let place = |at: &super::Observed, kind, what: String| {
+        let place = |at: &Observed, kind: &str, what: String| {
             let first = at.evidence.last();
             Event {
                 low: 0,
                 high: 0,
-                kind,
+                kind: kind.to_owned(),
                 object: object.clone(),
                 what,
                 source: first.map(|one| one.path.clone()).unwrap_or_default(),
@@ -126,27 +211,140 @@ pub fn timeline(run: &Run) -> anyhow::Result<Timeline> {
                 order_open: false,
             }
         };
+        let (verb, way) = match episode.direction {
+            Direction::Added => ("ready", "in"),
+            Direction::Removed => ("no longer ready", "out of"),
+        };
         let committed = &episode.committed;
-        add(committed.low, committed.high, &committed.clock, place(committed, "endpoint", verb.to_owned()));
+        // A commit is one event, on however many nodes it was followed.
+        if !several || episode.node == run.episodes[0].node {
+            add(committed.low, committed.high, &committed.clock, place(committed, "endpoint", verb.to_owned()))?;
+        }
         if let Some(seen) = episode.dataplane.as_ref().filter(|seen| seen.high.is_some()) {
-            let what = match episode.direction {
-                Direction::Added => format!("in the dataplane ({})", seen.witness),
-                Direction::Removed => format!("out of the dataplane ({})", seen.witness),
-            };
-            add(seen.low, seen.high, &seen.clock, place(seen, "dataplane", what));
+            let node = if several { format!(" on {}", episode.node) } else { String::new() };
+            let what = format!("{way} the dataplane{node} ({})", seen.witness);
+            add(seen.low, seen.high, &seen.clock, place(seen, "dataplane", what))?;
         }
     }
-    found.events.sort_by(|a, b| {
-        let key = |one: &Event| (i128::from(one.low) + i128::from(one.high), one.low);
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| (&a.source, a.record, a.kind, &a.object).cmp(&(&b.source, b.record, b.kind, &b.object)))
-    });
-    let mut latest = i64::MIN;
-    for event in &mut found.events {
-        event.order_open = event.low <= latest && latest != i64::MIN;
-        latest = latest.max(event.high);
+    Ok(())
+}
+
+/// Sorts more events than memory is to hold.
+#[derive(Default)]
+struct Sorter {
+    near: Vec<Event>,
+    files: Vec<std::fs::File>,
+}
+
+impl Sorter {
+    fn add(&mut self, event: Event) -> anyhow::Result<()> {
+        self.near.push(event);
+        if self.near.len() >= AT_ONCE { self.spill() } else { Ok(()) }
     }
-    found.unrelated = lost.into_iter().collect();
-    Ok(found)
+
+    fn spill(&mut self) -> anyhow::Result<()> {
+        let wrong = || "a temporary file of the timeline";
+        self.near.sort_by(|a, b| a.place().cmp(&b.place()));
+        let mut out = BufWriter::new(tempfile::tempfile().with_context(wrong)?);
+        for event in self.near.drain(..) {
+            serde_json::to_writer(&mut out, &event).with_context(wrong)?;
+            out.write_all(b"\n").with_context(wrong)?;
+        }
+        let mut file = out.into_inner().map_err(|error| error.into_error()).with_context(wrong)?;
+        file.rewind().with_context(wrong)?;
+        self.files.push(file);
+        Ok(())
+    }
+
+    fn drain(mut self, sink: &mut dyn FnMut(Event) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        if self.files.is_empty() {
+            self.near.sort_by(|a, b| a.place().cmp(&b.place()));
+            return self.near.into_iter().try_for_each(sink);
+        }
+        self.spill()?;
+        let mut readers: Vec<_> = self.files.into_iter().map(|file| BufReader::new(file).lines()).collect();
+        let mut heap: BinaryHeap<Reverse<Next>> = BinaryHeap::new();
+        for (run, lines) in readers.iter_mut().enumerate() {
+            heap.extend(next(lines, run)?.map(Reverse));
+        }
+        while let Some(Reverse(first)) = heap.pop() {
+            if let Some(lines) = readers.get_mut(first.run) {
+                heap.extend(next(lines, first.run)?.map(Reverse));
+            }
+            sink(first.event)?;
+        }
+        Ok(())
+    }
+}
+
+fn next(lines: &mut std::io::Lines<BufReader<std::fs::File>>, run: usize) -> anyhow::Result<Option<Next>> {
+    let Some(line) = lines.next() else { return Ok(None) };
+    let event = serde_json::from_str(&line.context("a temporary file of the timeline")?)?;
+    Ok(Some(Next { event, run }))
+}
+
+/// The first event that a sorted run still has.
+#[derive(PartialEq, Eq)]
+struct Next {
+    event: Event,
+    run: usize,
+}
+
+impl Ord for Next {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.event.place().cmp(&other.event.place()).then(self.run.cmp(&other.run))
+    }
+}
+
+impl PartialOrd for Next {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(low: i64, high: i64, object: &str) -> Event {
+        Event {
+            low,
+            high,
+            kind: "sync".to_owned(),
+            object: object.to_owned(),
+            what: String::new(),
+            source: "logs/kube-proxy.log".to_owned(),
+            record: low,
+            order_open: false,
+        }
+    }
+
+    #[test]
+    fn more_events_than_memory_holds_come_out_in_order() {
+        let mut sorter = Sorter::default();
+        let count = 2 * AT_ONCE as i64 + 17;
+        for at in 0..count {
+            // A permutation of all of them.
+            let time = at * 7_919 % count;
+            sorter.add(one(time, time, "x")).unwrap();
+        }
+        assert_eq!(sorter.files.len(), 2, "they did not fit");
+        let mut found = Vec::new();
+        sorter.drain(&mut |event| Ok(found.push(event.low))).unwrap();
+        assert_eq!(found, (0..count).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_event_is_kept_where_its_bounds_reach_into_the_time() {
+        let filter = Filter { from: Some(100), to: Some(200), ..Filter::default() };
+        let kept = |low, high| filter.keeps(&one(low, high, "x"));
+        assert!(kept(50, 100) && kept(150, 160) && kept(199, 300) && kept(0, 900));
+        assert!(!kept(50, 99) && !kept(200, 300));
+        let filter = Filter {
+            object: Some("default/test".to_owned()),
+            source: Some("kube-proxy".to_owned()),
+            ..Filter::default()
+        };
+        assert!(filter.keeps(&one(0, 0, "default/test 10.0.0.1:80")) && !filter.keeps(&one(0, 0, "default/other")));
+    }
 }

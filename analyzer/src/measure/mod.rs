@@ -20,7 +20,7 @@ pub mod cilium_updates;
 pub mod connection_setup_time;
 pub mod cpu;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;

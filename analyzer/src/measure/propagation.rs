@@ -15,7 +15,7 @@
 //! latency     d.low − c.high  …  d.high − c.low      then moved by the clocks' offset, which all endpoints share
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use syncline_schema::markers::MarkerRow;
 
@@ -145,7 +145,8 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         episodes.iter().filter(|episode| matches!(episode.outcome, Outcome::Seen | Outcome::Never)).collect();
     let related = |episode: &Episode| {
         let seen = episode.dataplane.as_ref()?;
-        run.clocks.offset(&seen.clock, &episode.committed.clock)
+        // When it was seen: what the clocks did at other times does not matter.
+        run.clocks.offset_within(&seen.clock, &episode.committed.clock, seen.low, seen.high)
     };
     if judged.is_empty() {
         let unrelated = unrelated(run, &episodes);
@@ -199,6 +200,13 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
     }
     if unobserved > 0 {
         notes.push(format!("{unobserved} were not covered by any capture of the dataplane"));
+    }
+    let pairs: BTreeSet<(&str, &str)> = judged
+        .iter()
+        .filter_map(|episode| Some((episode.dataplane.as_ref()?.clock.as_str(), episode.committed.clock.as_str())))
+        .collect();
+    if pairs.iter().any(|(seen, committed)| run.clocks.circular(seen, committed)) {
+        notes.push("circular: the clocks are related by endpoints having been committed before they were programmed, so that the fastest has zero as its lower bound; a clock reading of both machines would settle it".to_owned());
     }
     if judged.iter().any(|episode| episode.committed.low.is_none()) {
         notes.push("without the audit event of a change only an upper end of its commit is known: such latencies are open above".to_owned());
@@ -347,7 +355,7 @@ fn quiet(run: &Run, seen: Observed) -> (Observed, usize) {
 
 /// A moment on another clock.
 fn convert(run: &Run, one: &Observed, clock: &str) -> Option<Observed> {
-    let offset = run.clocks.offset(&one.clock, clock)?;
+    let offset = run.clocks.offset_within(&one.clock, clock, one.low, one.high)?;
     Some(Observed {
         low: one.low.map(|low| low + offset.low),
         high: one.high.map(|high| high + offset.high),

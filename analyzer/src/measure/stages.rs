@@ -154,7 +154,7 @@ fn visible(episode: &Episode) -> Option<At<'_>> {
 
 /// Time between two moments.
 fn between(run: &Run, from: &At<'_>, to: &At<'_>) -> Option<Shifted> {
-    let offset = run.clocks.offset(to.clock, from.clock)?;
+    let offset = run.clocks.offset_within(to.clock, from.clock, Some(to.low), Some(to.high))?;
     let seconds = |to: i64, from: i64| Some((to - from) as f64 / 1e9);
     let own = Estimate { value: None, low: seconds(to.low, from.high), high: seconds(to.high, from.low) };
     Some(Shifted { own, offset })

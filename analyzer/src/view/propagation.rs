@@ -60,7 +60,9 @@ pub fn delays(run: &Run) -> Vec<Delay<'_>> {
             let offset = if committed.clock == dataplane.clock {
                 crate::clock::Offset::ZERO
             } else {
-                run.clocks.offset(&committed.clock, &dataplane.clock)?
+                run.clocks
+                    .offset_within(&dataplane.clock, &committed.clock, dataplane.low, dataplane.high)
+                    .map(|back| crate::clock::Offset { low: -back.high, high: -back.low })?
             };
             let low = dataplane.low.zip(committed.high).map(|(d, c)| (d - c - offset.high) as f64 / 1e9);
             let high = match episode.outcome {

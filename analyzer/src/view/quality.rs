@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::rows::{cut, evidence_line};
 use super::{dataplane_name, number};
 use crate::events::Window;
+use crate::events::facts::rank;
 use crate::verdict::RunResult;
 
 /// One run in words.
@@ -121,9 +122,8 @@ pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
                     if run.windows.from.is_empty() { String::new() } else { format!(" (from {})", run.windows.from) }
                 ),
                 synthetic: run.synthetic,
-                facts: run
-                    .facts
-                    .iter()
+                facts: facts_first(run)
+                    .into_iter()
                     .take(40)
                     .map(|(key, (value, evidence))| Fact {
                         key: key.clone(),
@@ -134,6 +134,13 @@ pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
             }
         })
         .collect()
+}
+
+/// The facts of a run, those that change verdicts first.
+fn facts_first(run: &crate::events::Run) -> Vec<(&String, &(String, crate::clock::Evidence))> {
+    let mut all: Vec<_> = run.facts.iter().collect();
+    all.sort_by_key(|(key, _)| (rank(key), *key));
+    all
 }
 
 /// Places of a loss that a page lists.

@@ -15,6 +15,7 @@ mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
 mod bpftrace_text;
+mod chrony;
 mod cilium_config;
 mod cilium_lb_list;
 mod cilium_log;
@@ -77,6 +78,7 @@ pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
     &clock::FORMAT,
+    &chrony::FORMAT,
     &markers::FORMAT,
     &versions::FORMAT,
     &lb4_reader::FORMAT,

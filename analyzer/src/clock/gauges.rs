@@ -1,0 +1,126 @@
+//! Metrics whose values are moments of the exporter's clock, scraped on another clock.
+//!
+//! ```text
+//! exporter    ── v₁ ──────────── v₂ ──────        the gauge is set to the time
+//! scraper         S₁ ──── S₁'      S₂ ── S₂'      a scrape begins at S and is over before the next one begins
+//! ```
+//!
+//! v₂ was set before the scrape that shows it was over, and after the scrape that still showed v₁ had begun: one
+//! scrape interval bounds the offset on both sides. `process_start_time_seconds` gives the first of these only;
+//! `node_time_seconds` is read while the scrape goes on, so that it gives both at once.
+
+use std::collections::HashMap;
+
+use polars::prelude::{col, lit};
+use syncline_schema::samples::SeriesRow;
+
+use super::{Constraint, Evidence};
+use crate::bundle::{Bundle, witnesses};
+
+/// Gauges that their exporter sets to its current time, and what is known of a value.
+const GAUGES: [(&str, Set); 4] = [
+    ("kubeproxy_sync_proxy_rules_last_timestamp_seconds", Set::AtTheTime),
+    ("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", Set::AtTheTime),
+    ("node_time_seconds", Set::WhileScraped),
+    ("process_start_time_seconds", Set::Before),
+];
+
+/// When a gauge got its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    /// When something happened: the value is the time of it.
+    AtTheTime,
+    /// In the scrape itself.
+    WhileScraped,
+    /// Long before; the kernel counts it in ticks from a boot time in whole seconds.
+    Before,
+}
+
+/// A double near 1.8e9 keeps 0.24 µs; exporters round to that.
+const ROUNDING: i64 = 1_000;
+/// Boot time is told in whole seconds.
+const BOOT: i64 = 1_000_000_000;
+/// Prometheus' default timeout of a scrape, where no next scrape tells when one was over.
+const TIMEOUT: i64 = 10_000_000_000;
+
+/// Adds what the gauges of exporters on a node say.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn gather(
+    bundle: &Bundle,
+    node: &str,
+    evidence: &dyn Fn(i32, i64, String) -> Evidence,
+    found: &mut Vec<Constraint>,
+) -> anyhow::Result<()> {
+    let wanted = GAUGES.iter().map(|(name, _)| col("name").eq(lit(*name))).reduce(|a, b| a.or(b));
+    let mut series: HashMap<i64, (SeriesRow<'static>, String, Set)> = HashMap::new();
+    for row in bundle.rows::<SeriesRow<'static>>(wanted)? {
+        let Some((_, set)) = GAUGES.iter().find(|(name, _)| *name == row.name) else { continue };
+        let labels: HashMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
+        // Steps of an API answer repeat samples: a value there has no scrape of its own.
+        let Some(host) =
+            exporter(&row, &labels, bundle, node).filter(|host| *host != row.clock && row.witness != "api")
+        else {
+            continue;
+        };
+        series.insert(row.series, (row, host, *set));
+    }
+    let mut ids: Vec<i64> = series.keys().copied().collect();
+    ids.sort_unstable();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut last: HashMap<i64, (i64, f64)> = HashMap::new();
+    let mut samples = witnesses::samples_of(bundle, &ids)?;
+    samples.sort_by_key(|row| (row.series, row.time, row.record));
+    for (at, row) in samples.iter().enumerate() {
+        let Some((of, host, set)) = series.get(&row.series).filter(|_| row.value.is_finite() && row.value > 0.0) else {
+            continue;
+        };
+        let value = (row.value * 1e9) as i64;
+        let next =
+            samples.get(at + 1).filter(|next| next.series == row.series).map_or(row.time + TIMEOUT, |next| next.time);
+        let before = last.insert(row.series, (row.time, row.value));
+        let one = |low: Option<i64>, high: Option<i64>| Constraint {
+            from: host.clone(),
+            to: of.clock.to_string(),
+            low,
+            high,
+            kind: "gauge".to_owned(),
+            at: Some(value),
+            slack: 0,
+            evidence: evidence(of.source, row.record, format!("{} of the exporter, and its scrape", of.name)),
+        };
+        let (low, high) = match set {
+            Set::WhileScraped => (Some(row.time - value - ROUNDING), Some(next - value + ROUNDING)),
+            Set::Before if before.is_none() => (None, Some(next - value + BOOT)),
+            Set::Before => continue,
+            Set::AtTheTime => match before {
+                None => (None, Some(next - value + ROUNDING)),
+                Some((_, same)) if same == row.value => continue,
+                Some((scraped, _)) => (Some(scraped - value - ROUNDING), Some(next - value + ROUNDING)),
+            },
+        };
+        // Each side is one-sided evidence of its own: it bounds the offset at its moment.
+        found.extend(low.map(|low| one(Some(low), None)));
+        found.extend(high.map(|high| one(None, Some(high))));
+    }
+    Ok(())
+}
+
+/// Whose clock a series holds: the node that a label names, else the one node of the run.
+fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, bundle: &Bundle, node: &str) -> Option<String> {
+    let nodes = &bundle.manifest.nodes;
+    let host = |label: &str| labels.get(label).map(|value| value.split(':').next().unwrap_or(value).to_owned());
+    let named = ["node", "kubernetes_node", "nodename", "instance"].into_iter().filter_map(host);
+    if let Some(found) = named.into_iter().find(|name| nodes.contains(name) || name == node) {
+        return Some(found);
+    }
+    // A process that may run anywhere proves nothing of a node.
+    let of_node = !row.name.starts_with("process_")
+        || labels
+            .get("job")
+            .is_some_and(|job| ["kube-proxy", "cilium-agent", "kubelet", "node-exporter"].contains(&job.as_str()));
+    (of_node && nodes.len() <= 1).then(|| node.to_owned())
+}

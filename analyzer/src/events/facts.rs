@@ -1,0 +1,255 @@
+//! What all sources of a capture tell of the run itself: versions, the proxy's mode, settings, how large the cluster is.
+//!
+//! Statements and what version files say come first; what they leave open is told by metrics that carry versions as labels, by
+//! the proxy's first log lines, and by which metrics are there at all. Two that disagree are a finding.
+//!
+//! | key | from |
+//! |---|---|
+//! | `version/kubernetes`, `version/kube-proxy`, `version/cilium`, `version/linux` | capture.toml, versions.txt, `…_build_info`, `cilium_version`, `kube_node_info`, `node_uname_info`, `cadvisor_version_info`, `"Version info"` |
+//! | `mode` | `Using iptables Proxier`, `FLAG: --proxy-mode`, metrics that only one mode registers |
+//! | `config/min-sync-period`, `config/lb-reflector-wait-time` | flags and configuration that the programs log |
+//! | `metrics/ip_family` | the label of kube-proxy's metrics (from Kubernetes 1.33 on) |
+//! | `count/nodes`, `count/services`, `count/endpoints` | objects, metrics, the dataplane |
+
+use std::collections::{BTreeMap, HashSet};
+
+use polars::prelude::{col, lit};
+use syncline_schema::facts::FactRow;
+use syncline_schema::logs::LogRow;
+use syncline_schema::samples::SeriesRow;
+
+use crate::bundle::Bundle;
+use crate::clock::{Evidence, Finding};
+
+/// Facts by key, each with where it stands.
+pub type Facts = BTreeMap<String, (String, Evidence)>;
+
+/// Metrics whose labels tell a version: metric, label, key.
+const LABELS: [(&str, &[&str], &str); 6] = [
+    ("kubernetes_build_info", &["git_version", "gitVersion"], "version/kubernetes"),
+    ("kube_node_info", &["kubelet_version"], "version/kubernetes"),
+    ("kube_node_info", &["kernel_version"], "version/linux"),
+    ("node_uname_info", &["release"], "version/linux"),
+    ("cadvisor_version_info", &["kernelVersion"], "version/linux"),
+    ("cilium_version", &["version"], "version/cilium"),
+];
+/// Metrics that kube-proxy registers in one mode only.
+const MODES: [(&str, &str); 4] = [
+    ("kubeproxy_sync_proxy_rules_iptables_total", "iptables"),
+    ("kubeproxy_sync_proxy_rules_iptables_last", "iptables"),
+    ("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "nftables"),
+    ("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", "nftables"),
+];
+/// Lines of a log that are searched for settings.
+const STARTUP: i64 = 2_000;
+const FAMILY: &str = "kubeproxy_sync_proxy_rules_duration_seconds_count";
+
+/// Reads them.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn gather(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<(Facts, Vec<Finding>)> {
+    let mut found = stated(bundle, path)?;
+    let mut told: Vec<(String, String, Evidence)> = Vec::new();
+    metrics(bundle, path, &mut told)?;
+    logs(bundle, path, &mut told)?;
+    Ok((add(&mut found, told), found)).map(|(findings, facts)| (facts, findings))
+}
+
+/// Adds what is told to what is known; what disagrees is a finding and changes nothing.
+fn add(found: &mut Facts, told: Vec<(String, String, Evidence)>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (key, value, evidence) in told {
+        let Some((known, first)) = found.get(&key) else {
+            found.insert(key, (value, evidence));
+            continue;
+        };
+        let title = format!("the captures disagree on {key}");
+        if !same(known, &value) && findings.iter().all(|one| one.title != title) {
+            findings.push(Finding {
+                title,
+                detail: format!("{known} and {value}: the first is taken"),
+                evidence: vec![first.clone(), evidence],
+            });
+        }
+    }
+    findings
+}
+
+/// Whether two texts are one version: a leading v, a build's suffix and missing parts do not count.
+fn same(a: &str, b: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> {
+        let text = text.trim().trim_start_matches('v');
+        let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+        text[..end].split('.').map(str::to_owned).collect()
+    };
+    a == b || parts(a).iter().zip(&parts(b)).all(|(a, b)| !a.is_empty() && a == b)
+}
+
+fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Facts> {
+    let rows = bundle.rows::<FactRow<'static>>(None)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let source = row.source.map_or_else(|| "command line".to_owned(), path);
+            let evidence = Evidence { path: source, record: row.record, what: row.key.to_string() };
+            (row.key.into_owned(), (row.value.into_owned(), evidence))
+        })
+        .collect())
+}
+
+fn metrics(
+    bundle: &Bundle,
+    path: &dyn Fn(i32) -> String,
+    told: &mut Vec<(String, String, Evidence)>,
+) -> anyhow::Result<()> {
+    let names = LABELS.iter().map(|(name, ..)| *name).chain(MODES.iter().map(|(name, _)| *name)).chain([FAMILY]);
+    let names: HashSet<String> = names.map(str::to_owned).collect();
+    let mut nodes: BTreeMap<String, Evidence> = BTreeMap::new();
+    let mut families: BTreeMap<String, Evidence> = BTreeMap::new();
+    for row in bundle.rows_named::<SeriesRow<'static>>(&names)? {
+        let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
+        let source = path(row.source);
+        let evidence = || Evidence { path: source.clone(), record: row.record, what: row.name.to_string() };
+        for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| *name == row.name) {
+            let Some(value) = wanted.iter().find_map(|label| labels.get(*label)).filter(|value| !value.is_empty())
+            else {
+                continue;
+            };
+            // Each component tells its own build: a proxy's is not the API server's.
+            let job = labels.get("job").map_or("", String::as_str);
+            let own = job.contains("kube-proxy") || (job.is_empty() && source.contains("kube-proxy"));
+            let key = if own && row.name == "kubernetes_build_info" { "version/kube-proxy" } else { key };
+            told.push((key.to_owned(), value.trim_start_matches('v').to_owned(), evidence()));
+        }
+        if let Some((_, mode)) = MODES.iter().find(|(name, _)| *name == row.name) {
+            told.push(("mode".to_owned(), (*mode).to_owned(), evidence()));
+        }
+        if row.name == "kube_node_info"
+            && let Some(node) = labels.get("node")
+        {
+            nodes.entry(node.clone()).or_insert_with(evidence);
+        }
+        if row.name == FAMILY
+            && let Some(family) = labels.get("ip_family")
+        {
+            families.entry(family.clone()).or_insert_with(evidence);
+        }
+    }
+    let all = |of: BTreeMap<String, Evidence>| (of.keys().cloned().collect::<Vec<_>>(), of.into_values().next());
+    if let (names, Some(evidence)) = all(nodes) {
+        told.push(("count/nodes".to_owned(), names.len().to_string(), evidence));
+    }
+    if let (names, Some(evidence)) = all(families) {
+        told.push(("metrics/ip_family".to_owned(), names.join(","), evidence));
+    }
+    Ok(())
+}
+
+fn logs(
+    bundle: &Bundle,
+    path: &dyn Fn(i32) -> String,
+    told: &mut Vec<(String, String, Evidence)>,
+) -> anyhow::Result<()> {
+    // Programs tell their settings when they start.
+    for row in bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))? {
+        let fields = row.fields.as_deref().unwrap_or_default();
+        if let Some((key, value)) = line(&row.message, fields) {
+            let evidence = Evidence { path: path(row.source), record: row.record, what: row.message.to_string() };
+            told.push((key.to_owned(), value, evidence));
+        }
+    }
+    Ok(())
+}
+
+/// What a log line tells of the proxy.
+fn line(message: &str, fields: &str) -> Option<(&'static str, String)> {
+    let message = message.trim();
+    if let Some(flag) = message.strip_prefix("FLAG: --") {
+        let (name, value) = flag.split_once('=')?;
+        let value = value.trim_matches('"');
+        let key = match name {
+            "iptables-min-sync-period" | "nftables-min-sync-period" => "config/min-sync-period",
+            "proxy-mode" => "mode",
+            _ => return None,
+        };
+        return (!value.is_empty()).then(|| (key, value.to_owned()));
+    }
+    if let Some(value) = message.strip_prefix("minSyncPeriod:") {
+        return Some(("config/min-sync-period", value.trim().to_owned()));
+    }
+    if message == "Version info" {
+        let value = fields.split_once("version=")?.1.split_ascii_whitespace().next()?.trim_matches('"');
+        return Some(("version/kube-proxy", value.trim_start_matches('v').to_owned()));
+    }
+    let mode = message.to_ascii_lowercase();
+    let mode = mode.strip_prefix("using ")?.split_once(" proxier")?.0.to_owned();
+    ["iptables", "nftables", "ipvs"].contains(&mode.as_str()).then_some(("mode", mode))
+}
+
+/// Major and minor number of a version that a key names.
+pub fn minor(facts: &Facts, key: &str) -> Option<(u32, u32)> {
+    let text = facts.get(key)?.0.trim_start_matches('v');
+    let mut parts = text.split(|letter: char| !letter.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Adds how large the cluster is, as far as it was counted.
+pub fn count(facts: &mut Facts, counted: [(&str, Option<u64>, &str); 3]) {
+    for (key, number, what) in counted {
+        let Some(number) = number else { continue };
+        let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what: what.to_owned() };
+        facts.entry(format!("count/{key}")).or_insert((number.to_string(), evidence));
+    }
+}
+
+/// Rank of a key in a list that is cut: what changes verdicts comes first.
+pub fn rank(key: &str) -> usize {
+    let first = [
+        "dataplane",
+        "scenario",
+        "mode",
+        "version/",
+        "count/",
+        "config/min-sync-period",
+        "config/lb-reflector-wait-time",
+        "metrics/",
+    ];
+    first.iter().position(|start| key.starts_with(start)).unwrap_or(first.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(record: i64) -> Evidence {
+        Evidence { path: "x".to_owned(), record, what: String::new() }
+    }
+
+    #[test]
+    fn lines_of_a_proxy_tell_its_mode_and_settings() {
+        let check = |message: &str, fields: &str, expected: Option<(&str, &str)>| {
+            let found = line(message, fields);
+            assert_eq!(found.as_ref().map(|(key, value)| (*key, value.as_str())), expected, "{message}");
+        };
+        check("FLAG: --iptables-min-sync-period=\"1s\"", "", Some(("config/min-sync-period", "1s")));
+        check("FLAG: --proxy-mode=\"ipvs\"", "", Some(("mode", "ipvs")));
+        check("FLAG: --proxy-mode=\"\"", "", None);
+        check("Using iptables Proxier", "", Some(("mode", "iptables")));
+        check("Using nftables Proxier", "", Some(("mode", "nftables")));
+        check("Using dual-stack proxier", "", None);
+        check("Version info", "version=\"v1.36.2\"", Some(("version/kube-proxy", "1.36.2")));
+    }
+
+    #[test]
+    fn what_disagrees_is_a_finding_and_changes_nothing() {
+        let mut facts = Facts::from([("version/cilium".to_owned(), ("1.19.4".to_owned(), evidence(1)))]);
+        let told = |value: &str, record| ("version/cilium".to_owned(), value.to_owned(), evidence(record));
+        assert!(add(&mut facts, vec![told("1.19.4-rev", 2), told("v1.19", 3)]).is_empty());
+        let findings = add(&mut facts, vec![told("1.17.0", 4)]);
+        assert_eq!(findings[0].evidence.iter().map(|one| one.record).collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(facts["version/cilium"].0, "1.19.4");
+        assert_eq!(minor(&facts, "version/cilium"), Some((1, 19)));
+        assert_eq!(minor(&facts, "version/kubernetes"), None);
+    }
+}
