@@ -21,6 +21,7 @@ mod cilium_lb_list;
 mod cilium_log;
 mod cilium_metrics_list;
 mod cilium_monitor;
+mod cilium_service_json;
 mod cilium_service_list;
 mod cilium_status;
 mod client_summary;
@@ -83,6 +84,7 @@ pub const FORMATS: &[&Format] = &[
     &versions::FORMAT,
     &lb4_reader::FORMAT,
     &cilium_lb_list::FORMAT,
+    &cilium_service_json::FORMAT,
     &cilium_service_list::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
@@ -130,6 +132,7 @@ pub const FORMATS: &[&Format] = &[
 /// How each format of snapshots is taken apart.
 pub const DISSECTORS: &[&snapshot::Dissector] = &[
     &cilium_lb_list::DISSECTOR,
+    &cilium_service_json::DISSECTOR,
     &cilium_service_list::DISSECTOR,
     &iptables_list::DISSECTOR,
     &iptables_save::DISSECTOR,
