@@ -20,6 +20,8 @@ pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>], least: Opti
         "repeat the run on a node whose CPU stays below 90 % in both windows".to_owned()
     } else if verdict.reason.starts_with("ambiguous claim") {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
+    } else if row.scenario == "alert" {
+        "a run that is longer than the alert's for: under the same load".to_owned()
     } else if verdict.reason.starts_with(TOO_FEW) {
         few(verdict, least.or(row.min_samples))
     } else if verdict.bound.as_deref() == Some("upper bound") {
@@ -162,6 +164,7 @@ mod tests {
         check("A4", "3,001 attempts", &|verdict| {
             (verdict.measured, verdict.expected_range) = (Some(0.0), [None, None]);
         });
+        check("AL1", "longer than the alert", &|_| ());
         assert_eq!(said("A1", |verdict| verdict.status = Status::Holds), None);
     }
 }
