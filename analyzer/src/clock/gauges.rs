@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_scraped_is_read_within_the_scrape() {
-        let found = gathered("node_time_seconds", r#"{"instance":"node-b:9100"}"#, &[(1_000, 901.0), (1_005, 905.5)]);
+        let found = gathered("node_time_seconds", r#"{"instance":"node-b:9100"}"#, &[(1_000, 901.0), (1_005, 905.2)]);
         assert_eq!(tightest(&found), (Some(100), Some(104)));
     }
 }
