@@ -1,12 +1,19 @@
-//! What `hubble observe` prints by default (its compact form).
+//! What `hubble observe` prints for people: the compact form, and the table of older versions (`-o table`, `-o tab`).
 //!
 //! ```text
 //! Aug 27 08:40:09.757: 10.0.2.79:35475 (ingress) <> demo/nginx-lpxdf:80 (ID:23472) to-overlay FORWARDED (TCP Flags: SYN)
 //! Jul 29 03:24:25.779: kube-system/pinger-msvcn <- kube-system/pinger-7lgk8 to-endpoint FORWARDED (ICMPv4 EchoReply)
 //! ```
 //!
-//! No year and no zone: both come from `capture.toml`, else a flow has no time. `a <- b` is a reply that went from b
-//! to a. The older table form and other lines are refused.
+//! ```text
+//! TIMESTAMP             SOURCE                    DESTINATION          TYPE          VERDICT     SUMMARY
+//! Jul 29 03:24:25.779   default/client:41022      default/web:80       to-endpoint   FORWARDED   TCP Flags: SYN
+//! ```
+//!
+//! Colours of a terminal are stepped over. No year and no zone: both come from `capture.toml`, else a flow has no time. `a <- b` is a reply that went from b
+//! to a. Other lines are refused. The form with one field a line is `hubble-dict`.
+
+use std::borrow::Cow;
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::flows::FlowRow;
@@ -23,31 +30,87 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "Aug 27 08:40:09.757: 10.0.2.79:35475 (ingress) -> demo/nginx-lpxdf:80 (ID:23472) to-endpoint FORWARDED (TCP Flags: SYN)",
-    recognised: "lines `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`",
+    recognised: "lines `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`, or a table `TIMESTAMP SOURCE DESTINATION TYPE VERDICT SUMMARY`",
     capture: "hubble observe -f (better: -o jsonpb, which has the year)",
     proves: "which packets were forwarded and dropped, and why",
 };
 
-const VERDICTS: [&str; 9] =
+pub(super) const VERDICTS: [&str; 9] =
     ["FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIRECTED", "TRACED", "TRANSLATED", "ALLOWED", "DENIED"];
 
 fn sniff(head: &Head) -> Sniff {
     let (mut good, mut bad) = (0, 0);
     for line in head.bytes.split(|byte| *byte == b'\n').take(60) {
         let Ok(text) = std::str::from_utf8(line) else { continue };
-        match flow(text.trim_end()) {
+        let text = plain(text.trim_end());
+        match flow(&text) {
             Some(_) => good += 1,
-            None => bad += usize::from(!text.trim().is_empty()),
+            None => bad += usize::from(!text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none()),
         }
     }
     if good > bad { Sniff::Yes } else { Sniff::No }
 }
 
+/// Column names of the table.
+fn is_heading(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some("TIMESTAMP") && words.any(|word| word == "VERDICT")
+}
+
+/// The text without the colours of a terminal (`ESC [ … m`).
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains('\x1b') {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split('\x1b');
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let behind = part.strip_prefix('[').and_then(|part| part.split_once('m')).map_or(part, |(_, behind)| behind);
+        kept.push_str(behind);
+    }
+    Cow::Owned(kept)
+}
+
+/// The columns of a flow, as all forms have them.
+pub(super) struct Columns<'a> {
+    pub node: Option<&'a str>,
+    pub left: &'a str,
+    /// `->`, `<-` (a reply: from right to left) or `<>`.
+    pub arrow: &'a str,
+    pub right: &'a str,
+    /// `to-endpoint`, `Policy denied`, `policy-verdict:L3-Only INGRESS`, …
+    pub kind: &'a str,
+    pub verdict: &'a str,
+    pub summary: &'a str,
+}
+
 /// Dissects a line: its time as written, and the row without source and times.
-fn flow(line: &str) -> Option<(&str, FlowRow<'_>)> {
+fn flow(line: &str) -> Option<(&str, FlowRow<'static>)> {
     // `Mon DD HH:MM:SS.mmm` is 19 bytes; a node in brackets may follow.
     let (when, rest) = (line.get(..19)?, line.get(19..)?);
     instant::syslog(when, 2024, 0)?;
+    let columns = if rest.starts_with("  ") || rest.starts_with('\t') { cells(rest)? } else { compact(rest)? };
+    Some((when, row(&columns)))
+}
+
+/// A row of the table behind its time: `[node] source destination type verdict [summary]`.
+fn cells(rest: &str) -> Option<Columns<'_>> {
+    let cells: Vec<&str> =
+        rest.split("  ").flat_map(|part| part.split('\t')).map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let at = cells.iter().position(|cell| VERDICTS.contains(cell)).filter(|at| (3..=4).contains(at))?;
+    Some(Columns {
+        node: (at == 4).then(|| cells[0]),
+        left: cells[at - 3],
+        arrow: "->",
+        right: cells[at - 2],
+        kind: cells[at - 1],
+        verdict: cells[at],
+        summary: cells.get(at + 1).copied().unwrap_or_default(),
+    })
+}
+
+/// A line of the compact form behind its time.
+fn compact(rest: &str) -> Option<Columns<'_>> {
     let (node, rest) = match rest.strip_prefix(" [") {
         Some(rest) => rest.split_once("]: ").map(|(node, rest)| (Some(node), rest))?,
         None => (None, rest.strip_prefix(": ")?),
@@ -64,9 +127,16 @@ fn flow(line: &str) -> Option<(&str, FlowRow<'_>)> {
         Some((&rest[..place], *verdict, rest[place + 1 + verdict.len()..].trim()))
     })?;
     let summary = summary.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(summary);
-    let left = endpoint(left.split(' ').next()?);
-    let right = endpoint(right);
-    let (source, destination) = if arrow == " <- " { (right, left) } else { (left, right) };
+    Some(Columns { node, left, arrow: arrow.trim(), right, kind, verdict, summary })
+}
+
+/// The row of a flow, without source and times.
+pub(super) fn row(columns: &Columns<'_>) -> FlowRow<'static> {
+    let Columns { node, left, arrow, right, kind, verdict, summary } = *columns;
+    let end = |text: &'_ str| text.split(' ').next().unwrap_or_default().to_owned();
+    let (left, right) = (end(left), end(right));
+    let (left, right) = (endpoint(&left), endpoint(&right));
+    let (source, destination) = if arrow == "<-" { (right, left) } else { (left, right) };
     let direction = ["INGRESS", "EGRESS"].into_iter().find(|word| kind.ends_with(word));
     let flags = summary.strip_prefix("TCP Flags: ").map(|flags| flags.replace(", ", ","));
     let protocol =
@@ -76,29 +146,29 @@ fn flow(line: &str) -> Option<(&str, FlowRow<'_>)> {
         _ if kind.starts_with("to-") || kind.starts_with("from-") => kind.to_ascii_uppercase().replace('-', "_"),
         _ => kind.split([':', ' ']).next().unwrap_or_default().to_owned(),
     };
-    let row = FlowRow {
-        node: node.map(Into::into),
-        verdict: verdict.into(),
-        drop_reason: (verdict == "DROPPED").then(|| kind.into()),
-        source_address: source.address.map(Into::into),
+    let owned = |text: &str| Cow::Owned(text.to_owned());
+    FlowRow {
+        node: node.map(owned),
+        verdict: owned(verdict),
+        drop_reason: (verdict == "DROPPED").then(|| owned(kind)),
+        source_address: source.address.map(owned),
         source_port: source.port,
-        destination_address: destination.address.map(Into::into),
+        destination_address: destination.address.map(owned),
         destination_port: destination.port,
-        protocol: protocol.map(Into::into),
+        protocol: protocol.map(owned),
         flags: flags.map(Into::into),
         is_reply: match arrow {
-            " -> " => Some(false),
-            " <- " => Some(true),
+            "->" => Some(false),
+            "<-" => Some(true),
             _ => None,
         },
         observation: Some(observation.into()),
-        direction: direction.map(Into::into),
-        source_pod: source.name.map(Into::into),
-        destination_pod: destination.name.map(Into::into),
-        summary: Some(summary.into()),
+        direction: direction.map(owned),
+        source_pod: source.name.map(owned),
+        destination_pod: destination.name.map(owned),
+        summary: Some(owned(summary)),
         ..Default::default()
-    };
-    Some((when, row))
+    }
 }
 
 /// One end of a flow: an address or a name.
@@ -126,7 +196,7 @@ fn endpoint(text: &str) -> End<'_> {
 }
 
 /// `EVENTS LOST: HUBBLE_RING_BUFFER CPU(0) 12`.
-fn lost(line: &str) -> Option<u64> {
+pub(super) fn lost(line: &str) -> Option<u64> {
     line.split_once("EVENTS LOST: ")?.1.rsplit(' ').next()?.parse().ok()
 }
 
@@ -137,6 +207,10 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
+        let text = plain(&text);
+        if is_heading(&text) {
+            continue;
+        }
         if let Some(count) = lost(text.trim_end()) {
             batch.record(None);
             batch.loss(LOST_FLOWS, count);
@@ -187,6 +261,26 @@ mod tests {
             (row.drop_reason.as_deref(), row.node.as_deref()),
             (Some("Unsupported L3 protocol"), Some("node-a"))
         );
+    }
+
+    #[test]
+    fn a_table_and_colours_say_the_same() {
+        let of = |line: &str| flow(&super::plain(line)).expect("a flow").1;
+        let compact =
+            of("Aug 27 08:40:09.757: demo/a:41022 (ID:7) -> demo/b:80 (ID:8) Policy denied DROPPED (TCP Flags: SYN)");
+        let colours = of(
+            "\x1b[2mAug 27 08:40:09.757\x1b[0m: \x1b[36mdemo/a\x1b[0m:41022 (ID:7) -> demo/b:80 (ID:8) Policy denied \x1b[31mDROPPED\x1b[0m (TCP Flags: SYN)",
+        );
+        let table =
+            of("Aug 27 08:40:09.757   demo/a:41022 (ID:7)   demo/b:80   Policy denied   DROPPED   TCP Flags: SYN");
+        assert_eq!(compact, colours);
+        assert_eq!(compact, table);
+        assert_eq!((table.source_port, table.drop_reason.as_deref()), (Some(41022), Some("Policy denied")));
+        let with_node = of("Aug 27 08:40:09.757\tnode-a\tdemo/a:41022\tdemo/b\tto-endpoint\tFORWARDED\t");
+        assert_eq!((with_node.node.as_deref(), with_node.summary.as_deref()), (Some("node-a"), Some("")));
+        let text = "TIMESTAMP   SOURCE   DESTINATION   TYPE   VERDICT   SUMMARY\nAug 27 08:40:09.757   a/b:1   c/d:2   to-endpoint   FORWARDED   UDP\n";
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected), (1, 0));
     }
 
     #[test]

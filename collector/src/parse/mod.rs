@@ -23,6 +23,7 @@ mod cilium_metrics_list;
 mod cilium_monitor;
 mod cilium_service_list;
 mod cilium_status;
+mod client_summary;
 mod clock;
 mod cluster_loader;
 mod csv;
@@ -31,6 +32,7 @@ mod format;
 #[cfg(test)]
 mod harness;
 mod hubble;
+mod hubble_dict;
 mod hubble_text;
 mod instant;
 mod ipset;
@@ -96,6 +98,7 @@ pub const FORMATS: &[&Format] = &[
     &k6::FORMAT,
     &vegeta::FORMAT,
     &request_csv::FORMAT,
+    &client_summary::FORMAT,
     &list::FORMAT,
     &kube_burner::FORMAT,
     &cluster_loader::FORMAT,
@@ -106,6 +109,7 @@ pub const FORMATS: &[&Format] = &[
     &bpftool_map::LIST,
     &bpftool_map::DESCRIPTORS,
     &hubble::FORMAT,
+    &hubble_dict::FORMAT,
     &hubble_text::FORMAT,
     &cilium_metrics_list::FORMAT,
     &cilium_config::CONFIG,
