@@ -112,6 +112,10 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
         complain(format!("not measured: {}", missing.what));
     }
     let mut complain = |text: String| tally.complaints.push(format!("seed {}: {text}; {plan:?}", plan.seed));
+    let told = run.clocks.findings.iter().any(|finding| finding.title.contains("stepped") && !finding.evidence.is_empty());
+    if plan.step && !told {
+        complain(format!("a clock stepped, and no finding tells so: {:?}", run.clocks.findings));
+    }
     for node in &cluster.nodes {
         // The true offset at any moment of the run.
         for time in [cluster.request, cluster.end] {

@@ -124,3 +124,57 @@ fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, bundle: &Bund
             .is_some_and(|job| ["kube-proxy", "cilium-agent", "kubelet", "node-exporter"].contains(&job.as_str()));
     (of_node && nodes.len() <= 1).then(|| node.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::fixture;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn gathered(name: &str, labels: &str, samples: &[(i64, f64)]) -> Vec<Constraint> {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            fixture::series(tables, 1, "scrape", name, labels, samples);
+        });
+        let cite = |_: i32, record: i64, what: String| Evidence { path: "x".to_owned(), record, what };
+        let mut found = Vec::new();
+        gather(&run.bundle, "node-b", &cite, &mut found).unwrap();
+        found
+    }
+
+    /// The tightest offset from the exporter to the scraper, in seconds.
+    fn tightest(found: &[Constraint]) -> (Option<i64>, Option<i64>) {
+        let seconds = |ns: i64| (ns as f64 / SECOND as f64).round() as i64;
+        let low = found.iter().filter_map(|one| one.low).max();
+        (low.map(seconds), found.iter().filter_map(|one| one.high).min().map(seconds))
+    }
+
+    #[test]
+    fn a_gauge_that_changes_is_bounded_by_the_scrapes_around_it() {
+        // The exporter's clock is 100 s behind. It syncs at 1006.5 and 1016.5 of the scraper's clock.
+        let name = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
+        let samples = [(1_000, 800.0), (1_005, 800.0), (1_010, 906.5), (1_015, 906.5), (1_020, 916.5), (1_025, 916.5)];
+        let found = gathered(name, r#"{"node":"node-b"}"#, &samples);
+        let (low, high) = tightest(&found);
+        assert!(low.is_some_and(|low| (95..=100).contains(&low)), "{low:?}");
+        assert!(high.is_some_and(|high| (100..=110).contains(&high)), "{high:?}");
+        assert!(found.iter().all(|one| one.from == "node-b" && one.to == "node-a" && one.evidence.record > 0));
+    }
+
+    #[test]
+    fn a_process_started_before_it_was_scraped() {
+        let found = gathered("process_start_time_seconds", r#"{"node":"node-b"}"#, &[(1_000, 500.0), (1_005, 500.0)]);
+        assert_eq!(tightest(&found), (None, Some(506)), "one side, the rounding of boot time on top");
+        assert!(
+            gathered("process_start_time_seconds", r#"{"job":"shop"}"#, &[(1_000, 500.0)]).is_empty(),
+            "of any host"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_scraped_is_read_within_the_scrape() {
+        let found = gathered("node_time_seconds", r#"{"instance":"node-b:9100"}"#, &[(1_000, 901.0), (1_005, 905.2)]);
+        assert_eq!(tightest(&found), (Some(100), Some(104)));
+    }
+}

@@ -330,7 +330,11 @@ mod tests {
         }
         assert_eq!(sorter.files.len(), 2, "they did not fit");
         let mut found = Vec::new();
-        sorter.drain(&mut |event| Ok(found.push(event.low))).unwrap();
+        let mut keep = |event: Event| {
+            found.push(event.low);
+            Ok(())
+        };
+        sorter.drain(&mut keep).unwrap();
         assert_eq!(found, (0..count).collect::<Vec<_>>());
     }
 

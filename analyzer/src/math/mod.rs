@@ -7,6 +7,7 @@
 //! interval   Wilson, order statistics, Student
 //! compare    Mann–Whitney, Hodges–Lehmann, Cliff's delta
 //! growth     the exponent of growth over three sizes, and a fitted line
+//! shape      what a series looks like: brief spike, sustained high, steady, …
 //! turnbull   the distribution of values known as intervals, with those that never arrived
 //! ```
 
@@ -18,6 +19,7 @@ pub mod exact;
 pub mod growth;
 pub mod interval;
 pub mod quantile;
+pub mod shape;
 pub mod turnbull;
 
 /// A number with bounds. `None` anywhere means "not given", never zero.

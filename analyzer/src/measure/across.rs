@@ -74,7 +74,13 @@ fn by_size(runs: &[&Run], measured: &[Measurement], name: &str) -> BTreeMap<u64,
         if let (Some(services), Some(row)) = (run.services, row)
             && row.estimate.value.is_some()
         {
-            rows.entry(one_figure(services)).or_default().push((services as f64, row.estimate));
+            // With its sampling interval: the median of one run's figures is not exact.
+            let mut estimate = row.estimate;
+            if let Some(ci) = row.ci {
+                estimate.low = Some(estimate.low.map_or(ci.low, |low| low.min(ci.low)));
+                estimate.high = Some(estimate.high.map_or(ci.high, |high| high.max(ci.high)));
+            }
+            rows.entry(one_figure(services)).or_default().push((services as f64, estimate));
         }
     }
     rows.into_iter()

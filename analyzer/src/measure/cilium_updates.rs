@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 
 use super::readings::{self, Series, Step};
 use super::sync_census;
-use super::{Measurement, Missing};
+use super::{Interval, Measurement, Missing};
 use crate::events::{Phase, Run, Window};
-use crate::math::{Estimate, quantile};
+use crate::math::{Estimate, exact, quantile};
 
 /// End of the reconciler's `module_id`.
 pub const RECONCILER: &str = "loadbalancer-reconciler";
@@ -75,6 +75,9 @@ pub fn work(run: &Run) -> Measurement {
         Some(count) if changes > 0 => {
             row.n = changes;
             row.estimate = Estimate::exact(count / changes as f64);
+            // A count of another such action: exact Poisson.
+            let (low, high) = exact::poisson(count.round().max(0.0) as u64, 0.95);
+            row.ci = Some(Interval { level: 0.95, low: low / changes as f64, high: high / changes as f64 });
             row.method = format!(
                 "Δ cilium_bpf_map_ops_total of the load-balancer maps (witness: {}); it counts fewer than a kernel trace",
                 operations[0].witness

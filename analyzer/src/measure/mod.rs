@@ -24,6 +24,7 @@ pub(crate) mod fixture;
 pub mod impact_duration;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;
+pub mod metric_shape;
 mod nftables_rewrites;
 pub mod node_busy;
 pub mod packet_cost;
@@ -56,6 +57,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     recovery_time::measure,
     sync_duration::measure,
     sync_rate::measure,
+    metric_shape::measure,
     cilium_updates::measure,
     kube_proxy_counters::measure,
     packet_cost::measure,

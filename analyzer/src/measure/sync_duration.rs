@@ -9,9 +9,9 @@
 //! | `update_work` | kube-proxy: sync seconds per endpoint change (`details`: per sync); Cilium: map operations per change |
 
 use super::sync_census::{self, Census, Sync};
-use super::{Measurement, cilium_updates};
+use super::{Interval, Measurement, cilium_updates};
 use crate::events::{Phase, Run};
-use crate::math::{Estimate, arithmetic, quantile};
+use crate::math::{Estimate, arithmetic, interval, quantile};
 
 /// From this many syncs on a p95 means something.
 const ENOUGH: usize = 20;
@@ -76,6 +76,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         if let Some(total) = total.value {
             work.details.insert("seconds_per_sync".into(), total / action.len() as f64);
         }
+        work.ci = of_work(&action, changes as f64);
     } else {
         absent(&mut work);
         if changes == 0 {
@@ -87,6 +88,20 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     }
     found.push(work);
     found
+}
+
+/// How far the work of another such action might lie: Student's interval of the mean sync, for as many syncs.
+fn of_work(syncs: &[&Sync], changes: f64) -> Option<Interval> {
+    let seconds: Vec<f64> = syncs.iter().map(|one| one.duration.value).collect::<Option<_>>()?;
+    let n = seconds.len() as f64;
+    if seconds.len() < 3 {
+        return None;
+    }
+    let mean = seconds.iter().sum::<f64>() / n;
+    let variance = seconds.iter().map(|one| (one - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let half = interval::student(n - 1.0, 0.95) * (variance / n).sqrt();
+    let scale = n / changes;
+    Some(Interval { level: 0.95, low: (mean - half).max(0.0) * scale, high: (mean + half) * scale })
 }
 
 fn row(run: &Run, census: &Census, name: &str, unit: &str, syncs: &[&Sync]) -> Measurement {

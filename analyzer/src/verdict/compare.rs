@@ -6,7 +6,7 @@ use super::catalogue::{ClaimKind, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group, ratio};
 use super::judge::{Claim, Figure, Status, judge};
 use super::row::{blank, claim_of};
-use super::{ReadingVerdict, RunResult, Verdict, one_figure, overall};
+use super::{ReadingVerdict, RunResult, Verdict, one_figure, overall, settle};
 use crate::math::{Estimate, growth};
 use crate::measure::Missing;
 
@@ -83,6 +83,7 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
         verdict.status = status;
         verdict.reason = reason;
     }
+    verdict.notes.extend(settle::settle(row, &verdict, runs, None));
     Some(verdict)
 }
 

@@ -17,6 +17,7 @@ pub mod list;
 pub mod queries;
 pub mod replicates;
 pub mod row;
+mod settle;
 
 use serde::Serialize;
 
@@ -127,11 +128,31 @@ pub fn overall<'a>(verdicts: &'a [Verdict], id: &str, dataplane: &str) -> Option
     };
     let mut worst: Option<&Verdict> = None;
     for verdict in verdicts.iter().filter(|v| v.id == id && v.dataplane == dataplane) {
-        if worst.is_none_or(|w| rank(&verdict) > rank(&w)) {
+        let beyond = |w: &&Verdict| costlier(verdict, w);
+        if worst.is_none_or(|w| rank(&verdict) > rank(&w) || (rank(&verdict) == rank(&w) && beyond(&w))) {
             worst = Some(verdict);
         }
     }
     worst
+}
+
+/// Whether one figure lies farther on the costly side than another of the same row and status: farther beyond the range
+/// where both are beyond it, else nearer to the end that the claim bounds.
+fn costlier(one: &Verdict, other: &Verdict) -> bool {
+    let [low, high] = one.expected_range;
+    let cost = |v: &Verdict| -> Option<f64> {
+        let value = v.measured.or_else(|| v.measured_bounds.and_then(|[low, high]| high.or(low)))?;
+        Some(match (low, high) {
+            // Below the range, and that is the costly side.
+            (Some(low), _) if v.status == Status::Worse && value < low => low - value,
+            (Some(_), None) => -value,
+            _ => value,
+        })
+    };
+    match (cost(one), cost(other)) {
+        (Some(one), Some(other)) => one > other,
+        _ => false,
+    }
 }
 
 /// `n` to one significant figure.

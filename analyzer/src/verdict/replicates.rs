@@ -77,7 +77,8 @@ pub struct Comparison {
 
 fn figure(measurements: &[Measurement], name: &str, statistic: &str) -> Option<(Estimate, String)> {
     let row = measurements.iter().find(|row| row.name == name && row.variant.is_empty() && row.missing.is_none())?;
-    let estimate = if statistic == "value" { row.estimate } else { *row.quantiles.get(statistic)? };
+    // With the sampling interval of a median or a proportion: such a figure is not exact.
+    let estimate = super::figure::statistic(row, statistic)?;
     (estimate.value.is_some() || estimate.low.is_some()).then(|| (estimate, row.unit.clone()))
 }
 

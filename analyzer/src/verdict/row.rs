@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, RunResult, Verdict, circumstances, one_figure};
+use super::{ReadingVerdict, RunResult, Verdict, circumstances, one_figure, settle};
 use crate::measure::Missing;
 
 /// How a verdict that rests on too few samples begins.
@@ -171,6 +171,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
     }
     load(row, runs, &mut verdict);
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
+    verdict.notes.extend(settle::settle(row, &verdict, runs, min_samples));
     verdict
 }
 

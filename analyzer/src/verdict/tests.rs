@@ -52,6 +52,33 @@ const C: &str = "cilium";
 const K: &str = "kube-proxy-iptables";
 
 #[test]
+fn of_equal_verdicts_the_costliest_figure_stands_for_the_row() {
+    let far = |name: &str, services, value: f64| {
+        (run(name, C, "scale-up", services), vec![measured("endpoint_propagation", value, value - 0.1, value + 0.1, 43)])
+    };
+    for runs in [[far("a", 5, 1.0), far("b", 500, 3.0)], [far("a", 5, 3.0), far("b", 500, 1.0)]] {
+        let verdicts = judged(&runs);
+        let verdict = overall(&verdicts, "A1", C).expect("A1");
+        assert_eq!((verdict.status, verdict.measured), (Status::Worse, Some(3.0)));
+    }
+}
+
+#[test]
+fn a_median_stands_side_by_side_with_its_sampling_interval() {
+    let with = |dataplane: &str| {
+        let mut row = measured("connection_setup_time", 0.001, 0.001, 0.001, 2_000);
+        row.statistic = "median".into();
+        row.ci = Some(crate::measure::Interval { level: 0.95, low: 0.0009, high: 0.0012 });
+        (run(dataplane, dataplane, "scale-up", 5), vec![row])
+    };
+    let runs = [with(C), with(K)];
+    let results: Vec<RunResult<'_>> = runs.iter().map(|(run, m)| RunResult { run, measurements: m.clone() }).collect();
+    let all = replicates::comparisons(&results);
+    let one = all.iter().find(|one| one.measurement == "connection_setup_time").expect("compared");
+    assert_eq!(one.first.hull, [Some(0.0009), Some(0.0012)]);
+}
+
+#[test]
 fn one_significant_figure() {
     for (n, rounded) in [(0, 0), (5, 5), (9, 9), (11, 10), (505, 500), (550, 600), (2005, 2000), (9_960, 10_000)] {
         assert_eq!(one_figure(n), rounded);
