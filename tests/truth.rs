@@ -28,6 +28,7 @@ struct Tally {
     measured: u64,
     episodes: u64,
     never: u64,
+    removed: u64,
     quantiles: u64,
     /// Σ of the widths reported, and of those that the capture permits.
     width: f64,
@@ -59,9 +60,12 @@ fn kept(node: &Node, cilium: bool) -> Vec<(i64, i64, usize)> {
 }
 
 /// Width that looks permit for a change, ns: from the last one without it to the end of the first one with it.
-fn permitted(node: &Node, member: usize, cilium: bool) -> Option<i64> {
+fn permitted(node: &Node, member: usize, direction: Direction, cilium: bool) -> Option<i64> {
     let looks = kept(node, cilium);
-    let first = looks.iter().position(|(_, _, count)| *count > member)?;
+    let mut first = looks.iter().position(|(_, _, count)| *count > member)?;
+    if direction == Direction::Removed {
+        first += looks[first..].iter().position(|(_, _, count)| *count <= member)?;
+    }
     // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
     let before = looks.get(first.checked_sub(if cilium { 2 } else { 1 })?)?;
     let until = looks[first].1;
@@ -112,7 +116,8 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
         complain(format!("not measured: {}", missing.what));
     }
     let mut complain = |text: String| tally.complaints.push(format!("seed {}: {text}; {plan:?}", plan.seed));
-    let told = run.clocks.findings.iter().any(|finding| finding.title.contains("stepped") && !finding.evidence.is_empty());
+    let told =
+        run.clocks.findings.iter().any(|finding| finding.title.contains("stepped") && !finding.evidence.is_empty());
     if plan.step && !told {
         complain(format!("a clock stepped, and no finding tells so: {:?}", run.clocks.findings));
     }
@@ -164,7 +169,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         complain(format!("{} on {}: in force at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan.cilium))
                     {
                         let (width, best) = ((high - low) as f64, best as f64);
                         tally.width += width / 1e9;
@@ -189,6 +194,12 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
             }
         }
     }
+    let left = removals(cluster, run, measured);
+    left.complaints.into_iter().for_each(&mut complain);
+    tally.removed += left.removed;
+    tally.quantiles += left.quantiles;
+    tally.width += left.width;
+    tally.permitted += left.permitted;
     if latencies.is_empty() {
         return tally;
     }
@@ -205,6 +216,87 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
         }
         if found.value.is_some() && found.high.is_none() {
             complain(format!("{name} has a value beyond the censored share: {found:?}"));
+        }
+    }
+    tally
+}
+
+/// The removals of a run, and what is wrong with them.
+fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
+    let plan = cluster.plan;
+    let mut tally = Tally::default();
+    let mut wrong = |text: String| tally.complaints.push(text);
+    let by_key: BTreeMap<(&str, &str), &Episode> = run
+        .episodes
+        .iter()
+        .filter(|one| one.direction == Direction::Removed)
+        .map(|one| ((&*one.node, one.endpoint.target_uid.as_str()), one))
+        .collect();
+    let mut latencies: Vec<f64> = Vec::new();
+    let mut unseen = false;
+    for node in &cluster.nodes {
+        for (number, member) in cluster.members.iter().enumerate() {
+            let episode = by_key.get(&(node.name.as_str(), member.uid.as_str()));
+            let (Some(version), Some(episode)) = (member.removed, episode) else {
+                if member.removed.is_some() != episode.is_some() {
+                    wrong(format!(
+                        "{} on {}: removed {:?}, reported {episode:?}",
+                        member.uid, node.name, member.removed
+                    ));
+                }
+                continue;
+            };
+            let version = &cluster.versions[version];
+            if !holds(&episode.committed, cluster.apiserver.read(version.committed)) {
+                wrong(format!("{}: its removal was committed outside of {:?}", member.uid, episode.committed));
+            }
+            let truth = node.gone[number];
+            latencies.extend(truth.map(|truth| (truth - version.committed) as f64 / 1e9));
+            match (truth, episode.outcome, &episode.dataplane) {
+                (Some(truth), Outcome::Seen, Some(seen)) => {
+                    let read = node.clock.read(truth);
+                    if !holds(seen, read) {
+                        wrong(format!("{} on {}: gone at {read}, reported {seen:?}", member.uid, node.name));
+                    }
+                    if let (Some(low), Some(high), Some(best)) =
+                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan.cilium))
+                    {
+                        tally.width += (high - low) as f64 / 1e9;
+                        tally.permitted += best as f64 / 1e9;
+                        if (high - low) as f64 > 2.0 * best as f64 + 1e6 && !plan.step {
+                            wrong(format!(
+                                "{}: removal {} ns wide, the capture permits {best}",
+                                member.uid,
+                                high - low
+                            ));
+                        }
+                    }
+                    tally.removed += 1;
+                }
+                // What went with the last looks, of which a cut file lost some, may be missed.
+                (Some(truth), Outcome::Never | Outcome::Unobserved, seen)
+                    if late(plan, node, truth, width(run, &node.name))
+                        || seen.as_ref().is_some_and(|seen| holds(seen, node.clock.read(truth))) =>
+                {
+                    unseen = true;
+                }
+                (truth, outcome, _) => {
+                    wrong(format!("{} on {}: gone {truth:?}, reported {outcome:?}", member.uid, node.name));
+                }
+            }
+        }
+    }
+    latencies.sort_by(f64::total_cmp);
+    let row = measured.iter().find(|row| row.name == "endpoint_removal" && row.variant.is_empty());
+    let Some(row) = row.filter(|row| row.missing.is_none() && !unseen && !latencies.is_empty()) else { return tally };
+    for (name, q) in [("p50", 0.5), ("p90", 0.9), ("max", 1.0)] {
+        let rank = ((q * latencies.len() as f64 - 1e-9).ceil().max(1.0) as usize).min(latencies.len()) - 1;
+        let (Some(found), truth) = (row.quantiles.get(name), latencies[rank]) else { continue };
+        tally.quantiles += 1;
+        let inside =
+            found.low.is_none_or(|low| low <= truth + 1e-7) && found.high.is_none_or(|high| truth <= high + 1e-7);
+        if !inside {
+            tally.complaints.push(format!("{name} of the removals is {truth}, reported {found:?}"));
         }
     }
     tally
@@ -249,19 +341,20 @@ fn truth_lies_within_the_bounds() {
         sum.measured += tally.measured;
         sum.episodes += tally.episodes;
         sum.never += tally.never;
+        sum.removed += tally.removed;
         sum.quantiles += tally.quantiles;
         sum.width += tally.width;
         sum.permitted += tally.permitted;
     }
     eprintln!(
-        "| dataplane | clocks | runs | measured | endpoints × nodes | never arrived | quantiles | width / what looks permit |"
+        "| dataplane | clocks | runs | measured | endpoints × nodes | never arrived | removals | quantiles | width / what looks permit |"
     );
-    eprintln!("|---|---|--:|--:|--:|--:|--:|--:|");
+    eprintln!("|---|---|--:|--:|--:|--:|--:|--:|--:|");
     for (name, sum) in &table {
         let ratio = if sum.permitted > 0.0 { format!("{:.2}", sum.width / sum.permitted) } else { "–".to_owned() };
         eprintln!(
-            "| {name} | {} | {} | {} | {} | {} | {ratio} |",
-            sum.runs, sum.measured, sum.episodes, sum.never, sum.quantiles
+            "| {name} | {} | {} | {} | {} | {} | {} | {ratio} |",
+            sum.runs, sum.measured, sum.episodes, sum.never, sum.removed, sum.quantiles
         );
     }
     let complaints: Vec<&String> = all.iter().flat_map(|(_, tally)| &tally.complaints).collect();
@@ -289,6 +382,7 @@ fn many_nodes_and_endpoints() {
         log: true,
         proxy_restarts: false,
         never: members / 50,
+        removals: 0,
         truncated: false,
         interval: 2 * SECOND,
         step: false,

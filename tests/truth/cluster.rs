@@ -78,6 +78,8 @@ pub struct Member {
     pub ready: i64,
     /// Index of the version that lists it.
     pub version: usize,
+    /// Index of the version that does not list it any more.
+    pub removed: Option<usize>,
 }
 
 /// One version of the slice.
@@ -125,6 +127,8 @@ pub struct Node {
     pub looks: Vec<Look>,
     /// For each member when its dataplane held it; null where it never did.
     pub visible: Vec<Option<i64>>,
+    /// For each member that was removed when its dataplane let it go.
+    pub gone: Vec<Option<i64>>,
 }
 
 /// What the capture is like.
@@ -143,6 +147,8 @@ pub struct Plan {
     pub proxy_restarts: bool,
     /// How many members the dataplanes never take.
     pub never: usize,
+    /// How many members leave again, the last ones first.
+    pub removals: usize,
     pub truncated: bool,
     pub interval: i64,
     pub step: bool,
@@ -159,7 +165,7 @@ impl Plan {
             8 => Related::OneSided,
             _ => Related::Nothing,
         };
-        Self {
+        let mut plan = Self {
             seed,
             cilium: dice.one_in(2),
             nodes: if dice.one_in(4) { 3 } else { 1 },
@@ -171,10 +177,16 @@ impl Plan {
             log: dice.one_in(2),
             proxy_restarts: dice.one_in(6),
             never: if dice.one_in(4) { dice.within(1, members as i64 / 2) as usize } else { 0 },
+            removals: 0,
             truncated: dice.one_in(5),
             interval: dice.within(20, 400) * MS,
             step: related == Related::Objects && dice.one_in(8),
+        };
+        // What never came cannot leave.
+        if plan.never == 0 && dice.one_in(2) {
+            plan.removals = dice.within(1, members as i64 - 1) as usize;
         }
+        plan
     }
 }
 
@@ -243,9 +255,24 @@ fn changes(plan: Plan, request: i64, dice: &mut Dice) -> (Vec<Member>, Vec<Versi
                 started: bound + (ready - bound) / 2,
                 ready,
                 version: versions.len(),
+                removed: None,
             });
         }
         versions.push(Version { received, committed, answered, count: members.len() });
+        at = answered + dice.within(MS, 500 * MS);
+    }
+    // All proxies have followed by then, so that each removal is a change of its own.
+    at += 4 * SECOND;
+    let mut left = members.len();
+    while left > plan.members - plan.removals {
+        let most = if plan.members > 100 { plan.members as i64 / 20 } else { 4 };
+        let batch = (dice.within(1, most) as usize).min(left - (plan.members - plan.removals));
+        let received = at + dice.within(0, 400 * MS);
+        let committed = received + dice.within(200_000, 4 * MS);
+        let answered = committed + dice.within(100_000, 3 * MS);
+        left -= batch;
+        members[left..left + batch].iter_mut().for_each(|member| member.removed = Some(versions.len()));
+        versions.push(Version { received, committed, answered, count: left });
         at = answered + dice.within(MS, 500 * MS);
     }
     (members, versions)
@@ -280,8 +307,13 @@ fn node(
         syncs.push(Sync { start, call, effect, returned, end, count, traced });
         free = if plan.cilium { end } else { end + SECOND };
     }
-    let visible = (0..members.len())
-        .map(|member| syncs.iter().find(|sync| sync.count > member).map(|sync| sync.effect))
+    let first = |member: usize| syncs.iter().position(|sync| sync.count > member);
+    let visible = (0..members.len()).map(|member| first(member).map(|at| syncs[at].effect)).collect();
+    let gone = (0..members.len())
+        .map(|member| {
+            members[member].removed?;
+            syncs[first(member)?..].iter().find(|sync| sync.count <= member).map(|sync| sync.effect)
+        })
         .collect();
     let mut looks = Vec::new();
     let mut stamp = START + 500 * MS;
@@ -300,5 +332,6 @@ fn node(
         syncs,
         looks,
         visible,
+        gone,
     }
 }

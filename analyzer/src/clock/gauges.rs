@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use polars::prelude::{col, lit};
-use syncline_schema::samples::SeriesRow;
+use syncline_schema::samples::{SampleRow, SeriesRow};
 
 use super::{Constraint, Evidence};
 use crate::bundle::{Bundle, witnesses};
@@ -54,25 +54,38 @@ pub fn gather(
     found: &mut Vec<Constraint>,
 ) -> anyhow::Result<()> {
     let wanted = GAUGES.iter().map(|(name, _)| col("name").eq(lit(*name))).reduce(|a, b| a.or(b));
-    let mut series: HashMap<i64, (SeriesRow<'static>, String, Set)> = HashMap::new();
-    for row in bundle.rows::<SeriesRow<'static>>(wanted)? {
-        let Some((_, set)) = GAUGES.iter().find(|(name, _)| *name == row.name) else { continue };
-        let labels: HashMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
-        // Steps of an API answer repeat samples: a value there has no scrape of its own.
-        let Some(host) =
-            exporter(&row, &labels, bundle, node).filter(|host| *host != row.clock && row.witness != "api")
-        else {
-            continue;
-        };
-        series.insert(row.series, (row, host, *set));
-    }
+    let series = of_exporters(bundle.rows::<SeriesRow<'static>>(wanted)?, &bundle.manifest.nodes, node);
     let mut ids: Vec<i64> = series.keys().copied().collect();
     ids.sort_unstable();
-    if ids.is_empty() {
-        return Ok(());
+    if !ids.is_empty() {
+        constraints(&series, witnesses::samples_of(bundle, &ids)?, evidence, found);
     }
+    Ok(())
+}
+
+type Exported = HashMap<i64, (SeriesRow<'static>, String, Set)>;
+
+/// The series by identifier, each with the clock that its values are of, where that is another than the scraper's.
+fn of_exporters(rows: Vec<SeriesRow<'static>>, nodes: &[String], node: &str) -> Exported {
+    let mut series = HashMap::new();
+    for row in rows {
+        let Some((_, set)) = GAUGES.iter().find(|(name, _)| *name == row.name) else { continue };
+        let labels: HashMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
+        let host = exporter(&row, &labels, nodes, node);
+        // Steps of an API answer repeat samples: a value there has no scrape of its own.
+        let Some(host) = host.filter(|host| *host != row.clock && row.witness != "api") else { continue };
+        series.insert(row.series, (row, host, *set));
+    }
+    series
+}
+
+fn constraints(
+    series: &Exported,
+    mut samples: Vec<SampleRow<'static>>,
+    evidence: &dyn Fn(i32, i64, String) -> Evidence,
+    found: &mut Vec<Constraint>,
+) {
     let mut last: HashMap<i64, (i64, f64)> = HashMap::new();
-    let mut samples = witnesses::samples_of(bundle, &ids)?;
     samples.sort_by_key(|row| (row.series, row.time, row.record));
     for (at, row) in samples.iter().enumerate() {
         let Some((of, host, set)) = series.get(&row.series).filter(|_| row.value.is_finite() && row.value > 0.0) else {
@@ -106,12 +119,10 @@ pub fn gather(
         found.extend(low.map(|low| one(Some(low), None)));
         found.extend(high.map(|high| one(None, Some(high))));
     }
-    Ok(())
 }
 
 /// Whose clock a series holds: the node that a label names, else the one node of the run.
-fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, bundle: &Bundle, node: &str) -> Option<String> {
-    let nodes = &bundle.manifest.nodes;
+fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, nodes: &[String], node: &str) -> Option<String> {
     let host = |label: &str| labels.get(label).map(|value| value.split(':').next().unwrap_or(value).to_owned());
     let named = ["node", "kubernetes_node", "nodename", "instance"].into_iter().filter_map(host);
     if let Some(found) = named.into_iter().find(|name| nodes.contains(name) || name == node) {
@@ -128,18 +139,29 @@ fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, bundle: &Bund
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::fixture;
 
     const SECOND: i64 = 1_000_000_000;
 
     fn gathered(name: &str, labels: &str, samples: &[(i64, f64)]) -> Vec<Constraint> {
-        let folder = tempfile::tempdir().unwrap();
-        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
-            fixture::series(tables, 1, "scrape", name, labels, samples);
-        });
+        let row = SeriesRow {
+            series: 1,
+            clock: "node-a".into(),
+            witness: "scrape".into(),
+            name: name.to_owned().into(),
+            labels: labels.to_owned().into(),
+            ..Default::default()
+        };
+        let sample = |(at, value): &(i64, f64)| SampleRow {
+            series: 1,
+            record: *at,
+            time: at * SECOND,
+            value: *value,
+            ..Default::default()
+        };
         let cite = |_: i32, record: i64, what: String| Evidence { path: "x".to_owned(), record, what };
+        let series = of_exporters(vec![row], &["node-a".to_owned(), "node-b".to_owned()], "node-a");
         let mut found = Vec::new();
-        gather(&run.bundle, "node-b", &cite, &mut found).unwrap();
+        constraints(&series, samples.iter().map(sample).collect(), &cite, &mut found);
         found
     }
 

@@ -54,7 +54,10 @@ const K: &str = "kube-proxy-iptables";
 #[test]
 fn of_equal_verdicts_the_costliest_figure_stands_for_the_row() {
     let far = |name: &str, services, value: f64| {
-        (run(name, C, "scale-up", services), vec![measured("endpoint_propagation", value, value - 0.1, value + 0.1, 43)])
+        (
+            run(name, C, "scale-up", services),
+            vec![measured("endpoint_propagation", value, value - 0.1, value + 0.1, 43)],
+        )
     };
     for runs in [[far("a", 5, 1.0), far("b", 500, 3.0)], [far("a", 5, 3.0), far("b", 500, 1.0)]] {
         let verdicts = judged(&runs);
