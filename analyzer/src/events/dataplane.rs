@@ -10,7 +10,8 @@
 //! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
 //! → DNAT (as far as the stream holds those chains); for nftables the path from the maps `service-ips` and
 //! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` does not tell the
-//! count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]).
+//! count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]). `cilium-service-list` is what
+//! the agent means to write, a moment ahead of the map: it counts where no stream of the map itself does.
 //!
 //! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
 //! in every other stream of the bundle too: above 1000 endpoint chains kube-proxy writes no comments there, and a
@@ -203,8 +204,21 @@ pub fn presences(
     for rule in rules {
         of_stream.entry(rule.stream).or_default().push(rule);
     }
+    // The agent's own list says what the map was to hold: it counts only where no dump of the map does.
+    let of_map = |clock: &str| {
+        let dumps = |row: &&SnapshotRow<'_>| {
+            row.clock == clock
+                && row.time_from == "stamp"
+                && ["cilium-lb-list", "lb4-reader"].contains(&row.format.as_ref())
+        };
+        snapshots.iter().filter(dumps).nth(1).is_some()
+    };
     let of_stream = |(id, stream): (i32, Stream<'_>)| {
-        let Some(format) = stream.snapshots.first().map(|row| row.format.to_string()) else { return Vec::new() };
+        let Some(first) = stream.snapshots.first() else { return Vec::new() };
+        let format = first.format.to_string();
+        if ["cilium-service-list", "cilium-service-json"].contains(&format.as_str()) && of_map(&first.clock) {
+            return Vec::new();
+        }
         let own = || of_stream.get(&id).into_iter().flatten().copied();
         let state = match format.as_str() {
             "iptables-save" | "iptables-list" => State::Chains(chains::State::new(&names, own())),

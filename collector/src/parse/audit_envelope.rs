@@ -8,6 +8,7 @@
 //! {"records":[{"properties":{"log":"{…}"}}]}, {"log_s":"{…}"}     AKS: event hub, storage, Log Analytics
 //! {"protoPayload":{"methodName":"io.k8s.core.v1.pods.create",…}}  GKE: a LogEntry, not an audit event: it is rewritten
 //! {"log":"{…}\n","stream":"stdout"}, {"message":"{…}"}            docker, log shippers
+//! {"_index":"…","_source":{…}}, {"hits":{"hits":[…]}}             Elasticsearch, OpenSearch
 //! ```
 
 use std::borrow::Cow;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 const DEEPEST: usize = 6;
 
 /// Keys behind which an event, or a wrapper, may stand as an object, a list or a text.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 16] = [
     "items",
     "events",
     "logEvents",
@@ -33,6 +34,10 @@ const KEYS: [&str; 12] = [
     "@message",
     "jsonPayload",
     "textPayload",
+    "_source",
+    "hits",
+    "event",
+    "responseElements",
 ];
 
 /// Whether a text shows marks of audit events, bare or within a text.

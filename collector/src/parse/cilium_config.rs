@@ -12,7 +12,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::facts::FactRow;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, terminal};
 
 /// The agent's options.
 pub const CONFIG: Format = Format {
@@ -23,7 +23,7 @@ pub const CONFIG: Format = Format {
     sniff: sniff_config,
     parse: parse_config,
     sample: "#### Read-only configurations ####\nRoutingMode                       : native\n",
-    recognised: "the heading `#### Read-only configurations ####`",
+    recognised: "the heading `#### Read-only configurations ####`, or columns of options, two of which every agent has",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg config -a",
     proves: "with which options the agent ran",
 };
@@ -43,22 +43,68 @@ pub const VERSION: Format = Format {
 };
 
 fn sniff_config(head: &Head) -> Sniff {
-    let first = head.bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
-    if first.starts_with(b"####") && first.ends_with(b"configurations ####") { Sniff::Yes } else { Sniff::No }
+    let text = String::from_utf8_lossy(head.bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !terminal::is_around(line.as_bytes())).take(400).collect();
+    let first = lines.first().map_or("", |line| line.trim());
+    let headed = first.starts_with("####") && first.trim_end_matches('#').trim_end().ends_with("configurations");
+    // Without -a, and in old versions, nothing but options stands there; `cilium config view` prints the ConfigMap.
+    let columns = lines.iter().filter(|line| columns(line).is_some()).count();
+    let known = lines.iter().filter(|line| columns_name(line).is_some_and(|name| MARKS.contains(&name))).count();
+    if headed || known >= 2 && columns * 10 >= lines.len() * 8 { Sniff::Yes } else { Sniff::No }
+}
+
+/// Options that every agent has; two of them tell its list from other columns.
+const MARKS: [&str; 14] = [
+    "ConntrackAccounting",
+    "ConntrackLocal",
+    "DropNotification",
+    "MonitorAggregationLevel",
+    "PolicyVerdictNotification",
+    "TraceNotification",
+    "PolicyEnforcement",
+    "kube-proxy-replacement",
+    "bpf-lb-map-max",
+    "bpf-lb-acceleration",
+    "auto-direct-node-routes",
+    "cluster-name",
+    "enable-bpf-masquerade",
+    "agent-not-ready-taint-key",
+];
+
+fn columns_name(line: &str) -> Option<&str> {
+    columns(line).map(|(name, _)| name)
+}
+
+/// Name and value of a line of two columns; a value may be empty.
+fn columns(line: &str) -> Option<(&str, &str)> {
+    let name = line.split_ascii_whitespace().next().filter(|_| !line.starts_with([' ', '\t', '#']))?;
+    let rest = line.strip_prefix(name)?;
+    let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    (word && (rest.starts_with("  ") || rest.starts_with(" : ") || rest.starts_with('\t'))).then(|| {
+        let value = rest.trim();
+        (name, value.strip_prefix(": ").map_or(value, str::trim))
+    })
 }
 
 fn sniff_version(head: &Head) -> Sniff {
-    let mut lines = head.bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let said = |line: &&[u8]| !line.trim_ascii().is_empty() && !terminal::is_around(line);
+    let mut lines = head.bytes.split(|byte| *byte == b'\n').filter(said).peekable();
+    let first = lines.peek().copied().unwrap_or_default();
+    let begins = [&b"Client: "[..], b"cilium-cli: ", b"Daemon: "].iter().any(|mark| first.starts_with(mark));
     let all = head.whole && lines.all(|line| std::str::from_utf8(line).ok().and_then(version).is_some());
-    if all && head.bytes.starts_with(b"Client: ") { Sniff::Yes } else { Sniff::No }
+    if all && begins { Sniff::Yes } else { Sniff::No }
 }
 
 /// `Client` or `Daemon`, and its version.
 fn version(line: &str) -> Option<(&str, &str)> {
     let (who, rest) = line.split_once(": ")?;
     let version = rest.split_ascii_whitespace().next()?;
-    let plausible = version.starts_with(|first: char| first.is_ascii_digit()) && version.contains('.');
-    (matches!(who, "Client" | "Daemon") && plausible).then_some((who, version))
+    let digits = version.trim_start_matches('v');
+    let plausible = digits.starts_with(|first: char| first.is_ascii_digit()) && digits.contains('.');
+    let asked = ["Client", "Daemon", "cilium-cli"].contains(&who) || who.starts_with("cilium image (");
+    // The image that runs is the daemon's.
+    let who = if who == "cilium image (running)" { "Daemon" } else { who };
+    (asked && (plausible || version == "unknown.")).then_some((who, digits))
 }
 
 fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
@@ -76,7 +122,14 @@ fn parse_config(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
         // A multi-valued option continues on indented lines without a name of its own.
-        let Some((name, value)) = text.split_once(" : ").or_else(|| text.split_once(": ")) else { continue };
+        if terminal::is_around(line.bytes) {
+            terminal::keep(context, &line, batch);
+            continue;
+        }
+        let parted = text.split_once(" : ").or_else(|| text.split_once(": "));
+        // A colon within a value parts nothing.
+        let parted = parted.filter(|(name, _)| !name.trim_end().contains(' ')).or_else(|| columns(&text));
+        let Some((name, value)) = parted else { continue };
         let name = name.trim_end();
         if !name.is_empty() && !name.starts_with([' ', '#']) && !name.contains(' ') {
             fact(context, line.number, &format!("config/{name}"), value.trim(), batch);
@@ -91,6 +144,7 @@ fn parse_version(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             Some(("Daemon", version)) => fact(context, line.number, "version/cilium", version, batch),
             Some(_) => batch.record(None),
             None if line.bytes.trim_ascii().is_empty() => {}
+            None if terminal::is_around(line.bytes) => terminal::keep(context, &line, batch),
             None => batch.reject(context, &line, "expected `Client: <version>` or `Daemon: <version>`"),
         }
     }
@@ -109,6 +163,21 @@ mod tests {
         assert_eq!((batch.records, batch.rejected), (2, 0));
         let batch = parse_text(&VERSION, VERSION.sample);
         assert_eq!((batch.records, batch.rejected), (2, 0));
+    }
+
+    #[test]
+    fn columns_without_a_heading_are_read() {
+        for text in [
+            "Conntrack                         Enabled\nConntrackAccounting               Enabled\nDebug                             Disabled\nDropNotification                  Enabled\nk8s-endpoint                      \n",
+            "$ cilium config view\nagent-not-ready-taint-key      node.cilium.io/agent-not-ready\nauto-direct-node-routes        false\nbpf-lb-map-max                 65536\ncluster-pool-ipv4-cidr         10.0.0.0/8\n",
+        ] {
+            assert_eq!((CONFIG.sniff)(&head("x", text.as_bytes())), Sniff::Yes, "{text}");
+            let batch = parse_text(&CONFIG, text);
+            assert_eq!((batch.records, batch.rejected), (5, 0), "{text}");
+        }
+        let text = "cilium-cli: v0.15.8 compiled with go1.21.0 on linux/amd64\ncilium image (running): 1.14.2\n";
+        assert_eq!((VERSION.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        assert_eq!(parse_text(&VERSION, text).records, 2);
     }
 
     #[test]

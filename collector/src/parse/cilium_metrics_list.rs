@@ -16,7 +16,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use super::batch::SeriesKey;
 use super::json_pairs::Pairs;
 use super::metric_line::labels_json;
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, instant, terminal};
 
 /// The agent's own list of its metrics.
 pub const FORMAT: Format = Format {
@@ -27,7 +27,7 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: r#"[{"labels":{"direction":"EGRESS"},"name":"cilium_forward_count_total","value":1027}]"#,
-    recognised: "a JSON array of objects with `name`, `labels` and `value`, whose names begin with `cilium_`",
+    recognised: "a JSON array of objects with `name`, `labels` and `value`, whose names begin with `cilium_`; the column names `Metric Labels Value`",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg metrics list -o json > $(date +%s.%N).json",
     proves: "what the agent had counted, once",
 };
@@ -44,7 +44,17 @@ struct Metric<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Column names of the text form.
+fn is_header(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words == ["Metric", "Labels", "Value"]
+}
+
 fn sniff(head: &Head) -> Sniff {
+    if head.bytes.split(|byte| *byte == b'\n').take(20).any(is_header) {
+        return Sniff::Yes;
+    }
     let compact: Vec<u8> = head.bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(2000).collect();
     let opens = compact.starts_with(b"[{\"name\":\"cilium_") || compact.starts_with(b"[{\"labels\":{");
     let named = memchr::memmem::find(&compact, b"\"name\":\"cilium_").is_some();
@@ -53,6 +63,9 @@ fn sniff(head: &Head) -> Sniff {
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     batch.witness = "metrics-list";
+    if !chunk.bytes.trim_ascii_start().starts_with(b"[") {
+        return parse_columns(context, chunk, batch);
+    }
     let whole = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: true };
     let metrics: Vec<Metric> = match serde_json::from_slice(chunk.bytes) {
         Ok(metrics) => metrics,
@@ -83,8 +96,59 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
 }
 
+/// `Metric   Labels   Value`: the value is a number, or the quantiles of a histogram as durations, of which none is a sample.
+fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    let named = instant::in_name(&context.path);
+    let time = named.or(context.mtime);
+    match (named, time) {
+        (None, Some(_)) => batch.loss(TIME_FROM_MTIME, 1),
+        (None, None) => batch.loss(NO_TIME, 1),
+        _ => {}
+    }
+    for line in chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty() && !is_header(line.bytes)) {
+        if terminal::is_around(line.bytes) {
+            terminal::keep(context, &line, batch);
+            continue;
+        }
+        let text = String::from_utf8_lossy(line.bytes);
+        let text = text.trim();
+        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let (labels, value) = match rest.rfind("  ") {
+            Some(at) => (rest[..at].trim(), rest[at..].trim()),
+            None => ("", rest.trim()),
+        };
+        let mut pairs = Vec::new();
+        let mut left = labels;
+        while let Some((key, behind)) = left.split_once("=\"") {
+            let Some((inside, behind)) = behind.split_once('"') else { break };
+            pairs.push((Cow::Owned(key.trim().to_owned()), Cow::Owned(inside.to_owned())));
+            left = behind;
+        }
+        let plausible = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
+        let labels = labels_json(pairs).ok().filter(|_| plausible && !value.is_empty());
+        let Some(labels) = labels else {
+            batch.reject(context, &line, "expected metric, labels and value");
+            continue;
+        };
+        batch.record(time);
+        if let (Ok(value), Some(time)) = (value.parse::<f64>(), time) {
+            let series = batch.series(SeriesKey { name: name.to_owned(), labels }, line.number, None);
+            batch.samples.push(Sample { series, record: line.number, time, value });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn columns_are_read() {
+        let text = "Metric                  Labels                        Value\ncilium_api_seconds      method=\"GET\" path=\"/v1\"       4.5ms / 5ms / 10ms\ncilium_map_ops_total    map_name=\"lb4_backends_v3\"    12.000000\ncilium_unreachable                                    0.000000\n";
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected, batch.samples.len()), (3, 0, 2));
+        assert_eq!(batch.series[0].key.labels, r#"{"map_name":"lb4_backends_v3"}"#);
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+    }
+
     use super::FORMAT;
     use crate::parse::Sniff;
     use crate::parse::harness::{files, head, parse_text};

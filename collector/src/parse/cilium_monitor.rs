@@ -15,7 +15,7 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss;
 
 use super::rule_comment::address_and_port;
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -38,11 +38,32 @@ fn sniff(head: &Head) -> Sniff {
         let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
         if (line.starts_with(b"{") && has(b"\"cpu\"") && has(b"\"type\"")) || is_text(line) {
             good += 1;
-        } else if !line.is_empty() {
+        } else if !line.is_empty() && !is_said_beside(line) && !terminal::is_around(line) {
             bad += 1;
         }
     }
     if good > bad { Sniff::Yes } else { Sniff::No }
+}
+
+/// Greetings, debug lines, and log lines of the command itself.
+fn is_said_beside(line: &[u8]) -> bool {
+    let begins = [
+        &b"Listening for events"[..],
+        b"Press Ctrl-C",
+        b"level=",
+        b"time=",
+        b"CPU ",
+        b"Policy verdict log",
+        b"----",
+        b">> ",
+        b"<< ",
+        b"Ethernet",
+        b"IPv4",
+        b"TCP",
+        b"UDP",
+        b"  Packet has been truncated",
+    ];
+    begins.iter().any(|mark| line.starts_with(mark))
 }
 
 fn is_text(line: &[u8]) -> bool {

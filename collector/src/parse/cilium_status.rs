@@ -13,7 +13,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::facts::FactRow;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -24,20 +24,83 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "KVStore:                 Disabled\nKubernetes:              Ok         1.36 (v1.36.2) [linux/amd64]\nKubeProxyReplacement:    True   [eth0 172.30.0.1 (Direct Routing)]\nCilium:                  Ok   1.19.4 (v1.19.4-cf4b9c48)\n",
-    recognised: "lines `KubeProxyReplacement: …` and `Cilium: …` at the left margin",
+    recognised: "lines `KubeProxyReplacement: …` and `Cilium: …` at the left margin; its JSON; the picture of `cilium status`",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg status --verbose",
     proves: "versions, and whether Cilium replaced kube-proxy",
 };
 
 fn sniff(head: &Head) -> Sniff {
+    if of_command_line(head.bytes) || is_json(head.bytes) {
+        return Sniff::Yes;
+    }
     let begins = |mark: &[u8]| head.bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(mark));
     let agent = begins(b"KubeProxyReplacement:") || begins(b"KVStore:");
     if agent && begins(b"Cilium:") && begins(b"Kubernetes:") { Sniff::Yes } else { Sniff::No }
 }
 
+/// `cilium status` of the command line outside of the cluster: a picture, then tables.
+fn of_command_line(bytes: &[u8]) -> bool {
+    let has = |mark: &str| memchr::memmem::find(bytes, mark.as_bytes()).is_some();
+    has("Cilium:") && has("Operator:") && has("Hubble Relay:")
+}
+
+/// `cilium-dbg status -o json`.
+fn is_json(bytes: &[u8]) -> bool {
+    let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
+    bytes.trim_ascii_start().starts_with(b"{")
+        && has(b"\"bpf-maps\"") | has(b"\"client-mtls\"") | has(b"\"kube-proxy-replacement\"")
+        && (has(b"\"cilium\"") || has(b"\"cluster\""))
+        && !has(b"\"apiVersion\"")
+}
+
+/// Parts of the status that say how they are: `{"state":"Ok","msg":"1.19.4 (v1.19.4-cf4b9c48)"}`, `{"mode":"True"}`.
+fn parse_json(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    let whole = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: true };
+    let status: serde_json::Value = match serde_json::from_slice(chunk.bytes) {
+        Ok(status) => status,
+        Err(error) => return batch.reject(context, &whole, &format!("expected the agent's status as JSON: {error}")),
+    };
+    for (name, part) in status.as_object().into_iter().flatten() {
+        let word = |key: &str| part[key].as_str().filter(|text| !text.is_empty());
+        let said: Vec<&str> = [word("state"), word("mode"), word("msg")].into_iter().flatten().collect();
+        if said.is_empty() {
+            continue;
+        }
+        batch.record(None);
+        fact(context, whole.number, &format!("cilium/status/{name}"), &said.join("   "), batch);
+        if let (component @ ("cilium" | "kubernetes"), Some(version)) = (name.as_str(), version(part["msg"].as_str())) {
+            fact(context, whole.number, &format!("version/{component}"), version, batch);
+        }
+    }
+}
+
+/// `1.19.4` of `1.19.4 (v1.19.4-cf4b9c48)`.
+fn version(said: Option<&str>) -> Option<&str> {
+    said?.split_once("(v").and_then(|(_, rest)| rest.split([')', '-', '+']).next())
+}
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    if chunk.bytes.trim_ascii_start().starts_with(b"{") {
+        return parse_json(context, chunk, batch);
+    }
+    let drawn = of_command_line(chunk.bytes);
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
+        if terminal::is_around(line.bytes) {
+            terminal::keep(context, &line, batch);
+            continue;
+        }
+        if drawn {
+            // The picture stands on the left; a row without a name belongs to the one above it.
+            let said = text.trim_start_matches([' ', '/', '\\', '_', '¯']).trim_end();
+            let parted = said.split_once(':').filter(|(name, _)| name.len() < 30 && !name.contains("  "));
+            let parted = parted.or_else(|| said.split_once("   "));
+            if let Some((name, value)) = parted {
+                batch.record(None);
+                fact(context, line.number, &format!("cilium/status/{}", name.trim()), value.trim(), batch);
+            }
+            continue;
+        }
         if text.trim().is_empty() || text.starts_with([' ', '\t']) {
             continue;
         }
@@ -49,8 +112,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         batch.record(None);
         fact(context, line.number, &format!("cilium/status/{name}"), value, batch);
         // `Ok   1.19.4 (v1.19.4-cf4b9c48)`, `Ok   1.36 (v1.36.2) [linux/amd64]`
-        let version = value.split_once("(v").and_then(|(_, rest)| rest.split([')', '-', '+']).next());
-        match (name, version) {
+        match (name, version(Some(value))) {
             ("Cilium", Some(version)) => fact(context, line.number, "version/cilium", version, batch),
             ("Kubernetes", Some(version)) => fact(context, line.number, "version/kubernetes", version, batch),
             _ => {}
@@ -85,9 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn the_picture_of_the_command_line_is_read() {
+        let text = "    /¯¯\\\n /¯¯\\__/¯¯\\    Cilium:             OK\n \\__/¯¯\\__/    Operator:           OK\n /¯¯\\__/¯¯\\    Hubble Relay:       disabled\n\nDeployment             cilium-operator    Desired: 1, Ready: 1/1\n";
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected), (4, 0));
+    }
+
+    #[test]
     fn takes_no_other_file() {
         for (path, bytes) in files(&["captures/cilium-scale-up-1".to_owned()]) {
-            let wanted = path.contains("cilium-status") && path.ends_with(".txt");
+            let wanted = path.contains("cilium-status");
             assert_eq!((FORMAT.sniff)(&head(&path, &bytes)) == Sniff::Yes, wanted, "{path}");
             let batch = parse_text(&FORMAT, &String::from_utf8_lossy(&bytes));
             assert!(!wanted || (batch.records > 10 && batch.rejected == 0), "{path}: {}", batch.rejected);

@@ -26,7 +26,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 
 use super::batch::SeriesKey;
 use super::metric_line::{Stamp, identity, reading};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, instant, promtool_dump};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, instant, promtool_dump, terminal};
 
 /// Streams of scrapes.
 pub const SCRAPE: Format = Format {
@@ -82,7 +82,7 @@ fn sniff_exposition(head: &Head) -> Sniff {
     let (mut metadata, mut good, mut bad) = (0, 0, 0);
     for line in lines.into_iter().take(TRIED) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() {
+        if line.is_empty() || terminal::is_around(line) {
             continue;
         }
         if line.starts_with(b"#") {
@@ -232,6 +232,10 @@ impl<'a> Reader<'a> {
         }
         let (series, length) = match self.series(line, batch) {
             Ok(found) => found,
+            Err(_) if terminal::is_around(bytes) => {
+                terminal::keep(context, line, batch);
+                return false;
+            }
             Err(reason) => {
                 batch.reject(context, line, reason);
                 return false;

@@ -16,8 +16,8 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
-use super::hubble_text::{Columns, VERDICTS, lost, plain, row};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
+use super::hubble_text::{Columns, VERDICTS, is_time, lost, plain, row, time};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
 /// What each flow begins with.
 const MARK: &str = "  TIMESTAMP: ";
@@ -84,13 +84,10 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 fn finish(context: &Context, fields: &Fields<'_>, batch: &mut Batch) {
     let Some(first) = &fields.first else { return };
     let (when, verdict) = (fields.get("TIMESTAMP"), fields.get("VERDICT"));
-    if instant::syslog(when, 2024, 0).is_none() || !VERDICTS.contains(&verdict) {
+    if !is_time(when) || !VERDICTS.contains(&verdict) {
         return batch.reject(context, first, "expected a flow with TIMESTAMP and VERDICT");
     }
-    let time = match (context.year, context.utc_offset) {
-        (Some(year), Some(offset)) => instant::syslog(when, year, offset),
-        _ => None,
-    };
+    let time = time(context, when);
     if time.is_none() {
         batch.loss(NO_YEAR, 1);
     }

@@ -10,8 +10,9 @@
 //! Jul 29 03:24:25.779   default/client:41022      default/web:80       to-endpoint   FORWARDED   TCP Flags: SYN
 //! ```
 //!
-//! Colours of a terminal are stepped over. No year and no zone: both come from `capture.toml`, else a flow has no time. `a <- b` is a reply that went from b
-//! to a. Other lines are refused. The form with one field a line is `hubble-dict`.
+//! Colours of a terminal are stepped over. No year and no zone: both come from `capture.toml`, else a flow has no time (`--time-format` can print RFC 3339 or
+//! RFC 1123 instead). `a <- b` is a reply that went from b to a. Prompts around the flows are kept as log lines, other lines are
+//! refused. The form with one field a line is `hubble-dict`.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, instant, terminal};
 
 /// Hubble flows as people read them.
 pub const FORMAT: Format = Format {
@@ -45,7 +46,14 @@ fn sniff(head: &Head) -> Sniff {
         let text = plain(text.trim_end());
         match flow(&text) {
             Some(_) => good += 1,
-            None => bad += usize::from(!text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none()),
+            None => {
+                bad += usize::from(
+                    !text.trim().is_empty()
+                        && !is_heading(&text)
+                        && lost(&text).is_none()
+                        && !terminal::is_around(line),
+                )
+            }
         }
     }
     if good > bad { Sniff::Yes } else { Sniff::No }
@@ -86,9 +94,8 @@ pub(super) struct Columns<'a> {
 
 /// Dissects a line: its time as written, and the row without source and times.
 fn flow(line: &str) -> Option<(&str, FlowRow<'static>)> {
-    // `Mon DD HH:MM:SS.mmm` is 19 bytes; a node in brackets may follow.
-    let (when, rest) = (line.get(..19)?, line.get(19..)?);
-    instant::syslog(when, 2024, 0)?;
+    // A node in brackets may follow the time.
+    let (when, rest) = line.split_at_checked(when_length(line)?)?;
     let columns = if rest.starts_with("  ") || rest.starts_with('\t') { cells(rest)? } else { compact(rest)? };
     Some((when, row(&columns)))
 }
@@ -171,6 +178,39 @@ pub(super) fn row(columns: &Columns<'_>) -> FlowRow<'static> {
     }
 }
 
+/// Length of the time at the beginning of a line: `Mon DD HH:MM:SS.mmm`, RFC 3339, or RFC 1123 with a zone.
+fn when_length(line: &str) -> Option<usize> {
+    if line.get(..19).is_some_and(|when| instant::syslog(when, 2024, 0).is_some()) {
+        return Some(19);
+    }
+    let blank = line.find(' ')?;
+    let stamp = line[..blank].strip_suffix(':').unwrap_or(&line[..blank]);
+    if instant::rfc3339(stamp.as_bytes()).is_some() {
+        return Some(stamp.len());
+    }
+    let when = line.get(..31)?;
+    rfc1123(when).map(|_| when.len())
+}
+
+/// `Mon, 02 Jan 2006 15:04:05 -0700`, ns.
+fn rfc1123(when: &str) -> Option<i64> {
+    let stamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(when).ok()?;
+    i64::try_from(stamp.as_nanosecond()).ok()
+}
+
+/// Time of a flow as any form of text has it; null where year or zone are missing.
+pub(super) fn time(context: &Context, when: &str) -> Option<i64> {
+    if let Some(time) = instant::rfc3339(when.as_bytes()).or_else(|| rfc1123(when)) {
+        return Some(time);
+    }
+    instant::syslog(when, context.year?, context.utc_offset?)
+}
+
+/// Whether a text is a time that `time` can read, given a year.
+pub(super) fn is_time(when: &str) -> bool {
+    when_length(when) == Some(when.len())
+}
+
 /// One end of a flow: an address or a name.
 struct End<'a> {
     address: Option<&'a str>,
@@ -217,13 +257,14 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         let Some((when, row)) = flow(text.trim_end()) else {
+            if terminal::is_around(line.bytes) {
+                terminal::keep(context, &line, batch);
+                continue;
+            }
             batch.reject(context, &line, "expected `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`");
             continue;
         };
-        let time = match (context.year, context.utc_offset) {
-            (Some(year), Some(offset)) => instant::syslog(when, year, offset),
-            _ => None,
-        };
+        let time = time(context, when);
         without_year += u64::from(time.is_none());
         batch.record(time);
         batch.push(&FlowRow {
@@ -281,6 +322,19 @@ mod tests {
         let text = "TIMESTAMP   SOURCE   DESTINATION   TYPE   VERDICT   SUMMARY\nAug 27 08:40:09.757   a/b:1   c/d:2   to-endpoint   FORWARDED   UDP\n";
         let batch = parse_text(&FORMAT, text);
         assert_eq!((batch.records, batch.rejected), (1, 0));
+    }
+
+    #[test]
+    fn other_forms_of_time_have_a_year() {
+        for when in ["2025-08-27T07:40:09.757Z", "2025-08-27T08:40:09.757+01:00", "Wed, 27 Aug 2025 09:40:09 +0200"] {
+            let text = format!(
+                "{when}: 10.0.2.79:35475 (ingress) -> demo/nginx-lpxdf:80 to-endpoint FORWARDED (UDP)\n{when}   demo/a:41022   demo/b:80   to-endpoint   FORWARDED   UDP\n"
+            );
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.records, batch.rejected), (2, 0), "{when}");
+            let seconds = batch.span.map(|span| (span.0 / 1_000_000_000, span.1 / 1_000_000_000));
+            assert_eq!(seconds, Some((1_756_280_409, 1_756_280_409)), "{when}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use syncline_schema::clock::ClockToken;
 use super::rule_comment::{address_and_port, endpoint, protocol, service};
 use super::snapshot::{Counters, Dissector, RuleFields, Section, lines};
 use super::stamped::{self, End};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -53,17 +53,12 @@ fn sniff(head: &Head) -> Sniff {
     for line in stamped::tried_lines(head.bytes, head.whole) {
         match kind_of(line) {
             Kind::Rule | Kind::Chain | Kind::Table => good += 1,
-            Kind::Other if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" || is_prompt(line) => {}
+            Kind::Other if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" => {}
+            Kind::Other if terminal::is_around(line) => {}
             Kind::Other => bad += 1,
         }
     }
     if good > 0 && bad * 5 <= good { Sniff::Yes } else { Sniff::No }
-}
-
-/// A line that a terminal shows around the output: `root@node1:~# iptables-save -t nat`.
-fn is_prompt(line: &[u8]) -> bool {
-    let end = line.trim_ascii_end();
-    end.ends_with(b"#") || end.ends_with(b"$") || memchr::memmem::find(line, b"iptables").is_some()
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -83,7 +78,7 @@ fn end(text: &[u8]) -> End {
             broken |= !open;
             open = false;
         } else {
-            anything |= !line.is_empty() && !line.starts_with(b"#");
+            anything |= !line.is_empty() && !line.starts_with(b"#") && !terminal::is_around(line);
         }
     }
     match (broken || open, tables) {
@@ -122,6 +117,10 @@ fn kind_of(line: &[u8]) -> Kind {
         Some((_, _, end)) => line.get(end..).unwrap_or_default().trim_ascii_start(),
         None => line,
     };
+    // `iptables -S` names a chain and its policy thus.
+    if let Some(chain) = rule.strip_prefix(b"-N ").or_else(|| rule.strip_prefix(b"-P ")) {
+        return if named(chain) { Kind::Chain } else { Kind::Other };
+    }
     let Some(rest) = rule.strip_prefix(b"-A ") else { return Kind::Other };
     // `-A set 10.0.0.1` is an entry of `ipset save`: behind an iptables chain stand options only.
     let chain = rest.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
@@ -328,6 +327,16 @@ mod tests {
             "rule nat KUBE-SEP-2FPKVZBYZLLQOE3G DNAT default/test:http tcp 10.244.0.252:8080 - counters"
         );
         assert_eq!(shape(&pieces[7]), "other - - - - - - -");
+    }
+
+    #[test]
+    fn a_session_with_rules_as_options_is_recognised() {
+        let text = "[root@node-a ~]# iptables -t nat -S KUBE-SERVICES\n-N KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n";
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.snapshots.len(), batch.rejected), (1, 0));
+        let pieces = dissect(&DISSECTOR, "x", text.as_bytes());
+        assert_eq!(pieces.iter().filter(|piece| piece.fields.kind == "rule").count(), 1);
     }
 
     #[test]

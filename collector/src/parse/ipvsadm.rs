@@ -43,7 +43,19 @@ pub const DISSECTOR: Dissector =
 
 fn sniff(head: &Head) -> Sniff {
     let (mut headings, mut saved) = (0, 0);
+    let mut virtual_server = false;
     for line in stamped::tried_lines(head.bytes, head.whole) {
+        // A listing that was cut out of another has no heading.
+        let scheduled = |line: &[u8]| {
+            matches!(
+                line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).nth(2),
+                Some(b"rr" | b"wrr" | b"lc" | b"wlc" | b"sh" | b"dh" | b"sed" | b"nq" | b"lblc" | b"lblcr" | b"mh")
+            )
+        };
+        let forwards =
+            [&b" Masq "[..], b" Route ", b" Tunnel "].iter().any(|word| memchr::memmem::find(line, word).is_some());
+        headings += i32::from(virtual_server && is_server(line) && forwards);
+        virtual_server = is_virtual(line) && scheduled(line);
         headings += i32::from(line.starts_with(b"Prot LocalAddress:Port"));
         saved += i32::from(saved_option(line).is_some());
     }
@@ -173,6 +185,13 @@ mod tests {
     fn shapes(text: &str) -> Vec<String> {
         let found = dissect(&DISSECTOR, "x", text.as_bytes());
         found.iter().map(shape).filter(|shape| !shape.starts_with("other")).collect()
+    }
+
+    #[test]
+    fn a_listing_without_its_heading_is_recognised() {
+        let text = "TCP  10.102.128.4:3080 rr\n  -> 10.244.0.235:8080            Masq    1      0          0\n";
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        assert_eq!((FORMAT.sniff)(&head("x", b"TCP  10.102.128.4:3080 rr\nprose about it\n")), Sniff::No);
     }
 
     #[test]

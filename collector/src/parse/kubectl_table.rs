@@ -17,7 +17,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss;
 use syncline_schema::services::ServiceRow;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -62,14 +62,18 @@ fn cells(line: &str) -> Vec<&str> {
 /// Column names, if a line is nothing but those of kubectl.
 fn header(line: &str) -> Option<Vec<String>> {
     let names = cells(line);
-    let named = |name: &&str| name.bytes().all(|byte| byte.is_ascii_uppercase() || b" -()/:".contains(&byte));
+    let named = |name: &&str| {
+        let name = name.strip_suffix("(cores)").or_else(|| name.strip_suffix("(bytes)")).unwrap_or(name);
+        name.bytes().all(|byte| byte.is_ascii_uppercase() || b" -()/:%".contains(&byte))
+    };
     if names.len() < 3 || !names.iter().all(named) {
         return None;
     }
     let has = |name: &str| names.contains(&name);
     let get =
         has("NAME") && (has("READY") || has("CLUSTER-IP") || has("ENDPOINTS") || has("ADDRESSTYPE") || has("STATUS"));
-    let events = has("LAST SEEN") && has("REASON") && has("MESSAGE");
+    let get = get || has("NAME") && (has("CPU(cores)") || has("DATA") && has("AGE"));
+    let events = (has("LAST SEEN") || has("LASTSEEN")) && has("REASON") && has("MESSAGE");
     (get || events).then(|| names.iter().map(|name| (*name).to_owned()).collect())
 }
 
@@ -90,9 +94,12 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         match &columns {
-            Some(names) if cells(text).len() >= 2 && !text.starts_with(['{', '$', '#']) => {
+            Some(names)
+                if cells(text).len() >= 2 && !text.starts_with(['{', '$', '#']) && !terminal::is_around(line.bytes) =>
+            {
                 row(context, &line, names, time, text, batch);
             }
+            _ if terminal::is_around(line.bytes) => terminal::keep(context, &line, batch),
             _ => batch.reject(context, &line, "expected a row of a table that kubectl printed"),
         }
     }

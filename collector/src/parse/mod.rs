@@ -11,6 +11,7 @@ mod audit_envelope;
 mod audit_event;
 mod batch;
 mod borrowed;
+mod bpftool_dump;
 mod bpftool_map;
 mod bpftool_prog;
 mod bpftrace_json;
@@ -57,6 +58,7 @@ mod nft_monitor;
 mod nft_names;
 mod nft_text;
 mod prometheus_api;
+mod prometheus_facts;
 pub mod prometheus_tsdb;
 mod promtool_dump;
 #[cfg(test)]
@@ -66,6 +68,7 @@ mod requests;
 mod rule_comment;
 pub mod snapshot;
 mod stamped;
+mod terminal;
 mod trace_line;
 mod transcript;
 mod vegeta;
@@ -86,6 +89,7 @@ pub const FORMATS: &[&Format] = &[
     &cilium_lb_list::FORMAT,
     &cilium_service_json::FORMAT,
     &cilium_service_list::FORMAT,
+    &bpftool_dump::FORMAT,
     &iptables_save::FORMAT,
     &iptables_list::FORMAT,
     &ipvsadm::FORMAT,

@@ -6,8 +6,9 @@
 //!
 //! Read: matrix and vector answers to a plain selector, one answer a file. The answer to an expression
 //! (`sum(rate(…))`: no `__name__`; a scalar; a string) is no sample of anything: it is counted, and a fact says so.
-//! Native histograms come with the bounds of their buckets; the schema is told from them. Answers of `metadata`, `targets`, `series` and `labels` are recognised and
-//! give no rows; errors, warnings and infos become facts.
+//! Native histograms come with the bounds of their buckets; the schema is told from them. What the other endpoints answer (targets, metadata,
+//! rules, alerts, series, labels, the state of the server) is `prometheus_facts`'; errors, warnings and infos become facts. A
+//! result without its envelope (`jq .data.result`) is read alike.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,7 @@ use syncline_schema::facts::FactRow;
 use super::batch::SeriesKey;
 use super::metric_line::{labels_json, value};
 use super::native_histogram::{Bounded, NativeHistogram};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff, prometheus_facts};
 
 /// Answers of the HTTP API.
 pub const FORMAT: Format = Format {
@@ -135,6 +136,17 @@ fn sniff(head: &Head) -> Sniff {
         (false, true) if start.starts_with(b"{\"data\":{\"result") => Sniff::Yes,
         (true, false) if has("\"resultType\":") => Sniff::No,
         (true, false) if has("\"data\":") || has("\"errorType\":") => Sniff::Yes,
+        // A result without its envelope: what `jq .data.result` leaves.
+        (false, _) if start.starts_with(b"[{\"metric\":{") && (has("\"value\":[") || has("\"values\":[[")) => {
+            Sniff::Yes
+        }
+        // Keys in the order of the alphabet: the status stands at the end.
+        (false, false) if start.starts_with(b"{\"data\":") => {
+            let end: Vec<u8> =
+                head.bytes.iter().rev().copied().filter(|byte| !byte.is_ascii_whitespace()).take(20).collect();
+            let end: Vec<u8> = end.into_iter().rev().collect();
+            if end.ends_with(b"\"status\":\"success\"}") { Sniff::Yes } else { Sniff::No }
+        }
         _ => Sniff::No,
     }
 }
@@ -146,6 +158,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         Ok(text) => text,
         Err(_) => return salvage(context, &whole, "expected UTF-8", batch),
     };
+    if text.trim_start().starts_with('[') {
+        return bare(context, chunk, &whole, text, batch);
+    }
     let answer: Answer = match serde_json::from_str(text) {
         Ok(answer) => answer,
         Err(error) => return salvage(context, &whole, &format!("expected an answer of the HTTP API: {error}"), batch),
@@ -160,7 +175,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
     let data: Option<Data> = answer.data.and_then(|data| serde_json::from_str(data.get()).ok());
     let Some(data) = data else {
-        return batch.record(None);
+        return prometheus_facts::of_data(context, whole.number, answer.data, batch);
     };
     match &*data.result_type {
         "matrix" | "vector" => {}
@@ -179,6 +194,20 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         Ok(items) => items,
         Err(error) => return batch.reject(context, &whole, &format!("expected an array of series: {error}")),
     };
+    all(context, chunk, items, batch);
+}
+
+/// An array of series without its envelope.
+fn bare(context: &Context, chunk: &Chunk, whole: &Line, text: &str, batch: &mut Batch) {
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(items) if items.is_empty() => batch.reject(context, whole, "expected a series with metric and values"),
+        Ok(items) => all(context, chunk, items, batch),
+        Err(error) => salvage(context, whole, &format!("expected an array of series: {error}"), batch),
+    }
+}
+
+/// All series of a result.
+fn all(context: &Context, chunk: &Chunk, items: Vec<&RawValue>, batch: &mut Batch) {
     let mut expressions = 0;
     let (mut at, mut number) = (0, chunk.first_line);
     for item in items {
