@@ -199,6 +199,78 @@ fn whatever_lies_in_the_folder_is_named() {
     }
 }
 
+/// A zip of these files.
+fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).expect("begun");
+        archive.write_all(bytes).expect("written");
+    }
+    archive.finish().expect("closed").into_inner()
+}
+
+#[test]
+fn a_sysdump_is_read_with_the_archives_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let list =
+        "SERVICE ADDRESS   BACKEND ADDRESS (REVNAT_ID) (SLOT)\n10.96.0.1:443/TCP (1)   172.18.0.2:6443/TCP (1) (1)\n";
+    let mut bugtool = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut header = tar::Header::new_gnu();
+    header.set_size(list.len() as u64);
+    header.set_mtime(1_795_408_958);
+    bugtool.append_data(&mut header, "cmd/cilium-dbg-bpf-lb-list.md", list.as_bytes()).expect("appended");
+    let bugtool = bugtool.into_inner().and_then(|inner| inner.finish()).expect("a tar");
+    let flow = b"{\"flow\":{\"time\":\"2026-11-23T04:36:00Z\",\"verdict\":\"FORWARDED\",\"node_name\":\"node-a\"}}\n"
+        .repeat(2000);
+    let sysdump = zipped(&[
+        ("dump/cilium-bugtool-cilium-abcde.tar.gz", &bugtool),
+        ("dump/hubble-flows-cilium-abcde.json", &flow),
+        ("dump/k8s-version.txt", b"v1.33.1"),
+        ("dump/deeper.zip", &zipped(&[("lb.txt", list.as_bytes())])),
+    ]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&sysdump).expect("written");
+    let captures = folder.path().join("run");
+    fs::create_dir(&captures).expect("a folder");
+    let cut = &sysdump[..sysdump.len() - 40];
+    for (name, bytes) in [
+        ("dump.zip", sysdump.as_slice()),
+        ("packed.zip.gz", &packed.finish().expect("packed")),
+        ("cut.zip", cut),
+        ("empty.zip", &zipped(&[])),
+    ] {
+        fs::write(captures.join(name), bytes).expect("written");
+    }
+    let output = collector(folder.path(), &["bundle", "run", "--out", "made"]);
+    assert!(output.status.success(), "{output:?}");
+    let made = manifest(&folder.path().join("made"));
+    for archive in ["dump.zip", "packed.zip.gz"] {
+        let of = |path: &str| source(&made, &format!("{archive}/dump/{path}")).clone();
+        assert_eq!(source(&made, archive)["kind"], "zip");
+        assert_eq!(of("cilium-bugtool-cilium-abcde.tar.gz")["kind"], "tar");
+        assert_eq!(of("cilium-bugtool-cilium-abcde.tar.gz/cmd/cilium-dbg-bpf-lb-list.md")["kind"], "cilium-lb-list");
+        let flows = of("hubble-flows-cilium-abcde.json");
+        assert_eq!((&flows["kind"], &flows["records"]), (&"hubble".into(), &2000.into()));
+        assert_eq!(flows["bytes"], flow.len() as u64);
+        assert_eq!(of("k8s-version.txt")["kind"], "versions");
+        assert_eq!(of("deeper.zip/lb.txt")["kind"], "cilium-lb-list");
+    }
+    assert_eq!(source(&made, "dump.zip")["bytes"], sysdump.len() as u64);
+    assert_eq!(losses(&made, "cut.zip"), ["truncated-input"]);
+    assert_eq!(losses(&made, "empty.zip"), Vec::<String>::new());
+    let told = collector(folder.path(), &["inspect", "made"]).stdout;
+    assert!(String::from_utf8_lossy(&told).contains("table of contents"), "{}", String::from_utf8_lossy(&told));
+    let mut piped = Command::new(env!("CARGO_BIN_EXE_syncline-collector"))
+        .args(["bundle", "-", "--out", "piped"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("the collector starts");
+    piped.stdin.take().expect("a pipe").write_all(&sysdump).expect("written");
+    assert!(piped.wait().expect("ended").success());
+    assert_eq!(source(&manifest(&folder.path().join("piped")), "-/dump/deeper.zip/lb.txt")["kind"], "cilium-lb-list");
+}
+
 #[test]
 fn what_is_stated_wrongly_names_path_and_line() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -259,6 +331,27 @@ fn formats_says_of_each_how_it_is_known_captured_and_what_it_proves() {
         }
         assert!(text.contains(format.clock.token()), "{}: its clock", format.kind);
     }
+}
+
+/// `collector/FORMATS.md`; `BLESS=1` writes it anew.
+#[test]
+fn the_table_of_formats_is_that_of_the_program() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMATS.md");
+    let cell = |text: &str| text.replace('|', "\\|");
+    let mut table = "# What the collector reads\n\n\
+        By content, each kind by marks that no other has; only where it says so, the name decides. Files may be plain, gzip or zstd, in a tar or a\n\
+        zip. Whatever is none of these is listed as unread with the nearest guess, never half-read. `syncline-collector formats` shows the same with a sample and the\n\
+        command that captures each.\n\n\
+        | kind | what | recognised by | proves | clock |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for format in syncline_collector::parse::FORMATS {
+        let row = [format.title, format.recognised, format.proves].map(cell).join(" | ");
+        table.push_str(&format!("| `{}` | {row} | {} |\n", format.kind, format.clock.token()));
+    }
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&place, &table).expect("written");
+    }
+    assert_eq!(fs::read_to_string(&place).unwrap_or_default(), table, "BLESS=1 writes collector/FORMATS.md anew");
 }
 
 #[test]

@@ -111,6 +111,9 @@ fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Re
             source.kind,
             source.path.escape_debug()
         )?;
+        if let Some(nearest) = &source.nearest {
+            writeln!(out, "{:26}{}", "", nearest.escape_debug())?;
+        }
     }
     writeln!(out, "\n{:>9} {:>10}  table", "rows", "bytes")?;
     for one in &manifest.tables {
@@ -185,7 +188,7 @@ pub fn formats() -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "Files may be plain, gzip or zstd, also inside a tar. Kinds are recognised by content, then by name;"
+        "Files may be plain, gzip or zstd, also inside a tar or zip, a tar in a zip too\n(cilium sysdump). Kinds are recognised by content, then by name;"
     )?;
     writeln!(out, "--source KIND[@CLOCK]=GLOB and capture.toml override. Clocks: {}.", {
         let tokens: Vec<&str> = ClockToken::ALL.into_iter().map(ClockToken::token).collect();

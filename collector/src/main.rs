@@ -95,6 +95,11 @@ fn run_bundle(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
     let unread = manifest.sources.iter().filter(|source| source.kind == "unread").count();
     let records: u64 = manifest.sources.iter().map(|source| source.records).sum();
     eprintln!("{}: {} sources, {records} records, {unread} unread", out.display(), manifest.sources.len());
+    for source in &manifest.sources {
+        if let Some(nearest) = &source.nearest {
+            eprintln!("unread: {}: {}", source.path.escape_debug(), nearest.escape_debug());
+        }
+    }
     if summary.rejected > 0 {
         eprintln!(
             "warning: {} records were rejected: syncline-collector inspect {} shows them",

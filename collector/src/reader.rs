@@ -1,5 +1,6 @@
 //! Reads the files of a capture in order: opens, recognises, cuts, and tells the write pass what it found.
 
+mod archive;
 mod tsdb;
 
 use std::fs;
@@ -15,9 +16,11 @@ use syncline_schema::manifest::Source;
 use crate::bundle::SourceRule;
 use crate::capture_toml::{self, Statements};
 use crate::input::{self, Cutter, Digested, Entry, Skipped};
-use crate::parse::{Context, FORMATS, Format, Head, Sniff};
+use crate::parse::{self, Context, FORMATS, Format, Head, Sniff};
 use crate::pipeline::Outlet;
 use crate::progress::Progress;
+
+use archive::Opened;
 
 /// Bytes that a sniffer sees.
 const HEAD: usize = 64 << 10;
@@ -73,7 +76,7 @@ impl Reader<'_> {
                 continue;
             }
             match input::open(&entry.file, self.window_log) {
-                Ok((reader, digest)) => self.file(entry, reader, &digest, &mut index, outlet),
+                Ok((reader, digest)) => self.file(entry, reader, digest, &mut index, outlet),
                 Err(error) => {
                     let context = self.unread(index, entry, loss::UNREAD_FILE, outlet);
                     outlet.say(Said::Unread { context, why: error.to_string() });
@@ -92,113 +95,29 @@ impl Reader<'_> {
         context
     }
 
-    fn file(
-        &self,
-        entry: &Entry,
-        mut reader: Box<dyn Read>,
-        digest: &Digested,
-        index: &mut i32,
-        outlet: &Outlet<Said>,
-    ) {
+    fn file(&self, entry: &Entry, mut reader: Box<dyn Read>, digest: Digested, index: &mut i32, outlet: &Outlet<Said>) {
         let mtime = fs::metadata(&entry.file).and_then(|meta| meta.modified()).ok().and_then(|time| {
             time.duration_since(std::time::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok())
         });
-        let plain = plain_path(&entry.path);
         let mut head = Vec::new();
         let broken = read_head(&mut reader, &mut head);
-        if head.len() > 262 && &head[257..262] == b"ustar" {
-            return self.archive(entry, &plain, head, reader, digest, index, outlet);
-        }
-        let own = *index;
-        *index += 1;
-        self.source(own, &entry.path, &plain, mtime, head, broken, &mut reader, outlet);
-        let _ = std::io::copy(&mut reader, &mut std::io::sink());
-        outlet.say(Said::End { index: own, digest: Some(digest.finish()) });
-    }
-
-    /// A tar: its own source, then one for each file in it.
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one opened file")]
-    fn archive(
-        &self,
-        entry: &Entry,
-        plain: &str,
-        head: Vec<u8>,
-        reader: Box<dyn Read>,
-        digest: &Digested,
-        index: &mut i32,
-        outlet: &Outlet<Said>,
-    ) {
-        let own = *index;
-        *index += 1;
-        let context = Arc::new(self.context(own, plain, None, None));
-        let source = Source { path: entry.path.clone(), kind: "tar".to_owned(), ..Source::default() };
-        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
-        let mut archive = tar::Archive::new(head.as_slice().chain(reader));
-        let mut failed = None;
-        let mut candidates = Vec::new();
-        match archive.entries() {
-            Ok(files) => {
-                for file in files {
-                    let mut file = match file {
-                        Ok(file) => file,
-                        Err(error) => {
-                            failed = Some(error.to_string());
-                            break;
-                        }
-                    };
-                    if !file.header().entry_type().is_file() {
-                        continue;
-                    }
-                    let path = format!("{}/{}", entry.path, String::from_utf8_lossy(&file.path_bytes()));
-                    let name = format!("{plain}/{}", String::from_utf8_lossy(&file.path_bytes()));
-                    let mtime = file
-                        .header()
-                        .mtime()
-                        .ok()
-                        .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000));
-                    let digest = Digested::default();
-                    if input::tsdb::place(&plain_path(&name)).is_some() {
-                        let kept = input::decompress(&mut file, &digest, self.window_log)
-                            .and_then(|mut reader| self.keep(&mut reader, &digest));
-                        match kept {
-                            Ok(kept) => candidates.push(tsdb::Candidate {
-                                path,
-                                place: plain_path(&name),
-                                kept: Some(kept),
-                                mtime,
-                                file: entry.file.clone(),
-                            }),
-                            Err(error) => failed = Some(format!("{name}: {error}")),
-                        }
-                        continue;
-                    }
-                    let inner = *index;
-                    *index += 1;
-                    let mut broken = None;
-                    let mut head = Vec::new();
-                    match input::decompress(&mut file, &digest, self.window_log) {
-                        Ok(mut reader) => {
-                            broken = read_head(&mut reader, &mut head);
-                            self.source(inner, &path, &plain_path(&name), mtime, head, broken, &mut reader, outlet);
-                            let _ = std::io::copy(&mut reader, &mut std::io::sink());
-                        }
-                        Err(error) => {
-                            broken.get_or_insert(error.to_string());
-                            let nothing = &mut std::io::empty();
-                            self.source(inner, &path, &plain_path(&name), mtime, head, broken, nothing, outlet);
-                        }
-                    }
-                    outlet.say(Said::End { index: inner, digest: Some(digest.finish()) });
-                }
-            }
-            Err(error) => failed = Some(error.to_string()),
-        }
-        self.archived(candidates, index, outlet);
-        if let Some(why) = failed {
-            outlet.say(Said::Truncated { context, offset: 0, why });
-        }
-        let _ = std::io::copy(&mut archive.into_inner(), &mut std::io::sink());
-        outlet.say(Said::End { index: own, digest: Some(digest.finish()) });
+        // What was decompressed does not lie there as it is read.
+        let mut magic = Vec::new();
+        let plain = entry.path != "-"
+            && fs::File::open(&entry.file).is_ok_and(|file| file.take(4).read_to_end(&mut magic).is_ok())
+            && head.starts_with(&magic);
+        let one = Opened {
+            path: entry.path.clone(),
+            plain: plain_path(&entry.path),
+            mtime,
+            head,
+            broken,
+            reader: &mut reader,
+            digest,
+            disk: plain.then_some(entry.file.as_path()),
+            depth: 0,
+        };
+        self.opened(one, index, outlet);
     }
 
     #[expect(clippy::too_many_arguments, reason = "the pieces of one opened file")]
@@ -234,7 +153,8 @@ impl Reader<'_> {
             losses.push(loss::UNREAD_FILE);
         }
         let clock = (context.clock != "none" && format.is_some()).then(|| context.clock.clone());
-        let source = Source { path: path.to_owned(), kind: kind.to_owned(), clock, ..Source::default() };
+        let nearest = if kind == "unread" { Self::nearest(plain, &head) } else { None };
+        let source = Source { path: path.to_owned(), kind: kind.to_owned(), nearest, clock, ..Source::default() };
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses });
         let Some(format) = format else {
             if let Some(why) = broken {
@@ -265,6 +185,10 @@ impl Reader<'_> {
     fn rule(&self, plain: &str) -> Option<&SourceRule> {
         let rules = self.options.iter().chain(&self.statements.sources);
         rules.into_iter().find(|rule| glob(plain_path(&rule.glob).as_bytes(), plain.as_bytes()))
+    }
+
+    fn nearest(plain: &str, head: &[u8]) -> Option<String> {
+        parse::nearest(&Head { path: plain, bytes: head, whole: head.len() < HEAD })
     }
 
     fn recognise(&self, plain: &str, head: &[u8], rule: Option<&SourceRule>) -> Option<&'static Format> {

@@ -42,6 +42,9 @@ pub struct Source {
     pub path: String,
     /// Kind of its format; `unread` where nothing could read it.
     pub kind: String,
+    /// What a file of kind `unread` resembles, for people; absent where it resembles nothing, and of all that were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
     /// Clock domain of its times; null where it has none.
     pub clock: Option<String>,
     /// Size of the file as it lies there (compressed).

@@ -34,7 +34,7 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "# TIMESTAMP 1795408951.210283656\n{\n  \"10.96.100.100:80/TCP (1)\": [\n    \"10.244.0.21:8080/TCP (2) (1)\"\n  ]\n}\n",
-    recognised: "keys `\"address:port/PROTOCOL (slot)\"`, or the column names `SERVICE ADDRESS … BACKEND ADDRESS (REVNAT_ID) (SLOT)`",
+    recognised: "keys `\"address:port/PROTOCOL (slot)\"`, or the column names `SERVICE ADDRESS … BACKEND ADDRESS (REVNAT_ID) (SLOT)`, or rows `address:port  address:port (id) (slot)`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; cilium-dbg bpf lb list -o json; sleep 0.2; done",
     proves: "which backends had a slot in the load-balancer map, between a stamp and the next (leaving ones included)",
 };
@@ -56,7 +56,7 @@ fn sniff(head: &Head) -> Sniff {
     let entry = match object {
         Some(b"") => said.next().unwrap_or_default(),
         Some(rest) => rest,
-        None => return Sniff::No,
+        None => return if is_row(first) { Sniff::Yes } else { Sniff::No },
     };
     let key = entry.trim_ascii_start().strip_prefix(b"\"").unwrap_or_default();
     let key = &key[..memchr::memchr(b'"', key).unwrap_or(0)];
@@ -64,12 +64,23 @@ fn sniff(head: &Head) -> Sniff {
     if opens && frontend(&String::from_utf8_lossy(key)).is_some() { Sniff::Yes } else { Sniff::No }
 }
 
+/// A row of the text form, of which `grep` leaves no column names: `10.96.0.1:443  172.18.0.2:6443 (1) (1)`.
+fn is_row(line: &[u8]) -> bool {
+    let (Some(key), Some(backend)) = parts(line) else { return false };
+    let mut words = backend.split_whitespace();
+    let backed = words.next().is_some_and(|place| frontend(place).is_some());
+    let numbered = |word: &str| word.strip_prefix('(').and_then(|word| word.strip_suffix(')')?.parse::<u32>().ok());
+    backed && frontend(&key).is_some() && words.by_ref().take(2).filter_map(numbered).count() == 2
+}
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     stamped::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 fn end(text: &[u8]) -> End {
-    if memchr::memmem::find(text, TEXT_HEADER).is_some() {
+    let rows = || text.split(|byte| *byte == b'\n').any(is_row);
+    let json = text.trim_ascii_start().starts_with(b"{");
+    if memchr::memmem::find(text, TEXT_HEADER).is_some() || !json && rows() {
         return End::Unmarked;
     }
     let text = text.trim_ascii_end();
@@ -292,6 +303,15 @@ mod tests {
                 "backend - 172.18.0.2:32646 - - - 10.0.1.126:8012 1"
             ]
         );
+    }
+
+    #[test]
+    fn rows_without_their_column_names_are_recognised() {
+        let text = "172.17.14.177:8000   0.0.0.0:0 (13) (0) [ClusterIP, non-routable]\n                     172.16.1.237:8000 (13) (1)\n";
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        assert_eq!(shapes(text)[1], "backend - 172.17.14.177:8000 - - - 172.16.1.237:8000 1");
+        let two = "10.0.0.1:80   10.0.0.2:80\n";
+        assert_eq!((FORMAT.sniff)(&head("x", two.as_bytes())), Sniff::No);
     }
 
     #[test]

@@ -53,6 +53,7 @@ mod log_line;
 mod markers;
 mod metric_line;
 mod native_histogram;
+mod nearest;
 mod nft_json;
 mod nft_monitor;
 mod nft_names;
@@ -78,6 +79,7 @@ mod yaml;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
+pub use nearest::nearest;
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[

@@ -14,7 +14,7 @@ use syncline_schema::logs::LogRow;
 use super::{Batch, Context, Line};
 
 /// Commands whose names begin a line of a session that has no prompt, or one behind `#`.
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "kubectl",
     "k",
     "sudo",
@@ -39,6 +39,7 @@ const COMMANDS: [&str; 24] = [
     "cat",
     "oc",
     "journalctl",
+    "uname",
 ];
 
 /// Beginnings of what kubectl says beside the output.

@@ -10,7 +10,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::facts::FactRow;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -21,7 +21,7 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "Server Version: v1.36.2\nbpftrace v0.17.0\niptables v1.8.13 (legacy)",
-    recognised: "the name versions.txt, and at least one line of a known program; what `kubectl version` prints, also as JSON",
+    recognised: "the name versions.txt, and at least one line of a known program; what `kubectl version` (also as JSON) and `uname -a` print",
     capture: "(uname -sr; kubectl version; bpftrace --version; iptables --version; cilium-dbg version) > versions.txt",
     proves: "which versions the run used",
 };
@@ -48,11 +48,27 @@ fn version(line: &str) -> Option<(&'static str, String)> {
     if let Some((_, rest)) = line.split_once("GitVersion:\"v") {
         return Some((component, rest.split('"').next()?.to_owned()));
     }
-    let words = line[start.len()..].split_whitespace();
+    let mut words = line[start.len()..].split_whitespace();
+    if is_uname(line) {
+        words.next();
+    }
     let version = words
         .map(|word| word.trim_start_matches('v'))
         .find(|word| word.starts_with(|letter: char| letter.is_ascii_digit()))?;
     Some((component, version.trim_end_matches(',').to_owned()))
+}
+
+/// `uname -a`, which has the name of the host ahead of the release.
+fn is_uname(line: &str) -> bool {
+    line.starts_with("Linux ") && line.contains(" #")
+}
+
+/// The version alone, in a file that says whose it is: `k8s-version-<ts>.txt` of a sysdump.
+fn of_kubernetes(head: &Head, text: &str) -> bool {
+    let number = text.trim().strip_prefix('v').is_some_and(|rest| {
+        rest.starts_with(|letter: char| letter.is_ascii_digit()) && !rest.contains(char::is_whitespace)
+    });
+    number && head.path.rsplit('/').next().is_some_and(|name| name.starts_with("k8s-version"))
 }
 
 /// `kubectl version`, as JSON or text, by itself.
@@ -86,7 +102,8 @@ fn parse_json(context: &Context, chunk: &Chunk, batch: &mut Batch) -> bool {
 fn sniff(head: &Head) -> Sniff {
     let named = head.path.rsplit('/').next().is_some_and(|name| name.starts_with("versions"));
     let text = String::from_utf8_lossy(head.bytes);
-    if of_kubectl(&text) {
+    let mut said = text.lines().filter(|line| !line.trim().is_empty() && !terminal::is_around(line.as_bytes()));
+    if of_kubectl(&text) || of_kubernetes(head, &text) || said.next().is_some_and(is_uname) && said.next().is_none() {
         return Sniff::Yes;
     }
     if named && text.lines().any(|line| version(line).is_some()) { Sniff::Yes } else { Sniff::No }
@@ -96,14 +113,21 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     if chunk.bytes.trim_ascii_start().starts_with(b"{") && parse_json(context, chunk, batch) {
         return;
     }
+    let whole = String::from_utf8_lossy(chunk.bytes);
+    let alone = of_kubernetes(&Head { path: &context.path, bytes: chunk.bytes, whole: true }, &whole);
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
         if text.trim().is_empty() {
             continue;
         }
+        if terminal::is_around(line.bytes) {
+            terminal::keep(context, &line, batch);
+            continue;
+        }
         batch.record(None);
         let (key, value) = match version(&text) {
             Some((component, version)) => (format!("version/{component}"), version),
+            None if alone => ("version/kubernetes".to_owned(), text.trim().trim_start_matches('v').to_owned()),
             // Whatever else was gathered is kept as it was printed.
             None => (format!("versions/{}", line.number), text.trim().to_owned()),
         };
@@ -119,7 +143,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::super::harness::head;
+    use super::{FORMAT, Sniff, version};
 
     #[test]
     fn versions_are_told_from_their_lines() {
@@ -130,5 +155,14 @@ mod tests {
             Some(("containerd", "2.1.9+unknown".to_owned()))
         );
         assert_eq!(version("Kustomize Version: v5.8.1"), None);
+        let uname =
+            "Linux 10-0-3-7 6.1.0-40-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20) x86_64 GNU/Linux";
+        assert_eq!(version(uname), Some(("linux", "6.1.0-40-amd64".to_owned())));
+        let read = |path: &str, text: &str| (FORMAT.sniff)(&head(path, text.as_bytes())) == Sniff::Yes;
+        assert!(
+            read("uname--a.md", &format!("# uname -a\n\n```\n{uname}\n```\n"))
+                && read("k8s-version-1.txt", "v1.33.1\n")
+        );
+        assert!(!read("x.txt", "v1.33.1\n"));
     }
 }

@@ -36,6 +36,9 @@ impl Extent {
     }
 }
 
+/// Seconds and series of each part, by first byte and (descending) last byte: an outer part comes before its inner ones.
+type Timed = BTreeMap<(usize, Reverse<usize>), (f64, usize)>;
+
 /// All notes of an evaluation.
 #[derive(Default)]
 pub(crate) struct Notes {
@@ -43,8 +46,7 @@ pub(crate) struct Notes {
     infos: Mutex<BTreeSet<String>>,
     extents: Mutex<BTreeMap<(String, String), Extent>>,
     selected: Mutex<Vec<Selected>>,
-    /// Seconds and series of each part, by first byte and (descending) last byte: an outer part comes before its inner ones.
-    timed: Mutex<BTreeMap<(usize, Reverse<usize>), (f64, usize)>>,
+    timed: Mutex<Timed>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
