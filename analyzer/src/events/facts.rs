@@ -18,6 +18,7 @@ use syncline_schema::facts::FactRow;
 use syncline_schema::logs::LogRow;
 use syncline_schema::samples::SeriesRow;
 
+use super::metric_names;
 use crate::bundle::Bundle;
 use crate::clock::{Evidence, Finding};
 
@@ -32,13 +33,6 @@ const LABELS: [(&str, &[&str], &str); 6] = [
     ("node_uname_info", &["release"], "version/linux"),
     ("cadvisor_version_info", &["kernelVersion"], "version/linux"),
     ("cilium_version", &["version"], "version/cilium"),
-];
-/// Metrics that kube-proxy registers in one mode only.
-const MODES: [(&str, &str); 4] = [
-    ("kubeproxy_sync_proxy_rules_iptables_total", "iptables"),
-    ("kubeproxy_sync_proxy_rules_iptables_last", "iptables"),
-    ("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "nftables"),
-    ("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", "nftables"),
 ];
 /// Lines of a log that are searched for settings.
 const STARTUP: i64 = 2_000;
@@ -103,7 +97,8 @@ fn metrics(
     path: &dyn Fn(i32) -> String,
     told: &mut Vec<(String, String, Evidence)>,
 ) -> anyhow::Result<()> {
-    let names = LABELS.iter().map(|(name, ..)| *name).chain(MODES.iter().map(|(name, _)| *name)).chain([FAMILY]);
+    let modes: BTreeMap<&str, &str> = metric_names::of_one_mode().collect();
+    let names = LABELS.iter().map(|(name, ..)| *name).chain(modes.keys().copied()).chain([FAMILY]);
     let names: HashSet<String> = names.map(str::to_owned).collect();
     let mut nodes: BTreeMap<String, Evidence> = BTreeMap::new();
     let mut families: BTreeMap<String, Evidence> = BTreeMap::new();
@@ -122,7 +117,7 @@ fn metrics(
             let key = if own && row.name == "kubernetes_build_info" { "version/kube-proxy" } else { key };
             told.push((key.to_owned(), value.trim_start_matches('v').to_owned(), evidence()));
         }
-        if let Some((_, mode)) = MODES.iter().find(|(name, _)| *name == row.name) {
+        if let Some(mode) = modes.get(row.name.as_ref()) {
             told.push(("mode".to_owned(), (*mode).to_owned(), evidence()));
         }
         if row.name == "kube_node_info"

@@ -7,6 +7,7 @@ pub mod episodes;
 pub mod facts;
 pub mod follow;
 mod load;
+pub mod metric_names;
 mod nft_order;
 pub mod pods;
 mod programmed;

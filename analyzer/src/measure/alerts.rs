@@ -11,6 +11,7 @@ use syncline_promql::{AlertRange, MemoryStorage, Options, Value, alert, parse, r
 use super::{Measurement, Missing};
 use crate::bundle::witnesses;
 use crate::events::Run;
+use crate::events::metric_names::absence;
 use crate::math::Estimate;
 
 /// One documented rule in its sound form.
@@ -69,7 +70,11 @@ fn evaluate(run: &Run, rule: &Rule) -> Measurement {
     };
     match attempt(run, rule) {
         Ok(Some(found)) => Measurement { ..found.into_measurement(run, rule, blank) },
-        Ok(None) => missing(blank, format!("no value of {} over the whole capture", rule.metric)),
+        Ok(None) => {
+            let why =
+                absence(rule.metric, &run.dataplane, &run.facts).map_or_else(String::new, |why| format!(": {why}"));
+            missing(blank, format!("no value of {} over the whole capture{why}", rule.metric))
+        }
         Err(error) => missing(blank, format!("{}: {error:#}", rule.metric)),
     }
 }

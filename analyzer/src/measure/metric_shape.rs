@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Measurement, readings};
+use crate::events::metric_names::absence;
 use crate::events::{Phase, Run};
 use crate::math::{Estimate, shape};
 
@@ -52,7 +53,8 @@ fn one(run: &Run, metric: &str) -> Measurement {
         Measurement { variant: metric.to_owned(), ..row }
     };
     if series.is_empty() {
-        return missing(format!("no series {metric}"));
+        let why = absence(metric, &run.dataplane, &run.facts).map_or_else(String::new, |why| format!(": {why}"));
+        return missing(format!("no series {metric}{why}"));
     }
     let Some(seen) = shape::shape(&action, &quiet) else {
         let (action, quiet) = (action.len(), quiet.len());

@@ -15,6 +15,7 @@ use syncline_promql::{Expr, MemoryStorage, Options, Series, Value, is_stale, par
 use super::{Catalogue, RunResult};
 use crate::bundle::witnesses;
 use crate::clock::Evidence;
+use crate::events::metric_names::{absence, is_foreign};
 use crate::events::{Phase, Run};
 
 /// Milliseconds between the steps of an evaluation.
@@ -114,6 +115,7 @@ pub fn answers(runs: &[RunResult<'_>], catalogue: &Catalogue, problems: &mut Vec
 fn of_run(run: &Run, asked: &[Asked], catalogue: &Catalogue) -> anyhow::Result<Vec<QueryAnswer>> {
     let mine: Vec<(&Asked, Vec<Asker>)> = asked
         .iter()
+        .filter(|one| !one.names.iter().any(|name| is_foreign(name, &run.dataplane)))
         .map(|one| {
             let rows = one.rows.iter().filter(|asker| concerns(catalogue, &asker.id, &run.dataplane));
             (one, rows.cloned().collect::<Vec<_>>())
@@ -147,7 +149,8 @@ fn of_run(run: &Run, asked: &[Asked], catalogue: &Catalogue) -> anyhow::Result<V
             curve: Vec::new(),
         };
         for name in one.names.iter().filter(|name| !origins.contains_key(name.as_str())) {
-            answer.limits.push(format!("no capture has a series {name}"));
+            let why = absence(name, &run.dataplane, &run.facts).map_or_else(String::new, |why| format!(": {why}"));
+            answer.limits.push(format!("no capture has a series {name}{why}"));
         }
         let clock = one.names.iter().find_map(|name| origins.get(name.as_str())).map(|origin| origin.1);
         if let (Some(first), Some(last), Some(clock)) = (first, last, clock) {

@@ -35,26 +35,29 @@ pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Ver
     }
     let groups = groups(row, runs);
     let any = matches!(row.scenario.as_str(), "any" | "alert");
-    let mut chosen: Vec<(&GroupKey, &Vec<&RunResult<'_>>)> =
-        groups.iter().filter(|(key, _)| any || key.0 == row.scenario).collect();
-    let mut borrowed = false;
-    if chosen.is_empty() && row.borrow {
-        chosen = groups.iter().collect();
-        borrowed = true;
-    }
-    if chosen.is_empty() {
-        return vec![no_run(row, side, dataplane)];
-    }
-    chosen
-        .into_iter()
-        .map(|(key, runs)| {
-            let mut verdict = judge_group(row, side, dataplane, key, runs);
-            if borrowed {
-                verdict.notes.insert(0, format!("no {} run: taken from a {} run", row.scenario, key.0));
+    let judged = |own: bool| -> Vec<Verdict> {
+        let chosen = groups.iter().filter(|(key, _)| (any || key.0 == row.scenario) == own);
+        chosen.map(|(key, runs)| judge_group(row, side, dataplane, key, runs)).collect()
+    };
+    let own = judged(true);
+    if row.borrow && own.iter().all(|verdict| verdict.status == Status::NotMeasured) {
+        let mut others = judged(false);
+        others.retain(|verdict| verdict.status != Status::NotMeasured);
+        let why = match own.first() {
+            Some(verdict) => {
+                let what = verdict.missing.as_ref().map_or(&verdict.reason, |missing| &missing.what);
+                format!("the {} run gives none ({what})", row.scenario)
             }
-            verdict
-        })
-        .collect()
+            None => format!("no {} run", row.scenario),
+        };
+        for verdict in &mut others {
+            verdict.notes.insert(0, format!("{why}: taken from a {} run", verdict.scenario));
+        }
+        if !others.is_empty() {
+            return others;
+        }
+    }
+    if own.is_empty() { vec![no_run(row, side, dataplane)] } else { own }
 }
 
 fn no_run(row: &Row, side: &Side, dataplane: &str) -> Verdict {

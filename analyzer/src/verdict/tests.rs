@@ -89,6 +89,26 @@ fn one_significant_figure() {
 }
 
 #[test]
+fn what_the_steady_run_cannot_give_comes_from_another_and_is_said_so() {
+    let of = |scenario: &str, value: f64| {
+        (run(scenario, C, scenario, 5), vec![measured("memory_bytes", value, value, value, 60)])
+    };
+    let said = |runs: &[(Run, Vec<Measurement>)]| {
+        let verdicts = judged(runs);
+        let verdict = overall(&verdicts, "T5.2", C).expect("T5.2");
+        (verdict.scenario.clone(), verdict.notes.iter().find(|note| note.contains("taken from")).cloned())
+    };
+    let steady = of("steady-state", 4e8);
+    assert_eq!(said(&[steady, of("scale-up", 3e8)]), ("steady-state".to_owned(), None));
+    let (scenario, note) = said(&[(run("s", C, "steady-state", 5), vec![]), of("scale-up", 3e8)]);
+    assert_eq!(scenario, "scale-up");
+    assert!(note.is_some_and(|note| note.starts_with("the steady-state run gives none (")));
+    let (_, note) = said(&[of("scale-up", 3e8)]);
+    assert_eq!(note.as_deref(), Some("no steady-state run: taken from a scale-up run"));
+    assert_eq!(said(&[(run("s", C, "steady-state", 5), vec![])]).0, "steady-state");
+}
+
+#[test]
 fn runs_without_measurements_pass_nothing() {
     let verdicts = judged(&[(run("c", C, "scale-up", 5), vec![]), (run("k", K, "scale-up", 5), vec![])]);
     assert!(verdicts.iter().all(|v| v.status == Status::NotMeasured), "{verdicts:#?}");
