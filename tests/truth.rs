@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use cluster::{Cluster, Node, Plan, Related, SECOND};
+use cluster::{Cluster, Node, Plan, Related, SCRAPES, SECOND};
 use syncline::bundle::Bundle;
 use syncline::cli::inputs;
 use syncline::events::{Direction, Episode, Observed, Outcome, Run};
@@ -137,6 +137,9 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
             }
         }
     }
+    for text in scraped(cluster, run) {
+        complain(text);
+    }
     let by_key: BTreeMap<(&str, &str), &Episode> = run
         .episodes
         .iter()
@@ -219,6 +222,28 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
         }
     }
     tally
+}
+
+/// What is wrong with Prometheus' clock: the times that exporters print relate it to each node's.
+fn scraped(cluster: &Cluster, run: &Run) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for node in cluster.nodes.iter().filter(|_| cluster.plan.scrapes) {
+        for time in [cluster.request, cluster.end] {
+            let read = cluster.prometheus.read(time);
+            let truth = node.clock.read(time) - read;
+            let Some(offset) = run.clocks.offset_within("prometheus", &node.name, Some(read), Some(read)) else {
+                wrong.push(format!("Prometheus' clock and that of {} are unrelated", node.name));
+                continue;
+            };
+            if truth < offset.low - 1 || offset.high + 1 < truth {
+                wrong.push(format!("offset from Prometheus to {} is {truth}, reported {offset:?}", node.name));
+            }
+            if offset.high - offset.low > 2 * SCRAPES && !cluster.plan.step {
+                wrong.push(format!("offset from Prometheus to {}: {} ns wide", node.name, offset.high - offset.low));
+            }
+        }
+    }
+    wrong
 }
 
 /// The removals of a run, and what is wrong with them.
@@ -386,6 +411,7 @@ fn many_nodes_and_endpoints() {
         truncated: false,
         interval: 2 * SECOND,
         step: false,
+        scrapes: true,
     };
     let cluster = Cluster::new(plan);
     let folder = tempfile::tempdir().expect("a folder");

@@ -143,6 +143,9 @@ pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
                 }
             }
             ("source", DeValue::Table(sources)) => {
+                // The first that matches counts, and a table has an order of its own.
+                let mut sources: Vec<_> = sources.iter().collect();
+                sources.sort_by_key(|(glob, _)| glob.span().start);
                 for (glob, rule) in sources {
                     let line = line_of(text, glob.span().start);
                     let DeValue::Table(rule) = rule.get_ref() else {
@@ -234,6 +237,13 @@ mod tests {
         assert_eq!((found.name.as_deref(), found.year, found.utc_offset), (Some("a"), Some(2026), Some(7200)));
         assert!(found.facts.contains(&(5, "same_host".to_owned(), "n,operator".to_owned())));
         assert!(found.facts.contains(&(7, "version/cilium".to_owned(), "1.19.4".to_owned())));
+    }
+
+    #[test]
+    fn rules_stand_in_the_order_of_the_file() {
+        let text = "[source.\"b/trace*\"]\nclock = \"b/boottime\"\n[source.\"b/*\"]\nclock = \"b\"\n[source.\"a\"]\nclock = \"a\"\n";
+        let globs: Vec<String> = parse(text).expect("valid").sources.into_iter().map(|one| one.glob).collect();
+        assert_eq!(globs, ["b/trace*", "b/*", "a"]);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 pub const START: i64 = 1_795_400_000_000_000_000;
 pub const SECOND: i64 = 1_000_000_000;
 pub const MS: i64 = 1_000_000;
+/// How often Prometheus scrapes.
+pub const SCRAPES: i64 = 250 * MS;
 
 /// SplitMix64: small, and the same everywhere.
 pub struct Dice(u64);
@@ -152,6 +154,8 @@ pub struct Plan {
     pub truncated: bool,
     pub interval: i64,
     pub step: bool,
+    /// Whether Prometheus, on a clock of its own, scraped each node.
+    pub scrapes: bool,
 }
 
 impl Plan {
@@ -181,11 +185,13 @@ impl Plan {
             truncated: dice.one_in(5),
             interval: dice.within(20, 400) * MS,
             step: related == Related::Objects && dice.one_in(8),
+            scrapes: false,
         };
         // What never came cannot leave.
         if plan.never == 0 && dice.one_in(2) {
             plan.removals = dice.within(1, members as i64 - 1) as usize;
         }
+        plan.scrapes = dice.one_in(2);
         plan
     }
 }
@@ -195,6 +201,7 @@ pub struct Cluster {
     pub plan: Plan,
     pub apiserver: Clock,
     pub operator: Clock,
+    pub prometheus: Clock,
     pub request: i64,
     pub members: Vec<Member>,
     pub versions: Vec<Version>,
@@ -217,7 +224,7 @@ impl Cluster {
         let (members, versions) = changes(plan, request, &mut dice);
         let last = versions.last().map_or(request, |version| version.answered);
         let end = last + 4 * SECOND;
-        let nodes = (0..plan.nodes)
+        let nodes: Vec<Node> = (0..plan.nodes)
             .map(|number| {
                 let mut clock = clock(3_600 * SECOND, &mut dice);
                 if plan.step {
@@ -226,7 +233,9 @@ impl Cluster {
                 node(plan, number, clock, &versions, &members, end, &mut dice)
             })
             .collect();
-        Self { plan, apiserver, operator, request, members, versions, nodes, end }
+        let prometheus =
+            Clock { offset: dice.within(-90 * SECOND, 90 * SECOND), drift: dice.within(-20_000, 20_000), step: None };
+        Self { plan, apiserver, operator, prometheus, request, members, versions, nodes, end }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::cluster::{Clock, Cluster, MS, Node, Related, SECOND, START};
+use super::cluster::{Clock, Cluster, MS, Node, Related, SCRAPES, SECOND, START};
 
 /// Civil date and time of ns since the epoch, with `digits` of a second.
 fn stamp(time: i64, digits: usize) -> (i64, i64, i64, String) {
@@ -63,6 +63,9 @@ pub fn write(cluster: &Cluster, folder: &Path) {
         if plan.log && !plan.cilium {
             save(&format!("{name}/kube-proxy.log"), &log(cluster, node));
         }
+        if plan.scrapes {
+            save(&format!("prometheus/{name}.metrics.stream"), &scrapes(cluster, node));
+        }
     }
 }
 
@@ -79,6 +82,9 @@ fn statements(cluster: &Cluster) -> String {
     }
     // The watch ran beside the API server.
     text.push_str("[source.\"k8s/watch-*\"]\nclock = \"apiserver\"\n");
+    if plan.scrapes {
+        text.push_str("[source.\"prometheus/*\"]\nclock = \"prometheus\"\n");
+    }
     for node in &cluster.nodes {
         let _ = writeln!(text, "[source.\"{0}/trace*\"]\nclock = \"{0}/boottime\"", node.name);
         let _ = writeln!(text, "[source.\"{0}/*\"]\nclock = \"{0}\"", node.name);
@@ -333,6 +339,29 @@ fn slots(cluster: &Cluster, node: &Node) -> String {
         let _ =
             writeln!(text, "],\"samples_since_last_line\":{since},\"read_ns\":{}}}", look.read - look.stamp + 1_000);
         (last, since) = (count, 0);
+    }
+    text
+}
+
+/// What Prometheus got of a node's exporters: times on the node's clock, read a little after the scrape began.
+fn scrapes(cluster: &Cluster, node: &Node) -> String {
+    let mut text = String::new();
+    let mut at = START + 10 * MS;
+    while at < cluster.end {
+        let read = at + 2 * MS;
+        let name = &node.name;
+        let seconds = |time: i64| format!("{:.6}", node.clock.read(time) as f64 / 1e9);
+        let _ = writeln!(text, "# SCRAPE {}", epoch(cluster.prometheus.read(at)));
+        let _ = writeln!(
+            text,
+            "# TYPE node_time_seconds gauge\nnode_time_seconds{{instance=\"{name}:9100\"}} {}",
+            seconds(read)
+        );
+        if let Some(sync) = node.syncs.iter().rev().find(|sync| sync.end <= read).filter(|_| !cluster.plan.cilium) {
+            let gauge = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
+            let _ = writeln!(text, "# TYPE {gauge} gauge\n{gauge}{{instance=\"{name}:10249\"}} {}", seconds(sync.end));
+        }
+        at += SCRAPES;
     }
     text
 }

@@ -9,7 +9,7 @@
 //! scrape interval bounds the offset on both sides. `process_start_time_seconds` gives the first of these only;
 //! `node_time_seconds` is read while the scrape goes on, so that it gives both at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
@@ -24,6 +24,10 @@ const GAUGES: [(&str, Set); 4] = [
     ("node_time_seconds", Set::WhileScraped),
     ("process_start_time_seconds", Set::Before),
 ];
+
+/// Metrics that name the node at an address: metric, label of the address, label of the name.
+const NAMED: [(&str, &str, &str); 2] =
+    [("node_uname_info", "instance", "nodename"), ("kube_node_info", "internal_ip", "node")];
 
 /// When a gauge got its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +57,10 @@ pub fn gather(
     evidence: &dyn Fn(i32, i64, String) -> Evidence,
     found: &mut Vec<Constraint>,
 ) -> anyhow::Result<()> {
-    let wanted = GAUGES.iter().map(|(name, _)| col("name").eq(lit(*name))).reduce(|a, b| a.or(b));
-    let series = of_exporters(bundle.rows::<SeriesRow<'static>>(wanted)?, &bundle.manifest.nodes, node);
+    let names = GAUGES.iter().map(|(name, _)| *name).chain(NAMED.iter().map(|(name, ..)| *name));
+    let wanted = names.map(|name| col("name").eq(lit(name))).reduce(|a, b| a.or(b));
+    let nodes = nodes_of(bundle, node);
+    let series = of_exporters(bundle.rows::<SeriesRow<'static>>(wanted)?, &nodes, node);
     let mut ids: Vec<i64> = series.keys().copied().collect();
     ids.sort_unstable();
     if !ids.is_empty() {
@@ -63,15 +69,39 @@ pub fn gather(
     Ok(())
 }
 
+/// Nodes of which the run has captures: what was stated, and every clock domain that is no other machine's.
+fn nodes_of(bundle: &Bundle, node: &str) -> BTreeSet<String> {
+    let others = ["apiserver", "operator", "prometheus", "none"];
+    let clocks = bundle.manifest.sources.iter().filter_map(|source| source.clock.as_deref());
+    let bases = clocks.map(|clock| clock.split('/').next().unwrap_or(clock)).filter(|base| !others.contains(base));
+    let stated = bundle.manifest.nodes.iter().map(String::as_str).chain([node]);
+    bases.chain(stated).map(str::to_owned).collect()
+}
+
 type Exported = HashMap<i64, (SeriesRow<'static>, String, Set)>;
 
 /// The series by identifier, each with the clock that its values are of, where that is another than the scraper's.
-fn of_exporters(rows: Vec<SeriesRow<'static>>, nodes: &[String], node: &str) -> Exported {
+fn of_exporters(rows: Vec<SeriesRow<'static>>, nodes: &BTreeSet<String>, node: &str) -> Exported {
+    let rows: Vec<(SeriesRow<'static>, Labels)> = rows
+        .into_iter()
+        .map(|row| {
+            let labels = serde_json::from_str(&row.labels).unwrap_or_default();
+            (row, labels)
+        })
+        .collect();
+    let mut hosts = Hosts { nodes, node, names: HashMap::new(), exporters: HashMap::new() };
+    for (row, labels) in &rows {
+        if let Some((_, place, name)) = NAMED.iter().find(|(metric, ..)| *metric == row.name)
+            && let (Some(place), Some(name)) = (labels.get(*place), labels.get(*name))
+        {
+            hosts.names.insert(host(place).to_owned(), name.clone());
+        }
+        hosts.exporters.entry(row.name.to_string()).or_default().extend(labels.get("instance").cloned());
+    }
     let mut series = HashMap::new();
-    for row in rows {
+    for (row, labels) in rows {
         let Some((_, set)) = GAUGES.iter().find(|(name, _)| *name == row.name) else { continue };
-        let labels: HashMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
-        let host = exporter(&row, &labels, nodes, node);
+        let host = hosts.exporter(&row, &labels);
         // Steps of an API answer repeat samples: a value there has no scrape of its own.
         let Some(host) = host.filter(|host| *host != row.clock && row.witness != "api") else { continue };
         series.insert(row.series, (row, host, *set));
@@ -121,19 +151,46 @@ fn constraints(
     }
 }
 
-/// Whose clock a series holds: the node that a label names, else the one node of the run.
-fn exporter(row: &SeriesRow<'_>, labels: &HashMap<String, String>, nodes: &[String], node: &str) -> Option<String> {
-    let host = |label: &str| labels.get(label).map(|value| value.split(':').next().unwrap_or(value).to_owned());
-    let named = ["node", "kubernetes_node", "nodename", "instance"].into_iter().filter_map(host);
-    if let Some(found) = named.into_iter().find(|name| nodes.contains(name) || name == node) {
-        return Some(found);
+type Labels = HashMap<String, String>;
+
+/// What tells the host of an exporter.
+struct Hosts<'n> {
+    /// Nodes of which the run has captures, and the first of them.
+    nodes: &'n BTreeSet<String>,
+    node: &'n str,
+    /// Names of nodes by address.
+    names: HashMap<String, String>,
+    /// By metric the exporters that have it.
+    exporters: HashMap<String, BTreeSet<String>>,
+}
+
+impl Hosts<'_> {
+    /// Whose clock a series holds: the node that a label names, else the one node of the run.
+    fn exporter(&self, row: &SeriesRow<'_>, labels: &Labels) -> Option<String> {
+        let named =
+            ["node", "kubernetes_node", "nodename", "instance"].into_iter().filter_map(|label| labels.get(label));
+        let named: Vec<&str> =
+            named.map(|value| host(value)).map(|host| self.names.get(host).map_or(host, String::as_str)).collect();
+        if let Some(found) = named.iter().find(|name| self.nodes.contains(**name)) {
+            return Some((*found).to_owned());
+        }
+        // A process that may run anywhere proves nothing of a node.
+        let of_node = !row.name.starts_with("process_")
+            || labels
+                .get("job")
+                .is_some_and(|job| ["kube-proxy", "cilium-agent", "kubelet", "node-exporter"].contains(&job.as_str()));
+        // One of several exporters may be on any node of the cluster.
+        let alone = self.exporters.get(row.name.as_ref()).is_none_or(|exporters| exporters.len() <= 1);
+        (of_node && alone && self.nodes.len() <= 1).then(|| self.node.to_owned())
     }
-    // A process that may run anywhere proves nothing of a node.
-    let of_node = !row.name.starts_with("process_")
-        || labels
-            .get("job")
-            .is_some_and(|job| ["kube-proxy", "cilium-agent", "kubelet", "node-exporter"].contains(&job.as_str()));
-    (of_node && nodes.len() <= 1).then(|| node.to_owned())
+}
+
+/// The host of `host:port` or `[address]:port`; an address alone is one.
+fn host(place: &str) -> &str {
+    match place.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => place.split_once(':').filter(|(_, port)| !port.contains(':')).map_or(place, |(host, _)| host),
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +216,7 @@ mod tests {
             ..Default::default()
         };
         let cite = |_: i32, record: i64, what: String| Evidence { path: "x".to_owned(), record, what };
-        let series = of_exporters(vec![row], &["node-a".to_owned(), "node-b".to_owned()], "node-a");
+        let series = of_exporters(vec![row], &["node-a".to_owned(), "node-b".to_owned()].into(), "node-a");
         let mut found = Vec::new();
         constraints(&series, samples.iter().map(sample).collect(), &cite, &mut found);
         found
@@ -192,6 +249,34 @@ mod tests {
             gathered("process_start_time_seconds", r#"{"job":"shop"}"#, &[(1_000, 500.0)]).is_empty(),
             "of any host"
         );
+    }
+
+    #[test]
+    fn the_host_of_an_exporter_is_never_guessed_among_several() {
+        let row = |series: i64, name: &'static str, labels: &'static str| SeriesRow {
+            series,
+            clock: "prometheus".into(),
+            witness: "scrape".into(),
+            name: name.into(),
+            labels: labels.into(),
+            ..Default::default()
+        };
+        let hosts = |rows: Vec<SeriesRow<'static>>| -> Vec<String> {
+            let mut found: Vec<(i64, String)> = of_exporters(rows, &["node-a".to_owned()].into(), "node-a")
+                .into_iter()
+                .map(|(series, (_, host, _))| (series, host))
+                .collect();
+            found.sort();
+            found.into_iter().map(|(_, host)| host).collect()
+        };
+        let a = || row(1, "node_time_seconds", r#"{"instance":"10.0.3.7:9100"}"#);
+        let b = || row(2, "node_time_seconds", r#"{"instance":"[fd00::8]:9100"}"#);
+        assert_eq!(hosts(vec![a()]), ["node-a"], "the only exporter of the only node");
+        assert_eq!(hosts(vec![a(), b()]), [""; 0], "either may be the node's");
+        let named = row(3, "node_uname_info", r#"{"instance":"10.0.3.7:9100","nodename":"node-a"}"#);
+        assert_eq!(hosts(vec![a(), b(), named]), ["node-a"]);
+        let listed = row(3, "kube_node_info", r#"{"internal_ip":"fd00::8","node":"node-a"}"#);
+        assert_eq!(hosts(vec![a(), b(), listed]), ["node-a"]);
     }
 
     #[test]

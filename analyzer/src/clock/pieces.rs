@@ -60,9 +60,12 @@ pub fn of_readings(readings: &[&Constraint]) -> Option<Pieces> {
     found.all.push(piece(None, Some(first.0), first.1, first.2));
     for pair in all.windows(2) {
         let (a, b) = (pair[0], pair[1]);
-        found.all.push(piece(Some(a.0), Some(b.0), a.1.min(b.1), a.2.max(b.2)));
         let gap = (b.1 - a.2).max(a.1 - b.2);
-        if gap > drift(b.0 - a.0) {
+        let stepped = gap > drift(b.0 - a.0);
+        // Ahead of a step and behind it the clocks may have drifted the other way.
+        let wander = if stepped { drift(b.0 - a.0) } else { 0 };
+        found.all.push(piece(Some(a.0), Some(b.0), a.1.min(b.1) - wander, a.2.max(b.2) + wander));
+        if stepped {
             found.steps.push((a.0, b.0, if b.1 > a.2 { gap } else { -gap }));
             found.evidence.extend([a.3.clone(), b.3.clone()]);
         }
@@ -202,14 +205,16 @@ mod tests {
         ];
         let pieces = of_readings(&all.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(within(&pieces.all, 100, 200), (Some(10), Some(22)), "before the step");
-        assert_eq!(within(&pieces.all, SECOND + 1, SECOND + 2), (Some(12), Some(5_000_010)), "the step lies there");
+        // Within it both clocks ran on: a second of 50 parts in a million is 50 µs.
+        let stepping = (Some(12 - 50_000), Some(5_000_010 + 50_000));
+        assert_eq!(within(&pieces.all, SECOND + 1, SECOND + 2), stepping, "the step lies there");
         assert_eq!(
             within(&pieces.all, 2 * SECOND + 10, 2 * SECOND + 10),
             (Some(12).max(Some(5_000_000)), Some(5_000_010))
         );
         assert_eq!(pieces.steps, [(SECOND, 2 * SECOND, 4_999_978)]);
         assert_eq!(pieces.evidence.iter().map(|one| one.record).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(pieces.hull(), (Some(10), Some(5_000_010)));
+        assert_eq!(pieces.hull(), stepping);
         // A hundred seconds behind the last reading 50 parts in a million are 5 ms.
         let late = 102 * SECOND;
         assert_eq!(within(&pieces.all, late, late), (Some(0), Some(10_000_010)));
