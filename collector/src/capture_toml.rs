@@ -17,12 +17,14 @@
 //! clock = "node"
 //! ```
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 
 use toml::de::{DeTable, DeValue};
 
 use crate::bundle::{BundleError, SourceRule};
 use crate::input::{self, Entry};
+use crate::reader::plain_path;
 
 /// What was stated.
 #[derive(Clone, Debug, Default)]
@@ -54,28 +56,102 @@ pub fn is_one(path: &str) -> bool {
     path == "capture.toml" || path.ends_with("/capture.toml")
 }
 
-/// Reads the `capture.toml` among the entries, if there is one.
+/// Longest text that is taken for one.
+const LONGEST: u64 = 1 << 20;
+
+/// One that was found.
+struct Found {
+    /// Where, for people: the file, and what stands in it if that is an archive.
+    shown: String,
+    /// Path of the folder that its globs are relative to, with a `/` at its end.
+    folder: String,
+    text: String,
+}
+
+/// Reads the `capture.toml` among the entries, or, where there is none, in the archives among them.
 ///
 /// # Errors
 /// One that cannot be read, with path and line; or several, which contradict each other.
 pub fn find(entries: &[Entry]) -> Result<Statements, BundleError> {
-    let found: Vec<&Entry> = entries.iter().filter(|entry| is_one(&entry.path)).collect();
-    let [entry] = found.as_slice() else {
-        return match found.as_slice() {
-            [] => Ok(Statements::default()),
-            [first, second, ..] => Err(BundleError::Usage(format!(
-                "{} and {}: one run has one capture.toml; bundle runs one by one",
-                first.file.display(),
-                second.file.display()
-            ))),
-            [_] => Ok(Statements::default()),
-        };
-    };
+    let mut found = Vec::new();
+    for entry in entries.iter().filter(|entry| is_one(&entry.path)) {
+        let text = input::open(&entry.file, input::window_log(0))
+            .and_then(|(mut reader, _)| text_of(&mut reader))
+            .map_err(|error| BundleError::Io(entry.file.clone(), error))?;
+        found.push(Found { shown: entry.file.display().to_string(), folder: folder_of(&entry.path), text });
+    }
+    if found.is_empty() {
+        for entry in entries.iter().filter(|entry| !entry.skipped && entry.path != "-") {
+            // What cannot be read is told when it is its turn.
+            let _ = in_archive(entry, entries.len() == 1, &mut found);
+        }
+    }
+    match found.as_slice() {
+        [] => Ok(Statements::default()),
+        [one] => {
+            let mut statements =
+                parse(&one.text).map_err(|(line, what)| BundleError::Usage(format!("{}:{line}: {what}", one.shown)))?;
+            for rule in &mut statements.sources {
+                rule.glob = format!("{}{}", one.folder, rule.glob);
+            }
+            Ok(statements)
+        }
+        [first, second, ..] => Err(BundleError::Usage(format!(
+            "{} and {}: one run has one capture.toml; bundle runs one by one",
+            first.shown, second.shown
+        ))),
+    }
+}
+
+fn folder_of(path: &str) -> String {
+    path.strip_suffix("capture.toml").unwrap_or_default().to_owned()
+}
+
+fn text_of(reader: &mut dyn Read) -> io::Result<String> {
     let mut text = String::new();
-    let (mut reader, _) =
-        input::open(&entry.file, input::window_log(0)).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
-    reader.read_to_string(&mut text).map_err(|error| BundleError::Io(entry.file.clone(), error))?;
-    parse(&text).map_err(|(line, what)| BundleError::Usage(format!("{}:{line}: {what}", entry.file.display())))
+    reader.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Those of an archive. A compressed tar must be read to its end for it, which is done only where it is `alone`.
+fn in_archive(entry: &Entry, alone: bool, found: &mut Vec<Found>) -> io::Result<()> {
+    let mut head = Vec::new();
+    File::open(&entry.file)?.take(512).read_to_end(&mut head)?;
+    let plain = plain_path(&entry.path);
+    let mut add = |name: &str, reader: &mut dyn Read| -> io::Result<()> {
+        let folder = folder_of(&format!("{plain}/{name}"));
+        found.push(Found { shown: format!("{}/{name}", entry.file.display()), folder, text: text_of(reader)? });
+        Ok(())
+    };
+    if head.starts_with(b"PK\x03\x04") {
+        let mut archive = zip::ZipArchive::new(BufReader::new(File::open(&entry.file)?))?;
+        for at in 0..archive.len() {
+            let mut file = archive.by_index(at)?;
+            let name = String::from_utf8_lossy(file.name_raw()).into_owned();
+            if is_one(&name) {
+                add(&name, &mut file)?;
+            }
+        }
+    } else if head.get(257..262) == Some(b"ustar") {
+        let mut archive = tar::Archive::new(File::open(&entry.file)?);
+        for file in archive.entries_with_seek()? {
+            of_tar(&mut file?, &mut add)?;
+        }
+    } else if alone && (head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])) {
+        let (reader, _) = input::open(&entry.file, input::window_log(0))?;
+        for file in tar::Archive::new(reader).entries()? {
+            of_tar(&mut file?, &mut add)?;
+        }
+    }
+    Ok(())
+}
+
+fn of_tar<R: Read>(
+    file: &mut tar::Entry<'_, R>,
+    add: &mut dyn FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = String::from_utf8_lossy(&file.path_bytes()).into_owned();
+    if is_one(&name) && file.header().entry_type().is_file() { add(&name, file) } else { Ok(()) }
 }
 
 /// Line of a byte offset, from 1.

@@ -248,7 +248,7 @@ fn read_head(reader: &mut dyn Read, head: &mut Vec<u8>) -> Option<String> {
 }
 
 /// The path without the ending of a compression.
-fn plain_path(path: &str) -> String {
+pub fn plain_path(path: &str) -> String {
     let path = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
     path.strip_suffix(".tgz").map_or_else(|| path.to_owned(), |stem| format!("{stem}.tar"))
 }

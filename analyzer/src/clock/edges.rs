@@ -9,8 +9,19 @@ use super::pieces::{self, Pieces};
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 10] =
-    ["reading", "statement", "chrony", "request", "lease", "watch", "handler", "gauge", "object-timestamp", PROGRAMMED];
+const STRENGTH: [&str; 11] = [
+    "reading",
+    "statement",
+    "only-node",
+    "chrony",
+    "request",
+    "lease",
+    "watch",
+    "handler",
+    "gauge",
+    "object-timestamp",
+    PROGRAMMED,
+];
 /// Circular where the time from commit to dataplane is asked for.
 pub const PROGRAMMED: &str = "programmed";
 

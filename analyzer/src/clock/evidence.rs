@@ -11,7 +11,7 @@
 //! | `object-timestamp` | a container started, a pod became ready (node, whole seconds) after the pod was bound (API server), and before the status that says so was received |
 //! | `chrony` | `chronyc -c tracking`: how far at most a clock was from that of its time servers (the domain `ntp`) |
 //! | `gauge` | a metric holds a moment of the exporter's clock, scraped by another: see [`super::gauges`] |
-//! | `programmed` | an endpoint was committed before a dataplane held it: circular for propagation, so taken only where nothing else relates the clocks |
+//! | `programmed` | an endpoint was committed before a dataplane held it: circular for propagation, so taken only where all else would let it be there before |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -69,6 +69,9 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
             evidence: evidence(lease.source, lease.record, format!("Lease of {name} renewed, then received")),
         });
     }
+    if node == UNNAMED && bundle.manifest.nodes.is_empty() {
+        found.extend(only_node(&audit, &evidence));
+    }
     requests(bundle, &audit, &evidence, &mut found)?;
     watches(bundle, &evidence, &mut found)?;
     objects(bundle, node, &audit, &evidence, &mut found)?;
@@ -77,6 +80,30 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     steady(&mut found, &moved);
     allow(bundle, &moved, &mut found);
     Ok(found)
+}
+
+/// Name of the node of the node-level captures where nobody stated it.
+pub const UNNAMED: &str = "node";
+
+/// Where one node only renews a Lease the cluster has no other: the captures of a node that nobody named are its.
+fn only_node(audit: &[AuditRow<'static>], evidence: Cite<'_>) -> Option<Constraint> {
+    let mut leases = audit
+        .iter()
+        .filter(|row| row.namespace.as_deref() == Some("kube-node-lease") && row.resource.as_deref() == Some("leases"))
+        .filter_map(|row| Some((row, row.name.as_deref()?)));
+    let (first, name) = leases.next()?;
+    if name == UNNAMED || leases.any(|(_, other)| other != name) {
+        return None;
+    }
+    Some(Constraint {
+        from: name.to_owned(),
+        to: UNNAMED.to_owned(),
+        low: Some(0),
+        high: Some(0),
+        kind: "only-node".to_owned(),
+        evidence: evidence(first.source, first.record, format!("{name} is the only node that renews a Lease")),
+        ..Constraint::default()
+    })
 }
 
 /// Readings closer than this to each other are one reading, repeated.
@@ -190,7 +217,7 @@ pub fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constra
     };
     let mut spans: HashMap<String, i64> = HashMap::new();
     for one in found {
-        if ["statement", "reading", "chrony"].contains(&one.kind.as_str()) {
+        if ["statement", "only-node", "reading", "chrony"].contains(&one.kind.as_str()) {
             continue;
         }
         let mut of = |domain: &str| *spans.entry(domain.to_owned()).or_insert_with(|| span(domain));

@@ -194,8 +194,13 @@ impl Graph {
                 "nothing relates the clocks {from} and {to}: read CLOCK_MONOTONIC, CLOCK_BOOTTIME and CLOCK_REALTIME of {node} at one instant into clock.tsv"
             );
         }
+        let name = if from == evidence::UNNAMED || to == evidence::UNNAMED {
+            "name the node of the node-level captures (`node` in capture.toml, or --node), "
+        } else {
+            ""
+        };
         format!(
-            "nothing relates the clocks {from} and {to}: keep `chronyc -c tracking` of both machines, audit the node's Lease renewals with bodies, or state same_host in capture.toml if they are one machine"
+            "nothing relates the clocks {from} and {to}: {name}keep `chronyc -c tracking` of both machines, audit the node's Lease renewals with bodies, or state same_host in capture.toml if they are one machine"
         )
     }
 }

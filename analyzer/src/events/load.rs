@@ -34,7 +34,7 @@ impl Run {
         };
         let (mut facts, disagreeing) = facts::gather(&bundle, &path)?;
         let node = facts.get("node").map(|(node, _)| node.clone()).or_else(|| bundle.manifest.nodes.first().cloned());
-        let node = node.unwrap_or_else(|| "node".to_owned());
+        let node = node.unwrap_or_else(|| evidence::UNNAMED.to_owned());
         let mut constraints = evidence::gather(&bundle, &node)?;
         let domains = domains(&bundle, &node, &constraints)?;
         let mut clocks = Graph::build(domains.clone(), &constraints);

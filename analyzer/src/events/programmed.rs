@@ -2,8 +2,8 @@
 //!
 //! A dataplane cannot hold an endpoint before it was committed. Used to relate the clocks this is circular for the very
 //! time from commit to dataplane: the fastest endpoint then has zero as its lower bound, and all others are as much
-//! slower as they were seen to be. So it is taken only where nothing else bounds that side, and is marked wherever
-//! it counts.
+//! slower as they were seen to be. So it is taken only where all other evidence would let an endpoint be there before it
+//! was committed (or relates the clocks on one side only), and is marked wherever it counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +28,13 @@ pub fn gather(
         let Some(row) = committed.get(&key) else { continue };
         let came: Vec<_> = one.changes.iter().filter(|change| change.present).collect();
         let (Some(received), [change], false) = (row.received, came.as_slice(), one.initially) else { continue };
-        let Some(until) = change.after.until.filter(|_| clocks.offset(&row.clock, &one.clock).is_none()) else {
-            continue;
-        };
+        let Some(until) = change.after.until else { continue };
         let high = until - received;
+        // Of a clock that stepped it would bound one moment only.
+        let stepped = clocks.edges.iter().any(|edge| !edge.pieces.is_empty());
+        if clocks.offset(&row.clock, &one.clock).is_some_and(|known| stepped || known.high <= high) {
+            continue;
+        }
         let known = found.get(&(row.clock.as_ref(), one.clock.as_str()));
         if known.and_then(|known| known.high).is_some_and(|known| known <= high) {
             continue;
@@ -53,8 +56,16 @@ pub fn gather(
     let findings = found
         .values()
         .map(|one| Finding {
-            title: format!("nothing but the endpoints themselves bounds {} against {} on one side", one.to, one.from),
-            detail: "committed before programmed is all that is known of that side: circular for propagation, whose fastest endpoint has zero as its lower bound by this; a clock reading (`chronyc -c tracking` of both machines) would settle it".to_owned(),
+            title: match clocks.offset(&one.from, &one.to) {
+                None => format!("nothing but the endpoints themselves bounds {} against {} on one side", one.to, one.from),
+                Some(known) => format!(
+                    "all else leaves {} against {} within {:.3} s, in which endpoints might be programmed before their commit",
+                    one.to,
+                    one.from,
+                    (known.high - known.low) as f64 / 1e9
+                ),
+            },
+            detail: "committed before programmed bounds that side: circular for propagation, whose fastest endpoint has zero as its lower bound by this; a clock reading (`chronyc -c tracking` of both machines) would settle it".to_owned(),
             evidence: vec![one.evidence.clone()],
         })
         .collect();
@@ -147,7 +158,21 @@ mod tests {
         assert_eq!(found.iter().map(|one| one.high).collect::<Vec<_>>(), [Some(2_500)]);
         assert!(findings[0].detail.contains("circular"), "it is marked");
         assert_eq!(findings[0].evidence[0].record, 7);
-        // Last choice: not where the clocks are related.
+        // Last choice: not where other evidence leaves no such thing, but where it does.
+        let wide = |low: i64, high: i64| {
+            let lease = Constraint {
+                from: "apiserver".to_owned(),
+                to: "n".to_owned(),
+                low: Some(low),
+                high: Some(high),
+                kind: "lease".to_owned(),
+                ..Constraint::default()
+            };
+            let (found, findings) = gather(&rows, &seen, &Graph::build(domains.clone(), &[lease]), &|_| "x".to_owned());
+            (found.first().and_then(|one| one.high), findings.len())
+        };
+        assert_eq!(wide(0, 2_500), (None, 0));
+        assert_eq!(wide(0, 9_000), (Some(2_500), 1));
         let stated = Constraint {
             from: "apiserver".to_owned(),
             to: "n".to_owned(),
