@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use syncline_schema::facts::FactRow;
 use syncline_schema::loss::Loss;
 use syncline_schema::rejects::RejectRow;
 use syncline_schema::{Row, TABLES};
@@ -107,6 +108,17 @@ impl Batch {
             offset: line.offset,
             reason: reason.into(),
             excerpt: excerpt.into(),
+            ..Default::default()
+        });
+    }
+
+    /// Adds a fact of the run, as `record` of the file says it.
+    pub fn fact(&mut self, context: &Context, record: i64, key: &str, value: &str) {
+        self.push(&FactRow {
+            source: Some(context.source),
+            record,
+            key: key.into(),
+            value: value.into(),
             ..Default::default()
         });
     }

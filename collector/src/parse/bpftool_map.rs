@@ -13,7 +13,6 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
@@ -78,13 +77,7 @@ fn descriptor(line: &[u8]) -> Option<(u64, u64)> {
 
 fn fact(context: &Context, record: i64, key: String, value: &str, batch: &mut Batch) {
     batch.record(None);
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.into(),
-        value: value.into(),
-        ..Default::default()
-    });
+    batch.fact(context, record, &key, value);
 }
 
 fn parse_list(context: &Context, chunk: &Chunk, batch: &mut Batch) {

@@ -10,7 +10,6 @@
 //! Gives facts: `config/RoutingMode`, and `version/cilium` of the daemon.
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, terminal};
 
@@ -109,13 +108,7 @@ fn version(line: &str) -> Option<(&str, &str)> {
 
 fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
     batch.record(None);
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.into(),
-        value: value.into(),
-        ..Default::default()
-    });
+    batch.fact(context, record, key, value);
 }
 
 fn parse_config(context: &Context, chunk: &Chunk, batch: &mut Batch) {

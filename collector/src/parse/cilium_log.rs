@@ -14,7 +14,6 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_TIME;
 
@@ -160,13 +159,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         batch.record(time);
         if let Some((name, value)) = option(&found.message) {
             let operator = found.caller.as_deref().is_some_and(|caller| caller.contains("operator"));
-            batch.push(&FactRow {
-                source: Some(context.source),
-                record: line.number,
-                key: format!("config/{}{name}", if operator { "operator/" } else { "" }).into(),
-                value: value.into(),
-                ..Default::default()
-            });
+            let key = format!("config/{}{name}", if operator { "operator/" } else { "" });
+            batch.fact(context, line.number, &key, value);
         }
         batch.push(&LogRow {
             time: found.time,

@@ -11,7 +11,6 @@
 //! facts of the run. Indented lines (details of `--verbose`) go with the line that they stand under, and are left out.
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, terminal};
 
@@ -67,9 +66,9 @@ fn parse_json(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         batch.record(None);
-        fact(context, whole.number, &format!("cilium/status/{name}"), &said.join("   "), batch);
+        batch.fact(context, whole.number, &format!("cilium/status/{name}"), &said.join("   "));
         if let (component @ ("cilium" | "kubernetes"), Some(version)) = (name.as_str(), version(part["msg"].as_str())) {
-            fact(context, whole.number, &format!("version/{component}"), version, batch);
+            batch.fact(context, whole.number, &format!("version/{component}"), version);
         }
     }
 }
@@ -97,7 +96,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             let parted = parted.or_else(|| said.split_once("   "));
             if let Some((name, value)) = parted {
                 batch.record(None);
-                fact(context, line.number, &format!("cilium/status/{}", name.trim()), value.trim(), batch);
+                batch.fact(context, line.number, &format!("cilium/status/{}", name.trim()), value.trim());
             }
             continue;
         }
@@ -110,24 +109,14 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         };
         let value = value.trim();
         batch.record(None);
-        fact(context, line.number, &format!("cilium/status/{name}"), value, batch);
+        batch.fact(context, line.number, &format!("cilium/status/{name}"), value);
         // `Ok   1.19.4 (v1.19.4-cf4b9c48)`, `Ok   1.36 (v1.36.2) [linux/amd64]`
         match (name, version(Some(value))) {
-            ("Cilium", Some(version)) => fact(context, line.number, "version/cilium", version, batch),
-            ("Kubernetes", Some(version)) => fact(context, line.number, "version/kubernetes", version, batch),
+            ("Cilium", Some(version)) => batch.fact(context, line.number, "version/cilium", version),
+            ("Kubernetes", Some(version)) => batch.fact(context, line.number, "version/kubernetes", version),
             _ => {}
         }
     }
-}
-
-fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.into(),
-        value: value.into(),
-        ..Default::default()
-    });
 }
 
 #[cfg(test)]

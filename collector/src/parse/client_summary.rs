@@ -12,7 +12,6 @@
 
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
 
@@ -115,13 +114,7 @@ fn of_json(context: &Context, value: &Value, batch: &mut Batch) {
 
 fn push(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
     batch.record(None);
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        ..Default::default()
-    });
+    batch.fact(context, record, key, value);
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@
 
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
 
@@ -101,13 +100,7 @@ fn attribute(text: &str, name: &str) -> Option<String> {
 }
 
 fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: format!("clusterloader2/{key}").into(),
-        value: value.into(),
-        ..Default::default()
-    });
+    batch.fact(context, record, &format!("clusterloader2/{key}"), value);
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::instant::rfc3339;
 use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, yaml};
@@ -76,7 +75,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for ((metric, field), mut values) in sums {
         values.sort_by(f64::total_cmp);
         let mut say = |what: &str, value: String| {
-            fact(context, first.unwrap_or(1), &format!("kube-burner/{metric}/{field}/{what}"), &value, batch);
+            batch.fact(context, first.unwrap_or(1), &format!("kube-burner/{metric}/{field}/{what}"), &value);
         };
         say("objects", values.len().to_string());
         say("P50", values[(values.len() - 1) / 2].to_string());
@@ -113,12 +112,11 @@ fn one(
     if let Some(quantile) = object.get("quantileName").and_then(Value::as_str) {
         for name in ["P99", "P95", "P50", "min", "max", "avg"] {
             if let Some(value) = object.get(name).and_then(Value::as_f64) {
-                fact(
+                batch.fact(
                     context,
                     record,
                     &format!("kube-burner/{metric}/{quantile}/{name}"),
                     &(value / unit).to_string(),
-                    batch,
                 );
             }
         }
@@ -129,27 +127,16 @@ fn one(
             if ["version", "k8sVersion", "ocpVersion"].contains(&key.as_str())
                 && let Some(text) = value.as_str()
             {
-                fact(context, record, &format!("kube-burner/{metric}/{key}"), text, batch);
+                batch.fact(context, record, &format!("kube-burner/{metric}/{key}"), text);
             }
             continue;
         };
         if key.ends_with("Latency") || (metric.starts_with("svc") && key == "ready") {
             sums.entry((metric.to_owned(), key.clone())).or_default().push(number / unit);
         } else if ["elapsedTime", "achievedQps"].contains(&key.as_str()) || key == "value" {
-            fact(context, record, &format!("kube-burner/{metric}/{key}"), &number.to_string(), batch);
+            batch.fact(context, record, &format!("kube-burner/{metric}/{key}"), &number.to_string());
         }
     }
-}
-
-/// Appends a fact.
-fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.into(),
-        value: value.into(),
-        ..Default::default()
-    });
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::batch::SeriesKey;
 use super::metric_line::{labels_json, value};
@@ -166,12 +165,12 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         Err(error) => return salvage(context, &whole, &format!("expected an answer of the HTTP API: {error}"), batch),
     };
     for (key, words) in [("prometheus-api/warning", &answer.warnings), ("prometheus-api/info", &answer.infos)] {
-        words.iter().for_each(|word| fact(context, whole.number, key, word.as_str(), batch));
+        words.iter().for_each(|word| batch.fact(context, whole.number, key, word.as_str()));
     }
     if answer.status != "success" {
         batch.record(None);
         let reason = [answer.error_type, answer.error].into_iter().flatten().collect::<Vec<_>>().join(": ");
-        return fact(context, whole.number, "prometheus-api/error", &reason, batch);
+        return batch.fact(context, whole.number, "prometheus-api/error", &reason);
     }
     let data: Option<Data> = answer.data.and_then(|data| serde_json::from_str(data.get()).ok());
     let Some(data) = data else {
@@ -181,12 +180,11 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         "matrix" | "vector" => {}
         other => {
             batch.record(None);
-            return fact(
+            return batch.fact(
                 context,
                 whole.number,
                 "prometheus-api/expression",
                 &format!("{}: a {other}", context.path),
-                batch,
             );
         }
     }
@@ -223,7 +221,7 @@ fn all(context: &Context, chunk: &Chunk, items: Vec<&RawValue>, batch: &mut Batc
     }
     if expressions > 0 {
         let said = format!("{}: {expressions} series without a metric name", context.path);
-        fact(context, chunk.first_line, "prometheus-api/expression", &said, batch);
+        batch.fact(context, chunk.first_line, "prometheus-api/expression", &said);
     }
 }
 
@@ -294,16 +292,6 @@ fn salvage(context: &Context, whole: &Line, reason: &str, batch: &mut Batch) {
         kept += usize::from(series(context, &line, item.get(), batch));
     }
     batch.reject(context, whole, &format!("{reason} ({kept} whole series in it were read)"));
-}
-
-fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batch) {
-    batch.push(&FactRow {
-        source: Some(context.source),
-        record,
-        key: key.into(),
-        value: value.into(),
-        ..Default::default()
-    });
 }
 
 #[cfg(test)]

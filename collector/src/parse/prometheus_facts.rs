@@ -11,7 +11,6 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Context};
 
@@ -19,15 +18,7 @@ use super::{Batch, Context};
 pub fn of_data(context: &Context, record: i64, data: Option<&RawValue>, batch: &mut Batch) {
     let data: Value = data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
     batch.record(None);
-    let mut say = |key: String, value: String| {
-        batch.push(&FactRow {
-            source: Some(context.source),
-            record,
-            key: key.into(),
-            value: value.into(),
-            ..Default::default()
-        });
-    };
+    let mut say = |key: String, value: String| batch.fact(context, record, &key, &value);
     match &data {
         Value::Array(items) => {
             let kind = if items.iter().all(Value::is_string) { "names" } else { "series" };

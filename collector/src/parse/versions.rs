@@ -8,7 +8,6 @@
 //! ```
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::facts::FactRow;
 
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, terminal};
 
@@ -87,13 +86,8 @@ fn parse_json(context: &Context, chunk: &Chunk, batch: &mut Batch) -> bool {
     for (key, component) in [("serverVersion", "kubernetes"), ("clientVersion", "kubectl")] {
         if let Some(version) = value[key]["gitVersion"].as_str() {
             batch.record(None);
-            batch.push(&FactRow {
-                source: Some(context.source),
-                record: chunk.first_line,
-                key: format!("version/{component}").into(),
-                value: version.trim_start_matches('v').to_owned().into(),
-                ..Default::default()
-            });
+            let key = format!("version/{component}");
+            batch.fact(context, chunk.first_line, &key, version.trim_start_matches('v'));
         }
     }
     true
@@ -131,13 +125,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             // Whatever else was gathered is kept as it was printed.
             None => (format!("versions/{}", line.number), text.trim().to_owned()),
         };
-        batch.push(&FactRow {
-            source: Some(context.source),
-            record: line.number,
-            key: key.into(),
-            value: value.into(),
-            ..Default::default()
-        });
+        batch.fact(context, line.number, &key, &value);
     }
 }
 
