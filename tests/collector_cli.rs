@@ -271,6 +271,48 @@ fn a_sysdump_is_read_with_the_archives_in_it() {
     assert_eq!(source(&manifest(&folder.path().join("piped")), "-/dump/deeper.zip/lb.txt")["kind"], "cilium-lb-list");
 }
 
+/// A CloudWatch export, an API answer in sorted keys and a CSV of requests, each larger than the least memory's longest record.
+#[test]
+fn a_document_larger_than_a_record_may_be_is_read_element_by_element() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let captures = folder.path().join("run");
+    fs::create_dir(&captures).expect("a folder");
+    let event = |n: usize| {
+        format!(
+            "        {{\n            \"timestamp\": 1795000000000,\n            \"message\": \"{{\\\"kind\\\":\\\"Event\\\",\\\"apiVersion\\\":\\\"audit.k8s.io/v1\\\",\\\"level\\\":\\\"Metadata\\\",\\\"auditID\\\":\\\"{n}\\\",\\\"stage\\\":\\\"ResponseComplete\\\",\\\"requestURI\\\":\\\"/{}\\\",\\\"verb\\\":\\\"get\\\",\\\"user\\\":{{\\\"username\\\":\\\"u\\\"}},\\\"requestReceivedTimestamp\\\":\\\"2026-11-23T04:00:00.000000Z\\\",\\\"stageTimestamp\\\":\\\"2026-11-23T04:00:00.000000Z\\\"}}\"\n        }}",
+            "x".repeat(600)
+        )
+    };
+    let events: Vec<String> = (0..10_000).map(event).collect();
+    let export = format!("{{\n    \"events\": [\n{}\n    ],\n    \"searchedLogStreams\": []\n}}\n", events.join(",\n"));
+    let values: Vec<String> = (0..1_000).map(|n| format!("[{}, \"{n}\"]", 1_795_000_000 + n)).collect();
+    let series: Vec<String> = (0..400)
+        .map(|n| {
+            format!("{{\"metric\": {{\"__name__\": \"m\", \"n\": \"{n}\"}}, \"values\": [{}]}}", values.join(", "))
+        })
+        .collect();
+    let answer = format!(
+        "{{\"data\": {{\"result\": [{}], \"resultType\": \"matrix\"}}, \"status\": \"success\"}}",
+        series.join(", ")
+    );
+    let rows: String = (0..400_000).map(|n| format!("{},{},200\n", 1_795_000_000_000_u64 + n, n % 90)).collect();
+    let requests = format!("timeStamp,elapsed,responseCode\n{rows}");
+    assert!([&export, &answer, &requests].iter().all(|text| text.len() > 5 << 20));
+    for (name, text) in [("export.json", &export), ("answer.json", &answer), ("requests.csv", &requests)] {
+        fs::write(captures.join(name), text).expect("written");
+    }
+    for (memory, out) in [("32MiB", "small"), ("512MiB", "large")] {
+        let output = collector(folder.path(), &["bundle", "run", "--out", out, "--memory", memory]);
+        assert!(output.status.success(), "{output:?}");
+        let made = manifest(&folder.path().join(out));
+        for (name, records) in [("export.json", 10_000), ("answer.json", 400_000), ("requests.csv", 400_000)] {
+            let source = source(&made, name);
+            assert_eq!((&source["records"], &source["rejected"]), (&records.into(), &0.into()), "{name} in {memory}");
+        }
+    }
+    assert_eq!(files(&folder.path().join("small")), files(&folder.path().join("large")));
+}
+
 #[test]
 fn what_is_stated_wrongly_names_path_and_line() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::elements::{Elements, Frame};
 use crate::parse::Cut;
 
 /// Bytes that a chunk has at least, unless the file ends. Fixed: a bundle must not depend on memory or threads.
@@ -51,6 +52,10 @@ pub struct Cutter<R> {
     begun: bool,
     ended: bool,
     truncated: Option<String>,
+    /// Of a document that is cut between its elements: where that may be. Null where it is not JSON.
+    elements: Option<Elements>,
+    /// What is repeated ahead of the next piece.
+    before: Vec<u8>,
 }
 
 impl<R: Read> Cutter<R> {
@@ -62,6 +67,7 @@ impl<R: Read> Cutter<R> {
             buffer.drain(..3);
             offset = 3;
         }
+        let json = buffer.trim_ascii_start().starts_with(b"{") || buffer.trim_ascii_start().starts_with(b"[");
         Self {
             reader,
             cut,
@@ -72,6 +78,8 @@ impl<R: Read> Cutter<R> {
             begun: false,
             ended: false,
             truncated: None,
+            elements: (json && cut == Cut::Whole).then(Elements::default),
+            before: Vec::new(),
         }
     }
 
@@ -87,8 +95,14 @@ impl<R: Read> Cutter<R> {
             if self.ended {
                 return Some(self.take(self.buffer.len(), skipped));
             }
+            if let Some((at, frame)) = self.elements.as_mut().and_then(|elements| elements.cut(&self.buffer)) {
+                return Some(self.take_framed(at, &frame, skipped));
+            }
             if let Some(at) = self.last_cut() {
-                return Some(self.take(at, skipped));
+                let heading = if self.cut == Cut::Headed && !self.begun { self.heading() } else { None };
+                let piece = self.take(at, skipped);
+                self.before = heading.unwrap_or(std::mem::take(&mut self.before));
+                return Some(piece);
             }
             if self.buffer.len() >= self.limit {
                 skipped.push(self.skip_record());
@@ -119,7 +133,7 @@ impl<R: Read> Cutter<R> {
     fn last_cut(&self) -> Option<usize> {
         match self.cut {
             Cut::Whole => None,
-            Cut::Lines => {
+            Cut::Lines | Cut::Headed => {
                 let kept = usize::from(self.buffer.len() < self.limit);
                 memchr::memrchr(b'\n', &self.buffer[..self.buffer.len().saturating_sub(kept)]).map(|at| at + 1)
             }
@@ -147,7 +161,7 @@ impl<R: Read> Cutter<R> {
             self.fill(CHUNK);
             let begin = match self.cut {
                 Cut::Whole => None,
-                Cut::Lines => memchr::memchr(b'\n', &self.buffer).map(|at| at + 1),
+                Cut::Lines | Cut::Headed => memchr::memchr(b'\n', &self.buffer).map(|at| at + 1),
                 Cut::Marks(mark) => memchr::memmem::find_iter(&self.buffer, mark.as_bytes())
                     .find(|at| *at > 0 && self.buffer[at - 1] == b'\n'),
             };
@@ -164,7 +178,27 @@ impl<R: Read> Cutter<R> {
         }
     }
 
+    /// The first line that is not empty, with its end.
+    fn heading(&self) -> Option<Vec<u8>> {
+        let mut lines = self.buffer.split_inclusive(|byte| *byte == b'\n');
+        lines.find(|line| !line.trim_ascii().is_empty()).map(<[u8]>::to_vec)
+    }
+
+    /// Takes a piece that ends within an array, and drops the comma behind it.
+    fn take_framed(&mut self, end: usize, frame: &Frame, skipped: Vec<Skipped>) -> Piece {
+        let mut piece = self.take(end, skipped);
+        piece.bytes.extend_from_slice(&frame.after);
+        if !frame.before.is_empty() {
+            self.advance(1);
+        }
+        self.before.clone_from(&frame.before);
+        piece
+    }
+
     fn advance(&mut self, count: usize) {
+        if let Some(elements) = &mut self.elements {
+            elements.advance(count);
+        }
         self.line += memchr::memchr_iter(b'\n', &self.buffer[..count]).count() as i64;
         self.offset += count as i64;
         self.buffer.drain(..count);
@@ -175,10 +209,21 @@ impl<R: Read> Cutter<R> {
         let mut rest = Vec::with_capacity(if self.ended { 0 } else { CHUNK + self.buffer.len() - end });
         rest.extend_from_slice(&self.buffer[end..]);
         self.buffer.truncate(end);
-        let bytes = std::mem::replace(&mut self.buffer, rest);
+        let mut bytes = std::mem::replace(&mut self.buffer, rest);
+        if let Some(elements) = &mut self.elements {
+            elements.advance(end);
+        }
+        let (line, offset) = (self.line, self.offset);
+        self.line += memchr::memchr_iter(b'\n', &bytes).count() as i64;
+        self.offset += bytes.len() as i64;
+        if self.begun && !self.before.is_empty() && !bytes.is_empty() {
+            bytes.splice(..0, self.before.iter().copied());
+        }
+        let repeated = &bytes[..if self.begun && !bytes.is_empty() { self.before.len() } else { 0 }];
         let piece = Piece {
-            first_line: self.line,
-            offset: self.offset,
+            // Behind what is repeated, lines and bytes count as they stand in the file.
+            first_line: line - memchr::memchr_iter(b'\n', repeated).count() as i64,
+            offset: offset - repeated.len() as i64,
             first: !self.begun,
             last: self.ended && self.buffer.is_empty(),
             truncated: if self.ended && self.buffer.is_empty() { self.truncated.take() } else { None },
@@ -186,8 +231,6 @@ impl<R: Read> Cutter<R> {
             bytes,
             rows: 0,
         };
-        self.line += memchr::memchr_iter(b'\n', &piece.bytes).count() as i64;
-        self.offset += piece.bytes.len() as i64;
         self.begun = true;
         piece
     }
@@ -198,7 +241,8 @@ mod tests {
     use super::*;
 
     fn pieces(text: &[u8], cut: Cut, limit: usize) -> Vec<Piece> {
-        let mut cutter = Cutter::new(Vec::new(), text, cut, limit);
+        let (head, text) = text.split_at(text.len().min(1_000));
+        let mut cutter = Cutter::new(head.to_vec(), text, cut, limit);
         std::iter::from_fn(|| cutter.next_piece()).collect()
     }
 
@@ -224,6 +268,69 @@ mod tests {
         assert!(all.iter().all(|piece| !piece.bytes.is_empty()), "an empty piece is handed to no parser");
         assert_eq!(all.iter().filter(|piece| piece.last).count(), 1);
         assert_eq!(all.iter().map(|piece| piece.bytes.len()).sum::<usize>(), text.len());
+    }
+
+    #[test]
+    fn a_heading_stands_ahead_of_every_piece() {
+        let rows: String = (0..600_000).map(|n| format!("{n},200\n")).collect();
+        let text = format!("\ntime,status\n{rows}");
+        let all = pieces(text.as_bytes(), Cut::Headed, 64 << 20);
+        assert!(all.len() > 1);
+        let mut found = Vec::new();
+        for (number, piece) in all.iter().enumerate() {
+            let said = std::str::from_utf8(&piece.bytes).expect("text");
+            let mut lines = said.lines().zip(piece.first_line..).skip(usize::from(number == 0));
+            assert_eq!(lines.next().map(|(line, _)| line), Some("time,status"));
+            for (line, at) in lines {
+                assert_eq!(line, format!("{},200", at - 3));
+                found.push(at);
+            }
+            let place = piece.offset as usize + "time,status\n".len();
+            assert!(number == 0 || text.as_bytes()[place..].starts_with(&piece.bytes["time,status\n".len()..]));
+        }
+        assert_eq!(found, (3..600_003).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn a_large_document_is_cut_between_elements() {
+        use serde_json::Value;
+        let element =
+            |n: usize| format!("{{\n  \"n\": {n}, \"text\": \"a ] \\\" }} , {{ [\", \"of\": [1, [2, {{}}]]\n}}");
+        let list = |range: std::ops::Range<usize>| range.map(element).collect::<Vec<_>>().join(",\n ");
+        let count = 120_000;
+        for (before, after) in
+            [("{\"a\": [1, 2],\n \"data\": {\"result\": [", "], \"more\": 1},\n \"b\": []}"), ("[", "]")]
+        {
+            let text = format!("{before}{}{after}\n", list(0..count));
+            let all = pieces(text.as_bytes(), Cut::Whole, 64 << 20);
+            assert!(all.len() > 1);
+            let mut found = Vec::new();
+            for piece in &all {
+                let value: Value = serde_json::from_slice(&piece.bytes).expect("a document");
+                let elements = value.pointer("/data/result").unwrap_or(&value).as_array().expect("elements");
+                found.extend(elements.iter().map(|one| one["n"].as_u64().expect("a number")));
+                // The first whole element stands on its own line of the file.
+                let said = std::str::from_utf8(&piece.bytes).expect("text");
+                let inner = said.find("\"n\": ").expect("an element");
+                let line = piece.first_line + said[..inner].matches('\n').count() as i64;
+                let number: u64 = elements[0]["n"].as_u64().expect("a number");
+                let expected =
+                    1 + text[..text.find(&format!("\"n\": {number},")).expect("there")].matches('\n').count();
+                assert_eq!(line, expected as i64);
+            }
+            assert_eq!(found, (0..count as u64).collect::<Vec<_>>());
+            assert_eq!(all.iter().filter(|piece| piece.last).count(), 1);
+        }
+        // Documents in a row are cut between two of them.
+        let text = (0..count).map(element).collect::<Vec<_>>().join("\n");
+        let all = pieces(text.as_bytes(), Cut::Whole, 64 << 20);
+        assert!(all.len() > 1);
+        let whole = |piece: &Piece| {
+            let found: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&piece.bytes).into_iter().collect();
+            found.expect("documents").len()
+        };
+        assert_eq!(all.iter().map(whole).sum::<usize>(), count);
+        assert_eq!(all.iter().flat_map(|piece| piece.bytes.clone()).collect::<Vec<_>>(), text.as_bytes());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Files, archives and compressed streams, as chunks of whole records.
 
 mod cutter;
+mod elements;
 mod stream;
 pub mod tsdb;
 mod walk;

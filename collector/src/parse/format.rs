@@ -33,8 +33,11 @@ pub enum Cut {
     Lines,
     /// Ahead of any line that begins with this mark (`# TIMESTAMP `); what stands ahead of the first mark goes with it.
     Marks(&'static str),
-    /// Nowhere: the parser gets the whole file (which must fit the memory limit).
+    /// Nowhere: the parser gets the whole file (which must fit the memory limit). Only a JSON document larger than a
+    /// chunk is cut, between the elements of an array, into documents like it.
     Whole,
+    /// At any line end; the first line that is not empty, the heading, is repeated ahead of each chunk.
+    Headed,
 }
 
 /// One format.

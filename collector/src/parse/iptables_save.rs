@@ -78,7 +78,8 @@ fn end(text: &[u8]) -> End {
             broken |= !open;
             open = false;
         } else {
-            anything |= !line.is_empty() && !line.starts_with(b"#") && !terminal::is_around(line);
+            // One such line is enough, and most lines are rules.
+            anything = anything || !line.is_empty() && !line.starts_with(b"#") && !terminal::is_around(line);
         }
     }
     match (broken || open, tables) {

@@ -37,7 +37,8 @@ pub const FORMAT: Format = Format {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    #[serde(borrow)]
+    // Of an answer in sorted keys that is cut it stands in the last piece only.
+    #[serde(borrow, default)]
     status: Cow<'a, str>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -53,7 +54,8 @@ struct Answer<'a> {
 
 #[derive(Deserialize)]
 struct Data<'a> {
-    #[serde(borrow, rename = "resultType")]
+    // As the status.
+    #[serde(borrow, default, rename = "resultType")]
     result_type: Cow<'a, str>,
     #[serde(borrow)]
     result: &'a RawValue,
@@ -133,6 +135,7 @@ fn sniff(head: &Head) -> Sniff {
     match (status, result) {
         (true, true) => Sniff::Yes,
         (false, true) if start.starts_with(b"{\"data\":{\"result") => Sniff::Yes,
+        (false, false) if start.starts_with(b"{\"data\":{\"result\":[{\"metric\":{") => Sniff::Yes,
         (true, false) if has("\"resultType\":") => Sniff::No,
         (true, false) if has("\"data\":") || has("\"errorType\":") => Sniff::Yes,
         // A result without its envelope: what `jq .data.result` leaves.
@@ -167,7 +170,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for (key, words) in [("prometheus-api/warning", &answer.warnings), ("prometheus-api/info", &answer.infos)] {
         words.iter().for_each(|word| batch.fact(context, whole.number, key, word.as_str()));
     }
-    if answer.status != "success" {
+    let is_begun = answer.status.is_empty() && !chunk.last;
+    if answer.status != "success" && !is_begun {
         batch.record(None);
         let reason = [answer.error_type, answer.error].into_iter().flatten().collect::<Vec<_>>().join(": ");
         return batch.fact(context, whole.number, "prometheus-api/error", &reason);
@@ -178,6 +182,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     };
     match &*data.result_type {
         "matrix" | "vector" => {}
+        "" if is_begun => {}
         other => {
             batch.record(None);
             return batch.fact(

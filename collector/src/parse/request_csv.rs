@@ -21,7 +21,7 @@ pub const FORMAT: Format = Format {
     kind: "request-csv",
     title: "requests as CSV: own logs with a header, k6, JMeter, vegeta",
     clock: ClockToken::Operator,
-    cut: Cut::Whole,
+    cut: Cut::Headed,
     sniff,
     parse,
     sample: "timestamp,latency_ms,status,error\n1795407846.393076,1.48,200,\n",
@@ -126,7 +126,13 @@ fn sniff(head: &Head) -> Sniff {
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut records = csv::records(chunk).into_iter().peekable();
     let columns = match records.peek() {
-        Some(first) if is_vegeta(&first.cells) => VEGETA,
+        Some(first) if is_vegeta(&first.cells) => {
+            // Without a heading what is repeated ahead of a chunk is the first request.
+            if !chunk.first {
+                records.next();
+            }
+            VEGETA
+        }
         Some(first) => match columns(&first.cells) {
             Ok(Some(columns)) => {
                 records.next();
