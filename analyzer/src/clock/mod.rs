@@ -8,6 +8,7 @@ mod edges;
 pub mod evidence;
 mod gauges;
 pub mod pieces;
+mod routes;
 
 use std::collections::HashMap;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub use edges::PROGRAMMED;
 use pieces::Piece;
+use routes::Routes;
 
 /// Where a figure comes from: a line of a capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -96,6 +98,8 @@ pub struct Graph {
     /// Place of each domain: every event of a run asks.
     #[serde(skip)]
     places: HashMap<String, usize>,
+    #[serde(skip)]
+    routes: Routes,
 }
 
 impl Graph {
@@ -111,8 +115,9 @@ impl Graph {
             findings.push(finding);
             reach = edges::shortest(&domains, &edges);
         }
-        let places = domains.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
-        Graph { domains, edges, findings, reach, places }
+        let places: HashMap<String, usize> = domains.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
+        let routes = Routes::new(domains.len(), &edges, |name| places.get(name).copied());
+        Graph { domains, edges, findings, reach, places, routes }
     }
 
     /// The tightest offset interval from one clock to another over all paths; `None` where no path bounds both sides.
@@ -120,58 +125,36 @@ impl Graph {
         if from == to {
             return Some(Offset::ZERO);
         }
-        let (from, to) = (*self.places.get(from)?, *self.places.get(to)?);
-        let high = (*self.reach.get(from)?.get(to)?)?;
-        let low = -(*self.reach.get(to)?.get(from)?)?;
+        self.between(*self.places.get(from)?, *self.places.get(to)?)
+    }
+
+    fn between(&self, from: usize, to: usize) -> Option<Offset> {
+        if from == to {
+            return Some(Offset::ZERO);
+        }
+        let (low, high) = (-self.reach[to][from]?, self.reach[from][to]?);
         (low <= high).then_some(Offset { low, high })
     }
 
     /// The offset for moments between `earliest` and `latest` (on the clock `from`): as [`Graph::offset`], but where an
     /// edge drifted or stepped only by what it did then. A null end is any time.
     pub fn offset_within(&self, from: &str, to: &str, earliest: Option<i64>, latest: Option<i64>) -> Option<Offset> {
-        let whole = self.offset(from, to);
-        let (Some(earliest), Some(latest)) = (earliest, latest) else { return whole };
-        if from == to || self.edges.iter().all(|edge| edge.pieces.is_empty()) {
-            return whole;
+        if from == to {
+            return Some(Offset::ZERO);
         }
         let (start, end) = (*self.places.get(from)?, *self.places.get(to)?);
-        let mut known: Vec<(Option<i64>, Option<i64>)> = vec![(None, None); self.domains.len()];
-        known[start] = (Some(0), Some(0));
-        let edges: Vec<_> = self
-            .edges
-            .iter()
-            .filter_map(|edge| {
-                let (a, b) = (*self.places.get(&edge.from)?, *self.places.get(&edge.to)?);
-                // When it is on the edge's own clock, as far as that is known.
-                let then = self.offset(from, &edge.from).filter(|_| !edge.pieces.is_empty());
-                let own = then.map_or((edge.low, edge.high), |then| {
-                    let (low, high) = pieces::within(&edge.pieces, earliest + then.low, latest + then.high);
-                    let high = [high, edge.high].into_iter().flatten().min();
-                    (low.max(edge.low), high)
-                });
-                Some((a, b, own))
-            })
-            .collect();
-        let add = |a: Option<i64>, b: Option<i64>| a.zip(b).map(|(a, b)| a.saturating_add(b));
-        for _ in 0..self.domains.len() {
-            let mut moved = false;
-            for (a, b, (low, high)) in &edges {
-                for (a, b, low, high) in [(*a, *b, *low, *high), (*b, *a, high.map(|at| -at), low.map(|at| -at))] {
-                    let (new_low, new_high) = (add(known[a].0, low), add(known[a].1, high));
-                    if new_low > known[b].0 {
-                        (known[b].0, moved) = (new_low, true);
-                    }
-                    if new_high.is_some_and(|new| known[b].1.is_none_or(|old| new < old)) {
-                        (known[b].1, moved) = (new_high, true);
-                    }
-                }
-            }
-            if !moved {
-                break;
-            }
+        let whole = self.between(start, end);
+        let (Some(earliest), Some(latest)) = (earliest, latest) else { return whole };
+        if !self.routes.moves {
+            return whole;
         }
+        let route = self.routes.between(start, end, &self.edges);
+        if !route.moves {
+            return whole;
+        }
+        let then = |at| self.between(start, at).map_or((None, None), |Offset { low, high }| (Some(low), Some(high)));
         // What contradicts itself at one moment says no more than all of the run does.
-        pieces::closed(known[end]).or(whole)
+        pieces::closed(route.offset(&self.edges, earliest, latest, then)).or(whole)
     }
 
     /// Whether an offset rests on endpoints having been committed before they were programmed.
