@@ -46,15 +46,35 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// Intervals whose lower ends, values and upper ends are sorted apart.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    low: Vec<Option<f64>>,
+    value: Vec<Option<f64>>,
+    high: Vec<Option<f64>>,
+}
+
+impl Envelope {
+    /// Sorts once; quantiles are then looked up.
+    pub fn new(values: &[Estimate]) -> Envelope {
+        let ends = |pick: fn(&Estimate) -> Option<f64>, open_below: bool| {
+            let mut ends: Vec<Option<f64>> = values.iter().map(pick).collect();
+            ends.sort_unstable_by(|a, b| order(*a, *b, open_below));
+            ends
+        };
+        Envelope { low: ends(|e| e.low, true), value: ends(|e| e.value, false), high: ends(|e| e.high, false) }
+    }
+
+    /// A quantile: open where it falls on an open end, or there is no interval.
+    pub fn at(&self, q: f64) -> Estimate {
+        let Some(at) = rank(self.low.len(), q) else { return Estimate::default() };
+        Estimate { value: self.value[at], low: self.low[at], high: self.high[at] }
+    }
+}
+
 /// Envelope quantile of intervals.
 pub fn envelope(values: &[Estimate], q: f64) -> Estimate {
-    let Some(at) = rank(values.len(), q) else { return Estimate::default() };
-    let end = |pick: fn(&Estimate) -> Option<f64>, open_below: bool| {
-        let mut ends: Vec<Option<f64>> = values.iter().map(pick).collect();
-        ends.sort_by(|a, b| order(*a, *b, open_below));
-        ends[at]
-    };
-    Estimate { value: end(|e| e.value, false), low: end(|e| e.low, true), high: end(|e| e.high, false) }
+    Envelope::new(values).at(q)
 }
 
 /// All reported quantiles of intervals.
@@ -62,7 +82,8 @@ pub fn envelope_all(values: &[Estimate]) -> BTreeMap<String, Estimate> {
     if values.is_empty() {
         return BTreeMap::new();
     }
-    REPORTED.iter().map(|(name, q)| ((*name).to_owned(), envelope(values, *q))).collect()
+    let envelope = Envelope::new(values);
+    REPORTED.iter().map(|(name, q)| ((*name).to_owned(), envelope.at(*q))).collect()
 }
 
 /// All reported quantiles of exact values.

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::Estimate;
-use super::quantile::{REPORTED, envelope, rank};
+use super::quantile::{Envelope, REPORTED, rank};
 
 /// Steps after which the shares are taken as they are, and the work that all steps together may cost: with very many
 /// values there are so many pieces that each is narrow, and a few steps do.
@@ -70,10 +70,10 @@ pub fn estimate(values: &[Estimate]) -> Distribution {
 /// All reported quantiles: bounds by the envelope (lower and upper ends sorted apart), values by the estimate. Where the
 /// upper bound is open, so many never arrived that no value is given.
 pub fn quantiles(values: &[Estimate]) -> BTreeMap<String, Estimate> {
-    let distribution = estimate(values);
+    let (distribution, envelope) = (estimate(values), Envelope::new(values));
     let mut found = BTreeMap::new();
     for (name, q) in REPORTED {
-        let bounds = envelope(values, q);
+        let bounds = envelope.at(q);
         let Some(rank) = rank(values.len(), q) else { continue };
         // The middle of the nearest rank's own share: what the value of that rank is expected to be.
         let level = (rank as f64 + 0.5) / values.len() as f64;
@@ -92,7 +92,7 @@ fn innermost(intervals: &[(f64, f64)]) -> Vec<Piece> {
         ends.push((*low, false));
         ends.push((*high, true));
     }
-    ends.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    ends.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mut found: Vec<Piece> = Vec::new();
     for pair in ends.windows(2) {
         if !pair[0].1 && pair[1].1 {

@@ -116,9 +116,10 @@ pub fn quantiles(latencies: &[Shifted]) -> BTreeMap<String, Estimate> {
     let middle = |one: &Shifted| (seconds(one.offset.low) + seconds(one.offset.high)) / 2.0;
     let likely: Vec<Estimate> = latencies.iter().map(|one| moved(one, middle(one), middle(one))).collect();
     let mut found = turnbull::quantiles(&likely);
+    let wide = quantile::Envelope::new(&wide);
     for (name, q) in quantile::REPORTED {
         if let Some(estimate) = found.get_mut(name) {
-            let bounds = quantile::envelope(&wide, q);
+            let bounds = wide.at(q);
             (estimate.low, estimate.high) = (bounds.low, bounds.high);
         }
     }

@@ -12,17 +12,20 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::propagation::{Shifted, counted, quantiles};
 use super::{Measurement, Missing};
-use crate::clock::Offset;
 use crate::events::{Direction, Episode, Observed, Outcome, Run};
 use crate::math::Estimate;
 
 /// The moments, in order.
 pub const MOMENTS: [&str; 9] =
     ["request", "pod_created", "bound", "ready", "committed", "received", "sync_start", "kernel_replaced", "visible"];
+
+/// Ahead of the variant of a stage of endpoints that leave.
+const REMOVAL: &str = "removal: ";
 
 /// How many of the slowest endpoints are kept.
 const SLOWEST: usize = 10;
@@ -52,9 +55,6 @@ pub struct StageTime {
     pub n: usize,
     /// `p50`, `p90`, …, s.
     pub quantiles: BTreeMap<String, Estimate>,
-    /// Widest offset that was added.
-    #[serde(skip)]
-    pub offset: Offset,
 }
 
 /// The moments of one endpoint on one node.
@@ -71,10 +71,10 @@ pub struct Waterfall {
 pub fn measure(run: &Run) -> Vec<Measurement> {
     let mut found = Vec::new();
     for direction in [Direction::Added, Direction::Removed] {
-        let Some(breakdown) = breakdown(run, direction) else { continue };
+        let breakdown = Breakdown::new(direction, times(run, direction), Vec::new());
         for (at, stage) in breakdown.stages.iter().enumerate() {
             let mut row = Measurement::new(run, "stage_time", "s");
-            let word = if direction == Direction::Added { "" } else { "removal: " };
+            let word = if direction == Direction::Added { "" } else { REMOVAL };
             row.variant = format!("{word}{} → {}", stage.from, stage.to);
             row.statistic = "p50".into();
             row.n = stage.n as u64;
@@ -160,45 +160,68 @@ fn between(run: &Run, from: &At<'_>, to: &At<'_>) -> Option<Shifted> {
     Some(Shifted { own, offset })
 }
 
-/// The stages of a run; `None` where no change has two moments.
-pub fn breakdown(run: &Run, direction: Direction) -> Option<Breakdown> {
-    let episodes: Vec<&Episode> =
-        counted(run, direction).into_iter().filter(|episode| episode.outcome == Outcome::Seen).collect();
+/// The time that each stage took.
+fn times(run: &Run, direction: Direction) -> Vec<StageTime> {
     let mut found: BTreeMap<(usize, usize), Vec<Shifted>> = BTreeMap::new();
-    let place = |name: &str| MOMENTS.iter().position(|one| *one == name).unwrap_or(MOMENTS.len());
-    let mut slowest: Vec<(f64, &Episode)> = Vec::new();
-    for episode in episodes {
-        let moments = moments(run, episode);
-        for pair in moments.windows(2) {
+    for episode in seen(run, direction) {
+        for pair in moments(run, episode).windows(2) {
             if let Some(time) = between(run, &pair[0].1, &pair[1].1) {
                 found.entry((place(pair[0].0), place(pair[1].0))).or_default().push(time);
             }
         }
-        let ends = at(&episode.committed).zip(episode.dataplane.as_deref().and_then(at));
-        let whole = ends.and_then(|(committed, seen)| between(run, &committed, &seen));
-        if let Some(high) = whole.and_then(|whole| Some(whole.own.high? + whole.offset.high as f64 / 1e9)) {
-            slowest.push((high, episode));
-        }
     }
-    if found.is_empty() {
-        return None;
-    }
-    slowest
-        .sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (&a.1.endpoint, &a.1.node).cmp(&(&b.1.endpoint, &b.1.node))));
-    let stages: Vec<StageTime> = found
-        .into_iter()
+    found
+        .into_par_iter()
         .map(|((from, to), times)| StageTime {
             from: MOMENTS[from].to_owned(),
             to: MOMENTS[to].to_owned(),
             n: times.len(),
             quantiles: quantiles(&times),
-            offset: times.iter().map(|one| one.offset).max_by_key(|one| one.high - one.low).unwrap_or(Offset::ZERO),
         })
-        .collect();
-    let slowest = slowest.into_iter().take(SLOWEST).filter_map(|(_, episode)| waterfall(run, episode)).collect();
-    let from_commit = |stage: &StageTime| place(&stage.from) >= place("committed");
-    let dominant_from_commit = dominant(&stages, from_commit);
-    Some(Breakdown { direction, dominant: dominant(&stages, |_| true), dominant_from_commit, stages, slowest })
+        .collect()
+}
+
+fn seen(run: &Run, direction: Direction) -> impl Iterator<Item = &Episode> {
+    counted(run, direction).into_iter().filter(|episode| episode.outcome == Outcome::Seen)
+}
+
+fn place(name: &str) -> usize {
+    MOMENTS.iter().position(|one| *one == name).unwrap_or(MOMENTS.len())
+}
+
+/// The endpoints that took longest, by the upper bound.
+fn slowest(run: &Run, direction: Direction) -> Vec<Waterfall> {
+    let whole = |episode: &Episode| {
+        let (committed, seen) = at(&episode.committed).zip(episode.dataplane.as_deref().and_then(at))?;
+        let whole = between(run, &committed, &seen)?;
+        Some(whole.own.high? + whole.offset.high as f64 / 1e9)
+    };
+    let mut slowest: Vec<(f64, &Episode)> =
+        seen(run, direction).filter_map(|episode| Some((whole(episode)?, episode))).collect();
+    slowest
+        .sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (&a.1.endpoint, &a.1.node).cmp(&(&b.1.endpoint, &b.1.node))));
+    slowest.into_iter().take(SLOWEST).filter_map(|(_, episode)| waterfall(run, episode)).collect()
+}
+
+impl Breakdown {
+    /// The stages of a run from what was [`measure`]d; `None` where no change has two moments.
+    pub fn of(run: &Run, measured: &[Measurement], direction: Direction) -> Option<Breakdown> {
+        let mut stages: Vec<StageTime> = Vec::new();
+        for one in measured.iter().filter(|one| one.name == "stage_time") {
+            let removal = one.variant.strip_prefix(REMOVAL);
+            let own = if direction == Direction::Removed { removal } else { removal.xor(Some(&one.variant)) };
+            let Some((from, to)) = own.and_then(|own| own.split_once(" → ")) else { continue };
+            let quantiles = one.quantiles.clone();
+            stages.push(StageTime { from: from.to_owned(), to: to.to_owned(), n: one.n as usize, quantiles });
+        }
+        (!stages.is_empty()).then(|| Breakdown::new(direction, stages, slowest(run, direction)))
+    }
+
+    fn new(direction: Direction, stages: Vec<StageTime>, slowest: Vec<Waterfall>) -> Breakdown {
+        let from_commit = |stage: &StageTime| place(&stage.from) >= place("committed");
+        let dominant_from_commit = dominant(&stages, from_commit);
+        Breakdown { direction, dominant: dominant(&stages, |_| true), dominant_from_commit, stages, slowest }
+    }
 }
 
 /// The stage with the longest median among those that most endpoints have.
@@ -280,7 +303,8 @@ mod tests {
         let mut run = fixture::run(folder.path(), "kube-proxy-iptables", |_| ());
         run.episodes = (0..12).map(|number| episode(number, i64::from(number))).collect();
         run.pods.request = Some(at(0, 0));
-        let found = breakdown(&run, Direction::Added).unwrap();
+        let measured = measure(&run);
+        let found = Breakdown::of(&run, &measured, Direction::Added).unwrap();
         let names: Vec<_> = found.stages.iter().map(|stage| (stage.from.as_str(), stage.to.as_str())).collect();
         assert_eq!(names, [("request", "committed"), ("committed", "received"), ("received", "visible")]);
         let median = found.stages[1].quantiles["p50"];
@@ -288,7 +312,7 @@ mod tests {
         assert_eq!(found.dominant, Some((2, true)));
         assert_eq!(found.slowest.len(), 10);
         assert!(found.slowest[0].endpoint.contains("10.0.0.11"), "{}", found.slowest[0].endpoint);
-        assert_eq!(measure(&run).len(), 3);
+        assert_eq!(measured.len(), 3);
     }
 
     #[test]
@@ -299,7 +323,8 @@ mod tests {
         one.committed = Observed { clock: "apiserver".to_owned(), ..at(100, 101) }.into();
         one.stages = Default::default();
         run.episodes = vec![one];
-        assert!(breakdown(&run, Direction::Added).is_none());
-        assert!(measure(&run)[0].missing.is_some());
+        let measured = measure(&run);
+        assert!(Breakdown::of(&run, &measured, Direction::Added).is_none());
+        assert!(measured[0].missing.is_some());
     }
 }

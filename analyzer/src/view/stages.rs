@@ -7,7 +7,7 @@ use super::chart::stages::{Bar, Lane};
 use super::chart::{self, Chart};
 use super::{dataplane_name, number};
 use crate::events::Direction;
-use crate::measure::stages::{Breakdown, breakdown};
+use crate::measure::stages::Breakdown;
 use crate::verdict::RunResult;
 
 /// The section.
@@ -63,7 +63,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Stages {
     let mut lanes = Vec::new();
     for result in runs {
         let run = result.run;
-        let Some(found) = breakdown(run, Direction::Added) else { continue };
+        let Some(found) = Breakdown::of(run, &result.measurements, Direction::Added) else { continue };
         let stage = |at: usize| {
             let one = &found.stages[at];
             format!("{} → {}", word(&one.from), word(&one.to))
