@@ -10,6 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use clap::{Args, ValueEnum};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use syncline_schema::FORMAT_VERSION;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 
@@ -45,6 +46,13 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     let text = std::fs::read_to_string(&file).with_context(|| format!("{}: expected a bundle", file.display()))?;
     let manifest: Manifest = serde_json::from_str(&text)
         .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
+    if manifest.format_version > FORMAT_VERSION {
+        let found = manifest.format_version;
+        bail!(
+            "{}: bundle format {found} is newer than this program knows ({FORMAT_VERSION}): use a newer syncline-collector",
+            file.display()
+        );
+    }
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;

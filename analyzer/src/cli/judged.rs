@@ -1,14 +1,15 @@
 //! `report`, `check` and `expectations`: the commands that judge, or list what is judged.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::{TableFormat, inputs};
 use crate::verdict::list::{ListFormat, list};
-use crate::verdict::{Catalogue, RunResult};
+use crate::verdict::{Catalogue, RunResult, Status};
 use crate::view::{self, Options};
 use crate::write::{self, Format, terminal};
 
@@ -119,6 +120,19 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     match arguments.format {
         TableFormat::Table => print(&terminal::summary(&judged.view))?,
         TableFormat::Json => print(&terminal::check_json(&judged.verdicts))?,
+    }
+    if judged.verdicts.iter().all(|verdict| verdict.status == Status::NotMeasured) {
+        let modes: BTreeSet<String> = loaded.runs.iter().map(|run| view::dataplane_name(&run.dataplane)).collect();
+        let modes = modes.into_iter().collect::<Vec<_>>().join(", ");
+        if judged.verdicts.is_empty() && loaded.runs.iter().any(|run| run.is_kube_proxy()) {
+            eprintln!(
+                "warning: nothing was judged: documented values exist for Cilium and for kube-proxy in iptables mode, and these runs are of {modes}"
+            );
+        } else {
+            bail!(
+                "nothing could be judged: none of the documented values was measured in these runs ({modes}); `syncline report` says what is missing"
+            );
+        }
     }
     Ok(ExitCode::from(terminal::exit_code(&judged.verdicts, arguments.strict)))
 }

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use super::readings::{self, Series, Step};
+use super::readings::{self, Reading, Series, Step};
 use super::sync_census;
 use super::{Interval, Measurement, Missing};
 use crate::events::{Phase, Run, Window};
@@ -264,7 +264,13 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
             remedy: "Use a run that creates pods.".into(),
         });
     } else {
-        distribution(run, &mut row, &kept.iter().map(|(_, m)| *m).collect::<Vec<_>>(), &counts[0], kept[0].0.record);
+        distribution(
+            run,
+            &mut row,
+            &kept.iter().map(|(_, m)| *m).collect::<Vec<_>>(),
+            &kept[0].0.last,
+            &counts[0].name,
+        );
         row.details.insert("regenerations".into(), kept.iter().map(|(s, _)| s.delta).sum());
         row.method = format!(
             "Δsum/Δcount of cilium_endpoint_regeneration_time_stats_seconds{{scope=\"total\"}} per scrape interval with bpfCompilation or bpfLoadProg (witness: {}); means hide the spread within an interval",
@@ -293,8 +299,7 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
                 "increases of cilium_endpoint_regeneration_time_stats_seconds_count (witness: {})",
                 first.witness
             );
-            late.evidence =
-                after.iter().take(3).map(|s| run.evidence(first.source, s.record, "regenerated late")).collect();
+            late.evidence = after.iter().take(3).map(|s| s.last.evidence(run, "regenerated late")).collect();
         }
         (None, _) => late.missing = Some(missing()),
         (_, None) => {
@@ -325,7 +330,7 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
             None => whole(run, s),
         });
         if let (Some(first), Some((step, _))) = (counts.first(), means.first()) {
-            distribution(run, &mut row, &means.iter().map(|(_, m)| *m).collect::<Vec<_>>(), first, step.record);
+            distribution(run, &mut row, &means.iter().map(|(_, m)| *m).collect::<Vec<_>>(), &step.last, &first.name);
             row.details.insert("operations".into(), means.iter().map(|(s, _)| s.delta).sum());
             row.method = format!(
                 "Δsum/Δcount of cilium_reconciler_duration_seconds{{module_id=~\".*{RECONCILER}\"}} per scrape interval (witness: {}): work, not waiting",
@@ -342,13 +347,13 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
     found
 }
 
-fn distribution(run: &Run, row: &mut Measurement, values: &[f64], series: &Series, record: i64) {
+fn distribution(run: &Run, row: &mut Measurement, values: &[f64], last: &Reading, name: &str) {
     row.n = values.len() as u64;
     row.quantiles = quantile::exact_all(values);
     if let Some(p95) = quantile::of(values, 0.95) {
         row.estimate = Estimate::exact(p95);
     }
-    row.evidence = vec![run.evidence(series.source, record, &series.name)];
+    row.evidence = vec![last.evidence(run, name)];
 }
 
 fn backends(run: &Run) -> Measurement {
@@ -388,8 +393,8 @@ fn backends(run: &Run) -> Measurement {
     row.details.insert("endpoints_net".into(), net as f64);
     row.details.insert("endpoint_changes".into(), endpoint_changes(run) as f64);
     row.evidence = vec![
-        run.evidence(series.source, before.record, format!("{} backends", before.value)),
-        run.evidence(series.source, after.record, format!("{} backends", after.value)),
+        before.evidence(run, format!("{} backends", before.value)),
+        after.evidence(run, format!("{} backends", after.value)),
     ];
     row
 }
@@ -437,5 +442,5 @@ fn forwards(run: &Run) -> Measurement {
 }
 
 fn last_lines(run: &Run, series: &[Series]) -> Vec<crate::clock::Evidence> {
-    series.iter().take(3).filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, &s.name))).collect()
+    series.iter().take(3).filter_map(|s| Some(s.readings.last()?.evidence(run, &s.name))).collect()
 }

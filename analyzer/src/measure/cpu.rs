@@ -189,8 +189,7 @@ fn peak(run: &Run, cpu: &ProxyCpu) -> Measurement {
             };
             if rate.value > row.estimate.value {
                 row.estimate = rate;
-                row.evidence =
-                    vec![run.evidence(series.source, pair[1].record, format!("{} {}", series.name, pair[1].value))];
+                row.evidence = vec![pair[1].evidence(run, format!("{} {}", series.name, pair[1].value))];
             }
         }
     }

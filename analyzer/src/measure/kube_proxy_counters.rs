@@ -38,8 +38,7 @@ fn failures(run: &Run) -> Measurement {
         if let Some(count) = readings::events_in_phase(run, &found, Phase::Action) {
             sum = Some(sum.unwrap_or(0.0) + count);
             row.details.insert(name.into(), count);
-            row.evidence
-                .extend(found.iter().filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, name))));
+            row.evidence.extend(found.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, name))));
         }
     }
     if sum.is_none() && !readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_count", |_| true).is_empty()
@@ -78,10 +77,7 @@ fn observations(run: &Run) -> Measurement {
             row.details.insert("readiness_changes".into(), changes.len() as f64);
             row.method =
                 format!("Δ kubeproxy_network_programming_duration_seconds_count (witness: {})", counters[0].witness);
-            row.evidence = counters
-                .iter()
-                .filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, &s.name)))
-                .collect();
+            row.evidence = counters.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, &s.name))).collect();
         }
         Some(_) => {
             row.missing = Some(Missing {

@@ -58,8 +58,8 @@ fn fill(run: &Run, found: &[Series], phase: Phase, row: &mut Measurement) {
         low = values.iter().copied().fold(low, f64::min);
         high = values.iter().copied().fold(high, f64::max);
         if let (Some(first), Some(last)) = (inside.first(), inside.last()) {
-            row.evidence.push(run.evidence(series.source, first.record, format!("{} {}", series.name, first.value)));
-            row.evidence.push(run.evidence(series.source, last.record, format!("{} {}", series.name, last.value)));
+            row.evidence.push(first.evidence(run, format!("{} {}", series.name, first.value)));
+            row.evidence.push(last.evidence(run, format!("{} {}", series.name, last.value)));
         }
         if values.len() > 1 && row.quantiles.is_empty() {
             row.quantiles = quantile::exact_all(&values);

@@ -79,11 +79,7 @@ fn one(run: &Run, metric: &str) -> Measurement {
     row.details.insert("stretches".to_owned(), seen.stretches as f64);
     row.details.insert("threshold".to_owned(), seen.threshold);
     row.details.insert("highest".to_owned(), seen.highest);
-    row.evidence = series
-        .iter()
-        .filter_map(|one| Some(run.evidence(one.source, one.readings.first()?.record, metric)))
-        .take(3)
-        .collect();
+    row.evidence = series.iter().filter_map(|one| Some(one.readings.first()?.evidence(run, metric))).take(3).collect();
     row
 }
 

@@ -82,12 +82,11 @@ fn programs(run: &Run, name: &str, wanted: &[&str], all: bool) -> Measurement {
             let entry = by_name.entry(count.label("name").to_owned()).or_default();
             *entry = (entry.0 + nanoseconds, entry.1 + runs);
             window = words;
-            if row.evidence.len() < 6 {
-                row.evidence.push(run.evidence(
-                    count.source,
-                    last.record,
-                    format!("{} run_cnt {}", count.label("name"), last.value),
-                ));
+            // Both dumps: the figure is their difference.
+            if row.evidence.len() < 12 {
+                let name = count.label("name");
+                row.evidence
+                    .extend([first, last].map(|one| one.evidence(run, format!("{name} run_cnt {}", one.value))));
             }
         }
     }

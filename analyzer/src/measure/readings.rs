@@ -30,7 +30,16 @@ pub struct Reading {
     pub low: i64,
     pub high: i64,
     pub value: f64,
+    /// Where it stands: a series may come from several files.
+    pub source: i32,
     pub record: i64,
+}
+
+impl Reading {
+    /// The line that it stands on.
+    pub fn evidence(&self, run: &Run, what: impl Into<String>) -> Evidence {
+        run.evidence(self.source, self.record, what)
+    }
 }
 
 /// One series as one witness has it.
@@ -40,7 +49,6 @@ pub struct Series {
     pub labels: Labels,
     pub clock: String,
     pub witness: String,
-    pub source: i32,
     /// When the witness began to look, where known: a counter that appears later was zero until then.
     pub began: Option<i64>,
     /// Sorted by time.
@@ -74,7 +82,7 @@ impl Candidate<'_> {
 pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
     let rows = run.bundle.rows_or_note::<SeriesRow<'static>>(Some(col("name").eq(lit(name))));
     let mut found: BTreeMap<(usize, Labels), Series> = BTreeMap::new();
-    let mut owners: BTreeMap<i64, (usize, Labels)> = BTreeMap::new();
+    let mut owners: BTreeMap<i64, (i32, (usize, Labels))> = BTreeMap::new();
     for row in rows {
         let labels: Labels = serde_json::from_str(&row.labels).unwrap_or_default();
         let Some(order) = WITNESSES.iter().position(|w| *w == row.witness) else { continue };
@@ -82,7 +90,7 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
             continue;
         }
         let key = (order, labels.clone());
-        owners.insert(row.series, key.clone());
+        owners.insert(row.series, (row.source, key.clone()));
         let began =
             usize::try_from(row.source).ok().and_then(|at| run.bundle.manifest.sources.get(at)).and_then(|s| s.first);
         let series = found.entry(key).or_insert_with(|| Series {
@@ -90,7 +98,6 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
             labels,
             clock: row.clock.into_owned(),
             witness: row.witness.into_owned(),
-            source: row.source,
             began,
             readings: Vec::new(),
         });
@@ -114,13 +121,15 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         if row.value.is_nan() {
             continue;
         }
-        if let Some(series) = owners.get(&row.series).and_then(|key| found.get_mut(key)) {
-            series.readings.push(Reading { low: row.time, high: row.time, value: row.value, record: row.record });
+        let Some((source, key)) = owners.get(&row.series) else { continue };
+        if let Some(series) = found.get_mut(key) {
+            let (source, time) = (*source, row.time);
+            series.readings.push(Reading { low: time, high: time, value: row.value, source, record: row.record });
         }
     }
     for series in found.values_mut() {
         // The same sample may stand in two answers or two blocks.
-        series.readings.sort_by_key(|r| (r.high, r.record));
+        series.readings.sort_by_key(|r| (r.high, r.source, r.record));
         series.readings.dedup_by_key(|r| r.high);
         if series.witness == "api" {
             widen(&mut series.readings);
@@ -185,12 +194,26 @@ pub struct Increase {
     pub share: f64,
     pub first: Reading,
     pub last: Reading,
+    /// Least and greatest rise per second of the whole window, by the stamps around it.
+    around: (f64, f64),
 }
 
 impl Increase {
-    /// Per second.
+    /// Per second: between the stamps, with bounds that hold for the whole window.
+    ///
+    /// ```text
+    ///        window ├──────────────────────────┤
+    /// stamps    ·      ·      ·      ·      ·      ·
+    ///                  ├─── value ──────────┤
+    ///           ├────────── at most ───────────────┤
+    /// ```
     pub fn rate(&self) -> Estimate {
-        arithmetic::ratio(self.delta, self.seconds)
+        let between = arithmetic::ratio(self.delta, self.seconds);
+        Estimate {
+            value: between.value,
+            low: between.low.map(|low| low.min(self.around.0)),
+            high: between.high.map(|high| high.max(self.around.1)),
+        }
     }
 }
 
@@ -206,7 +229,8 @@ pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Inc
     };
     let seconds = Estimate::between(
         ((last.low - first.high).max(0)) as f64 / 1e9,
-        (middle(last) - middle(first)) / 1e9,
+        // In whole nanoseconds: a stamp since 1970 is too long for a float.
+        ((last.low - first.low) + (last.high - first.high)) as f64 / 2e9,
         (last.high - first.low) as f64 / 1e9,
     );
     let share = (last.high - first.high) as f64 / (window.end - window.start).max(1) as f64;
@@ -220,9 +244,23 @@ pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Inc
         ));
     }
     // A counter that falls was reset: it began again from zero.
-    let delta: f64 =
-        inside.windows(2).map(|w| if w[1].value >= w[0].value { w[1].value - w[0].value } else { w[1].value }).sum();
+    let rise = |a: &Reading, b: &Reading| if b.value >= a.value { b.value - a.value } else { b.value };
+    let delta: f64 = inside.windows(2).map(|w| rise(w[0], w[1])).sum();
+    // What rose between the window's ends and the stamps next to them is known within the stamps beyond. Where there
+    // is none, the window ends with the stamp.
+    let (mut start, mut end, mut most) = (first.high, last.high, delta);
+    if let Some(before) = series.readings.iter().rev().find(|r| r.high < window.start) {
+        start = window.start;
+        most += rise(before, first);
+    }
+    if let Some(after) = series.readings.iter().find(|r| r.low > window.end) {
+        end = window.end;
+        most += rise(last, after);
+    }
+    let length = (end - start).max(1) as f64 / 1e9;
+    let around = ((delta - resolution).max(0.0) / length, (most + resolution) / length);
     Ok(Increase {
+        around,
         delta: Estimate::between((delta - resolution).max(0.0), delta, delta + resolution),
         seconds,
         stamps: inside.len(),
@@ -261,7 +299,8 @@ pub struct Step {
     pub start: i64,
     pub end: i64,
     pub delta: f64,
-    pub record: i64,
+    /// The reading that it ends with.
+    pub last: Reading,
 }
 
 /// All intervals of a counter whose end lies in a window, that of its appearance (from zero) included.
@@ -271,12 +310,12 @@ pub fn steps(series: &Series, window: &Window) -> Vec<Step> {
         && first.high > began + 2_000_000_000
         && window.contains(first.high)
     {
-        found.push(Step { start: began, end: first.high, delta: first.value, record: first.record });
+        found.push(Step { start: began, end: first.high, delta: first.value, last: *first });
     }
     for pair in series.readings.windows(2) {
         if window.contains(pair[1].high) {
             let delta = if pair[1].value >= pair[0].value { pair[1].value - pair[0].value } else { pair[1].value };
-            found.push(Step { start: pair[0].high, end: pair[1].high, delta, record: pair[1].record });
+            found.push(Step { start: pair[0].high, end: pair[1].high, delta, last: pair[1] });
         }
     }
     found
@@ -298,19 +337,15 @@ pub fn events_in_phase(run: &Run, series: &[Series], phase: Phase) -> Option<f64
 pub fn evidence(run: &Run, series: &Series, increase: &Increase) -> Vec<Evidence> {
     let name = &series.name;
     vec![
-        run.evidence(series.source, increase.first.record, format!("{name} {}", increase.first.value)),
-        run.evidence(series.source, increase.last.record, format!("{name} {}", increase.last.value)),
+        increase.first.evidence(run, format!("{name} {}", increase.first.value)),
+        increase.last.evidence(run, format!("{name} {}", increase.last.value)),
     ]
-}
-
-fn middle(reading: &Reading) -> f64 {
-    reading.low as f64 / 2.0 + reading.high as f64 / 2.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::{Labels, Reading, Series, Window, distinct, events_in, increase, steps, widen};
+    use super::{Estimate, Labels, Reading, Series, Window, distinct, events_in, increase, steps, widen};
 
     #[test]
     fn one_witness_is_used_and_nothing_is_counted_twice() {
@@ -351,7 +386,6 @@ mod tests {
             labels: Labels::new(),
             clock: "node".into(),
             witness: "scrape".into(),
-            source: 0,
             began: points.first().map(|p| p.0 * 1_000_000_000),
             readings: points
                 .iter()
@@ -359,6 +393,7 @@ mod tests {
                     low: t * 1_000_000_000,
                     high: t * 1_000_000_000,
                     value: *value,
+                    source: 0,
                     record: *t,
                 })
                 .collect(),
@@ -374,7 +409,10 @@ mod tests {
         let s = series(&[(0, 1.0), (2, 2.0), (8, 5.0), (11, 50.0)]);
         let found = increase(&s, &window(1, 10), 0.0).unwrap();
         assert_eq!((found.delta.value, found.seconds.value, found.stamps), (Some(3.0), Some(6.0), 2));
-        assert_eq!(found.rate().value, Some(0.5));
+        // Over all nine seconds: at least what rose between 2 and 8, at most what rose between 0 and 11.
+        assert_eq!(found.rate(), Estimate { value: Some(0.5), low: Some(3.0 / 9.0), high: Some(49.0 / 9.0) });
+        let ends = increase(&s, &window(0, 12), 0.0).unwrap().rate();
+        assert_eq!(ends, Estimate::exact(49.0 / 11.0), "nothing is known beyond the first and the last stamp");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | (none) | new connections in the action |
 //! | `excess` | the same, less the share that fails in the baseline |
 //! | `without refusals` | refusals left out: a pod that ends at once on SIGTERM refuses, whatever the dataplane does |
+//! | `excess without refusals` | both |
 //! | `baseline`, `tail` | new connections there |
 //! | `keepalive` | requests on connections kept alive, in the action |
 
@@ -19,14 +20,20 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let action = requests::tally(run, Phase::Action, "new");
     let tail = requests::tally(run, Phase::Tail, "new");
     let kept = requests::tally(run, Phase::Action, "keepalive");
-    let without = action.map(|t| Tally { failures: t.failures - t.refused.min(t.failures), ..t });
+    let left = |t: Tally| Tally { failures: t.failures - t.refused.min(t.failures), ..t };
+    let without = action.map(left);
     let mut found = vec![proportion(run, "", "action", action)];
-    found.push(excess(run, baseline, action));
-    let mut row = proportion(run, "without refusals", "action", without);
-    row.notes.push(
-        "Refused connections are left out: they are what a pod without a preStop delay answers between SIGTERM and its removal from the dataplane.".into(),
-    );
-    found.push(row);
+    found.push(excess(run, "excess", baseline, action));
+    let mut rows = [
+        proportion(run, "without refusals", "action", without),
+        excess(run, "excess without refusals", baseline.map(left), without),
+    ];
+    for row in &mut rows {
+        row.notes.push(
+            "Refused connections are left out: they are what a pod without a preStop delay answers between SIGTERM and its removal from the dataplane.".into(),
+        );
+    }
+    found.extend(rows);
     found.push(proportion(run, "baseline", "baseline", baseline));
     found.push(proportion(run, "tail", "tail", tail));
     found.push(proportion(run, "keepalive", "action", kept));
@@ -65,11 +72,11 @@ fn proportion(run: &Run, variant: &str, window: &str, tally: Option<Tally>) -> M
 }
 
 /// Share of failures above the baseline's share, with Newcombe's interval.
-fn excess(run: &Run, baseline: Option<Tally>, action: Option<Tally>) -> Measurement {
+fn excess(run: &Run, variant: &str, baseline: Option<Tally>, action: Option<Tally>) -> Measurement {
     let (Some(before), Some(during)) = (baseline, action) else {
-        return Measurement { variant: "excess".into(), window: "action against baseline".into(), ..absent(run) };
+        return Measurement { variant: variant.into(), window: "action against baseline".into(), ..absent(run) };
     };
-    let mut row = proportion(run, "excess", "action against baseline", Some(during));
+    let mut row = proportion(run, variant, "action against baseline", Some(during));
     let share = |t: Tally| t.failures as f64 / t.attempts as f64;
     row.estimate = Estimate::exact(share(during) - share(before));
     row.statistic = "difference of ratios".into();

@@ -182,11 +182,7 @@ fn metric(run: &Run) -> Measurement {
             {
                 shares.push(reading.value / size);
                 if row.evidence.len() < 3 {
-                    row.evidence.push(run.evidence(
-                        series.source,
-                        reading.record,
-                        format!("{} of {size} rules written", reading.value),
-                    ));
+                    row.evidence.push(reading.evidence(run, format!("{} of {size} rules written", reading.value)));
                 }
             }
         }

@@ -212,7 +212,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                         "{}{{table=\"nat\"}} of kube-proxy, the larger address family (witness: {}); wrong in Kubernetes 1.26 and 1.27",
                         series.name, series.witness
                     );
-                    row.evidence = vec![run.evidence(series.source, reading.record, &series.name)];
+                    row.evidence = vec![reading.evidence(run, &series.name)];
                 }
                 None => {
                     row.missing = Some(Missing {

@@ -175,7 +175,7 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
             let delta = if pair[1].value >= pair[0].value { pair[1].value - pair[0].value } else { pair[1].value };
             if delta > 0.0 {
                 let cell = grid.entry((series.clock.clone(), pair[1].high)).or_default().entry(at);
-                let evidence = run.evidence(series.source, pair[1].record, format!("{} le={}", series.name, edges[at]));
+                let evidence = pair[1].evidence(run, format!("{} le={}", series.name, edges[at]));
                 cell.or_insert((0.0, evidence)).0 += delta;
             }
         }

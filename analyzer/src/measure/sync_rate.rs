@@ -52,7 +52,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                         "Δ cilium_reconciler_duration_seconds_count of the load-balancer reconciler / length of the window (witness: {})",
                         operations[0].witness
                     );
-                    row.evidence = operations.iter().filter_map(|s| Some(run.evidence(s.source, s.readings.last()?.record, &s.name))).collect();
+                    row.evidence = operations.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, &s.name))).collect();
                 }
                 _ => {
                     row.missing = Some(Missing {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::catalogue::{ClaimKind, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group, ratio};
 use super::judge::{Claim, Figure, Status, judge};
-use super::row::{blank, claim_of};
-use super::{ReadingVerdict, RunResult, Verdict, one_figure, overall, settle};
+use super::row::{blank, claim_of, judge_row};
+use super::{ReadingVerdict, RunResult, Verdict, load, one_figure, overall, settle};
 use crate::math::{Estimate, growth};
 use crate::measure::Missing;
 
@@ -46,9 +46,6 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
             reading.measurement = "memory_bytes".into();
         }
     }
-    if readings.is_empty() {
-        readings = growth_readings();
-    }
     let mut worst: Option<(Status, String)> = None;
     for reading in &readings {
         let (status, reason, figure, groups) = one(row, side, reading, &sizes);
@@ -83,6 +80,17 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
         verdict.status = status;
         verdict.reason = reason;
     }
+    if verdict.readings.iter().any(|reading| reading.status != verdict.status) {
+        let each: Vec<String> =
+            verdict.readings.iter().map(|one| format!("{}: {}", one.label, one.status.word())).collect();
+        verdict.notes.push(format!("All of it is claimed, so that the worst decides: {}.", each.join(", ")));
+    }
+    if row.borrow {
+        let from = sizes.iter().flat_map(|(_, runs)| runs).map(|one| one.run.scenario.as_str()).next().unwrap_or("");
+        if from != row.scenario {
+            verdict.notes.push(format!("Runs of several sizes are {from} runs here: taken from these."));
+        }
+    }
     verdict.notes.extend(settle::settle(row, &verdict, runs, None));
     Some(verdict)
 }
@@ -95,25 +103,6 @@ fn rank(status: Status) -> u8 {
         Status::Holds => 1,
         Status::Better => 0,
     }
-}
-
-/// Update work that grows, where a row names no reading of its own.
-fn growth_readings() -> Vec<Reading> {
-    [("sync_duration", "p50")]
-        .map(|(measurement, statistic)| Reading {
-            on: None,
-            measurement: measurement.into(),
-            variant: None,
-            statistic: statistic.into(),
-            label: Some("duration of a sync".into()),
-            shown_only: false,
-            upper_bound: false,
-            low: None,
-            high: None,
-            scale: None,
-            when: None,
-        })
-        .into()
 }
 
 type Sizes<'r, 'a> = Vec<(f64, Vec<&'r RunResult<'a>>)>;
@@ -193,7 +182,12 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Sta
         }
         _ => growth_verdict(row, side, &points, grown, &between),
     };
-    (status, reason, figure, groups)
+    match load::apart(groups.iter().flat_map(|group| &group.runs)) {
+        Some(load) if status != Status::NotMeasured => {
+            (Status::Inconclusive, format!("{load} ({reason})"), figure, groups)
+        }
+        _ => (status, reason, figure, groups),
+    }
 }
 
 /// O(1) is a last figure within 1.25 × the first; otherwise the exponent of the growth above the smallest size decides:
@@ -271,7 +265,7 @@ pub fn between(row: &Row, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Ve
     match side.kind {
         ClaimKind::None => Vec::new(),
         ClaimKind::Ratio => vec![between_dataplanes(row, side, dataplane, runs)],
-        _ => vec![from_rows(row, side, dataplane, earlier)],
+        _ => vec![from_rows(row, side, dataplane, runs, earlier)],
     }
 }
 
@@ -279,20 +273,35 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
     let mut verdict = blank(row, side, dataplane, "compare", None);
     let other = "kube-proxy-iptables";
     let Some(reading) = row.readings.first() else { return verdict };
-    // Only groups that both have; the one with the fewest Services stands for the comparison.
-    let key = |r: &RunResult<'_>| (r.run.services.map(one_figure), r.run.scenario.clone());
+    // Only groups that both have; steady runs ahead of others, then the one with the fewest Services.
+    let key =
+        |r: &RunResult<'_>| (r.run.scenario != "steady-state", r.run.services.map(one_figure), r.run.scenario.clone());
     let mut keys: Vec<_> = runs.iter().filter(|r| r.run.dataplane == dataplane).map(key).collect();
     keys.sort();
     keys.dedup();
-    let of = |name: &str, wanted: &(Option<u64>, String)| {
+    let of = |name: &str, wanted: &(bool, Option<u64>, String), reading: &Reading| {
         let group: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
         of_group(&group, reading, None)
     };
-    let pair = keys
-        .iter()
-        .map(|k| (k, of(dataplane, k), of(other, k)))
-        .find(|(_, a, b)| !a.runs.is_empty() && !b.runs.is_empty());
-    let Some((key, own, others)) = pair else {
+    let pairs = |reading: &Reading| -> Vec<_> {
+        let both = keys.iter().map(|k| (k, of(dataplane, k, reading), of(other, k, reading)));
+        both.filter(|(_, a, b)| !a.runs.is_empty() && !b.runs.is_empty()).collect()
+    };
+    // What one side has from above only is compared with the other's from above: the same quantity.
+    let above = Reading { variant: Some("upper bound".into()), ..reading.clone() };
+    let mut found = pairs(reading);
+    for (key, own, others) in &mut found {
+        if own.figure.upper_only != others.figure.upper_only {
+            let (side, name) = if own.figure.upper_only { (others, other) } else { (own, dataplane) };
+            let same = of(name, key, &above);
+            if !same.runs.is_empty() {
+                *side = same;
+            }
+        }
+    }
+    let compares = |(_, a, b): &(_, GroupFigure, GroupFigure)| load::apart(a.runs.iter().chain(&b.runs)).is_none();
+    let at = found.iter().position(compares).unwrap_or(0);
+    let Some((key, own, others)) = found.into_iter().nth(at) else {
         verdict.reason = format!("no scenario has {} of both {dataplane} and {other}", reading.measurement);
         verdict.missing = Some(Missing {
             what: verdict.reason.clone(),
@@ -305,14 +314,21 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
     let figure = Figure { value: over.value, low: over.low, high: over.high, n: 2, ..Figure::default() };
     let (status, reason) = judge(&figure, &claim_of(row, side, None));
     let indirect = own.figure.upper_only || others.figure.upper_only;
-    verdict.status = if indirect && status != Status::NotMeasured { Status::Inconclusive } else { status };
-    verdict.reason = if indirect {
-        "at least one of the two figures is an upper bound, and a ratio of upper bounds proves nothing; the ratio is shown".into()
-    } else {
-        reason
+    let load = load::apart(own.runs.iter().chain(&others.runs));
+    let doubtful = (indirect || load.is_some()) && status != Status::NotMeasured;
+    verdict.status = if doubtful { Status::Inconclusive } else { status };
+    verdict.reason = match load {
+        Some(load) => load,
+        None if own.figure.upper_only && others.figure.upper_only => {
+            "both figures are upper bounds, and a ratio of upper bounds proves nothing; the ratio is shown".into()
+        }
+        None if indirect => {
+            "one of the two figures is an upper bound, so that the ratio proves nothing; it is shown".into()
+        }
+        None => reason,
     };
-    verdict.services = key.0;
-    verdict.notes.push(format!("from the {} runs", key.1));
+    verdict.services = key.1;
+    verdict.notes.push(format!("From the {} runs.", key.2));
     verdict.measured = over.value;
     verdict.measured_bounds = Some([over.low, over.high]);
     verdict.measurement = format!("{} of {other} / of {dataplane}", reading.measurement);
@@ -322,10 +338,15 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
     verdict
 }
 
-/// K4: what T3.3 and T4.3 said of this dataplane; the worse of both.
-fn from_rows(row: &Row, side: &Side, dataplane: &str, earlier: &[Verdict]) -> Verdict {
+/// K4: what T3.3 said of this dataplane, and what the failures of a rolling restart (T4.3) say beyond the baseline's; the
+/// worse of both.
+fn from_rows(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, "compare", None);
-    let parts: Vec<&Verdict> = ["T3.3", "T4.3"].iter().filter_map(|id| overall(earlier, id, dataplane)).collect();
+    let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
+    let restart = Row { id: "T4.3".into(), scenario: "rolling-restart".into(), ..row.clone() };
+    let restarts = judge_row(&restart, dataplane, &own);
+    let parts: Vec<&Verdict> =
+        [overall(earlier, "T3.3", dataplane), overall(&restarts, "T4.3", dataplane)].into_iter().flatten().collect();
     let mut judged = Vec::new();
     for part in &parts {
         let of = |measured, bounds: Option<[Option<f64>; 2]>| {
@@ -333,23 +354,15 @@ fn from_rows(row: &Row, side: &Side, dataplane: &str, earlier: &[Verdict]) -> Ve
             judge(&Figure { value: measured, low, high, n: part.n, ..Figure::default() }, &claim_of(row, side, None))
         };
         let (mut status, mut reason) = of(part.measured, part.measured_bounds);
-        // A row with two honest readings stays ambiguous here, where their answers to this claim differ.
-        let deciding: Vec<(Status, &ReadingVerdict)> = part
-            .readings
-            .iter()
-            .filter(|r| !r.shown_only && r.measured.is_some())
-            .map(|r| (of(r.measured, r.measured_bounds).0, r))
-            .collect();
-        if deciding.iter().any(|(one, _)| *one != status) {
-            let each: Vec<String> =
-                deciding.iter().map(|(one, r)| format!("read as “{}” it is {}", r.label, one.word())).collect();
-            (status, reason) = (Status::Inconclusive, format!("ambiguous claim: {}", each.join(", ")));
-        }
-        if part.status == Status::NotMeasured || part.reason.starts_with("load:") {
+        let judged_so = part.id == "T4.3" || part.status == Status::NotMeasured;
+        if judged_so || part.reason.starts_with(load::LOAD) {
             (status, reason) = (part.status, part.reason.clone());
         }
         verdict.readings.push(ReadingVerdict {
-            label: format!("{}: {}", part.id, part.claim),
+            label: match part.id.as_str() {
+                "T4.3" => "T4.3: failed new connections in a rolling restart, beyond the baseline's".into(),
+                _ => format!("{}: {}", part.id, part.claim),
+            },
             measurement: part.measurement.clone(),
             statistic: String::new(),
             status,

@@ -2,25 +2,28 @@
 
 use serde::Serialize;
 
-use super::RunResult;
 use super::catalogue::Reading;
 use super::judge::Figure;
+use super::{RunResult, load};
 use crate::clock::Evidence;
 use crate::math::Estimate;
 use crate::measure::{Measurement, Missing};
 
 /// What one run gives for a reading.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunFigure {
     pub run: String,
     pub measured: Option<f64>,
     /// `[low, high]`, null where unbounded.
     pub bounds: [Option<f64>; 2],
+    pub unit: String,
     pub n: u64,
     /// Why it does not count, if it does not.
     pub left_out: Option<String>,
     /// How it was measured.
     pub method: String,
+    /// Share of the node's CPU that was busy meanwhile; null where nothing tells.
+    pub busy: Option<f64>,
 }
 
 /// What a group of runs gives for a reading.
@@ -58,9 +61,11 @@ pub fn of_group(runs: &[&RunResult<'_>], reading: &Reading, min_samples: Option<
             run: result.run.name.clone(),
             measured: estimate.value,
             bounds: [estimate.low, estimate.high],
+            unit: unit_of(measurement, reading),
             n: measurement.n,
             left_out: too_few.then(|| format!("{} of at least {}", measurement.n, min_samples.unwrap_or(0))),
             method: measurement.method.clone(),
+            busy: load::during(result, measurement),
         });
         all.unit = unit_of(measurement, reading);
         if too_few { few.push((estimate, measurement)) } else { counted.push((estimate, measurement)) }

@@ -24,6 +24,17 @@ impl Status {
     pub const ALL: [Status; 5] =
         [Status::Holds, Status::Better, Status::Worse, Status::Inconclusive, Status::NotMeasured];
 
+    /// The status as the end of a sentence about a claim.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Status::Holds => "the claim holds",
+            Status::Better => "it is better than claimed",
+            Status::Worse => "it is worse than claimed",
+            Status::Inconclusive => "it is inconclusive",
+            Status::NotMeasured => "it is not measured",
+        }
+    }
+
     /// The word in reports and JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -113,10 +124,13 @@ pub fn judge(figure: &Figure, claim: &Claim) -> (Status, String) {
 fn alert(state: Option<f64>) -> (Status, String) {
     match state {
         Some(0.0) => (Status::Holds, "the expression never exceeded its threshold".into()),
-        Some(1.0) => (Status::Worse, "the expression exceeded its threshold for all of the alert's for:".into()),
-        Some(_) => {
-            (Status::Inconclusive, "the expression exceeded its threshold, but not for all of the alert's for:".into())
+        Some(1.0) => {
+            (Status::Worse, "the expression was above its threshold for as long as the alert asks (`for:`)".into())
         }
+        Some(_) => (
+            Status::Inconclusive,
+            "the expression was above its threshold, but not for as long as the alert asks (`for:`)".into(),
+        ),
         None => (Status::NotMeasured, "the expression has no values in this run".into()),
     }
 }
@@ -161,7 +175,7 @@ fn range(figure: &Figure, claim: &Claim) -> (Status, String) {
         return if figure.upper_only {
             (Status::Inconclusive, "the figure is an upper bound of the claimed thing, and lies above the range: the thing itself may be inside".into())
         } else {
-            (word(claim.beyond_high), "all of the measurement's bounds lie above the documented range".into())
+            (word(claim.beyond_high), "the whole interval lies above the documented range".into())
         };
     }
     if let (Some(high), Some(end)) = (figure.high, claim.low)
@@ -170,7 +184,7 @@ fn range(figure: &Figure, claim: &Claim) -> (Status, String) {
         return if figure.lower_only {
             (Status::Inconclusive, "the figure is a lower bound of the claimed thing, and lies below the range: the thing itself may be inside".into())
         } else {
-            (word(claim.beyond_low), "all of the measurement's bounds lie below the documented range".into())
+            (word(claim.beyond_low), "the whole interval lies below the documented range".into())
         };
     }
     let (Some(low), Some(high), Some(_)) = (figure.low, figure.high, figure.value) else {
@@ -211,7 +225,7 @@ fn range(figure: &Figure, claim: &Claim) -> (Status, String) {
     if figure.upper_only {
         return (Status::Holds, "an upper bound of the claimed thing lies inside the documented range".into());
     }
-    (Status::Holds, "all of the measurement's bounds lie inside the documented range".into())
+    (Status::Holds, "the whole interval lies inside the documented range".into())
 }
 
 #[cfg(test)]

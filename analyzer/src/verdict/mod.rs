@@ -14,6 +14,7 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
+pub mod load;
 pub mod queries;
 pub mod replicates;
 pub mod row;

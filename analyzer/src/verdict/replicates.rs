@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{RunResult, one_figure};
+use super::{RunResult, load, one_figure};
 use crate::math::{Estimate, arithmetic, compare, interval, quantile};
 use crate::measure::Measurement;
 use crate::measure::node_busy::LOADED;
@@ -44,7 +44,7 @@ pub struct Group {
     pub spread: Option<[f64; 2]>,
     /// Exact interval of the median, from six runs on.
     pub interval: Option<[f64; 2]>,
-    /// Whether the node was above 90 % busy in the action of each run.
+    /// In how many runs the node was above 90 % busy while it was measured.
     pub loaded: usize,
 }
 
@@ -75,11 +75,11 @@ pub struct Comparison {
     pub meaning: String,
 }
 
-fn figure(measurements: &[Measurement], name: &str, statistic: &str) -> Option<(Estimate, String)> {
+fn figure<'m>(measurements: &'m [Measurement], name: &str, statistic: &str) -> Option<(Estimate, &'m Measurement)> {
     let row = measurements.iter().find(|row| row.name == name && row.variant.is_empty() && row.missing.is_none())?;
     // With the sampling interval of a median or a proportion: such a figure is not exact.
     let estimate = super::figure::statistic(row, statistic)?;
-    (estimate.value.is_some() || estimate.low.is_some()).then(|| (estimate, row.unit.clone()))
+    (estimate.value.is_some() || estimate.low.is_some()).then_some((estimate, row))
 }
 
 fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) -> (Group, String) {
@@ -87,13 +87,10 @@ fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) 
     let mut found: Vec<(String, Estimate)> = Vec::new();
     let mut loaded = 0;
     for result in runs {
-        let Some((estimate, of)) = figure(&result.measurements, name, statistic) else { continue };
-        unit = of;
+        let Some((estimate, row)) = figure(&result.measurements, name, statistic) else { continue };
+        unit.clone_from(&row.unit);
         found.push((result.run.name.clone(), estimate));
-        let busy = |row: &Measurement| row.name == "node_busy" && row.variant == "action";
-        loaded += usize::from(
-            result.measurements.iter().any(|row| busy(row) && row.estimate.value.is_some_and(|value| value > LOADED)),
-        );
+        loaded += usize::from(load::during(result, row).is_some_and(|busy| busy > LOADED));
     }
     let values: Vec<f64> = found.iter().filter_map(|(_, estimate)| estimate.value).collect();
     // A run whose figure is open makes the median unknown, not smaller.
@@ -184,7 +181,7 @@ fn correct(all: &mut [Comparison]) {
         let (m, n) = (one.first.runs.len(), one.second.runs.len());
         let load = |group: &Group| group.loaded > 0;
         one.meaning = if load(&one.first) != load(&one.second) {
-            "inconclusive: load (only one side's node was above 90 % busy in the action)".to_owned()
+            "inconclusive: load (only one side's node was above 90 % busy when it was measured)".to_owned()
         } else {
             match one.p_corrected {
                 Some(p) if p < 0.05 => format!("differs (p = {p:.3} after correction)"),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, RunResult, Verdict, circumstances, one_figure, settle};
+use super::{ReadingVerdict, RunResult, Verdict, circumstances, load, one_figure, settle};
 use crate::measure::Missing;
 
 /// How a verdict that rests on too few samples begins.
@@ -172,7 +172,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
     if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
         verdict.reason = format!("{}, in this run", verdict.reason);
     }
-    load(row, runs, &mut verdict);
+    load::windows(row, runs, &mut verdict);
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
     verdict.notes.extend(settle::settle(row, &verdict, runs, min_samples));
     verdict
@@ -203,8 +203,7 @@ fn judge_reading(
         return (Status::NotMeasured, reason);
     }
     // "none" says itself how many attempts it needs; an excess counts from any number.
-    let never_fails = side.kind == ClaimKind::Possible && side.high.is_none();
-    if figure.too_few && side.kind != ClaimKind::Zero && !never_fails {
+    if figure.too_few && side.kind != ClaimKind::Zero {
         return (Status::Inconclusive, format!("{TOO_FEW}: {} of at least {}", figure.figure.n, least.unwrap_or(0)));
     }
     judge(&figure.figure, &claim_of(row, side, Some(reading)))
@@ -236,45 +235,10 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
     if combine == Combine::Agree && deciding.iter().any(|(r, _)| r.status != reading.status) {
         verdict.status = Status::Inconclusive;
         let each: Vec<String> =
-            deciding.iter().map(|(r, _)| format!("read as “{}” it is {}", r.label, r.status.word())).collect();
+            deciding.iter().map(|(r, _)| format!("read as “{}”, {}", r.label, r.status.phrase())).collect();
         verdict.reason = format!("ambiguous claim: {}", each.join(", "));
     }
     Some(at)
-}
-
-/// A comparison of two windows of which only one ran on a saturated node cannot be judged.
-fn load(row: &Row, runs: &[&RunResult<'_>], verdict: &mut Verdict) {
-    if !row.two_windows || verdict.status == Status::NotMeasured {
-        return;
-    }
-    for result in runs {
-        let [baseline, action] = ["baseline", "action"].map(|phase| busy(result, phase));
-        if let (Some(b), Some(a)) = (baseline, action)
-            && (b > SATURATED) != (a > SATURATED)
-        {
-            verdict.status = Status::Inconclusive;
-            verdict.reason = format!(
-                "load: the node's CPU was {:.0} % busy in the baseline and {:.0} % in the action of {}, so the two windows do not compare ({})",
-                b * 100.0,
-                a * 100.0,
-                result.run.name,
-                verdict.reason
-            );
-            return;
-        }
-    }
-}
-
-/// Node CPU share above which a window is saturated.
-pub const SATURATED: f64 = 0.9;
-
-/// Share of the node's CPU that was busy in a phase: measurement `node_busy`, one variant a phase.
-pub fn busy(result: &RunResult<'_>, phase: &str) -> Option<f64> {
-    result
-        .measurements
-        .iter()
-        .find(|m| m.name == "node_busy" && m.variant == phase && m.missing.is_none())
-        .and_then(|m| m.estimate.value)
 }
 
 /// A figure of a dataplane without documented values, shown beside the others.

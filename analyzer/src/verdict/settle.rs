@@ -2,7 +2,7 @@
 
 use super::catalogue::Row;
 use super::row::TOO_FEW;
-use super::{RunResult, Status, Verdict};
+use super::{RunResult, Status, Verdict, load};
 use crate::events::{Direction, Outcome};
 
 /// Measurements whose bounds come from looks at the dataplane and from clocks.
@@ -16,12 +16,12 @@ pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>], least: Opti
     if verdict.status != Status::Inconclusive {
         return None;
     }
-    let said = if verdict.reason.starts_with("load:") {
+    let said = if verdict.reason.starts_with(load::LOAD) {
         "repeat the run on a node whose CPU stays below 90 % in both windows".to_owned()
     } else if verdict.reason.starts_with("ambiguous claim") {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
     } else if row.scenario == "alert" {
-        "a run that is longer than the alert's for: under the same load".to_owned()
+        "a run that is longer than the alert's `for:` under the same load".to_owned()
     } else if verdict.reason.starts_with(TOO_FEW) {
         few(verdict, least.or(row.min_samples))
     } else if verdict.bound.as_deref() == Some("upper bound") {

@@ -1,6 +1,7 @@
 //! The three differences that matter most, chosen by a rule and not by taste:
 //!
 //! 1. a row with a figure for both dataplanes in the same scenario and size, from direct measurements on both sides;
+//!    measured on nodes that were both saturated or both not;
 //! 2. whose intervals do not overlap: the *proven factor* is the distance of their near ends, as a ratio;
 //! 3. at most one row a quantity (rows that rest on one measurement say one thing);
 //! 4. the largest proven factors first.
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::number;
 use super::rows;
 use crate::verdict::catalogue::Direction;
-use crate::verdict::{Catalogue, Status, Verdict};
+use crate::verdict::{Catalogue, Status, Verdict, load};
 
 /// One difference.
 #[derive(Clone, Debug, Serialize)]
@@ -43,10 +44,10 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
             let usable = |v: &Verdict| {
                 v.status != Status::NotMeasured
                     && v.bound.is_none()
-                    && !v.reason.starts_with("load:")
+                    && !v.reason.starts_with(load::LOAD)
                     && v.measured.is_some()
             };
-            if !usable(a) || !usable(b) {
+            if !usable(a) || !usable(b) || load::apart(a.runs.iter().chain(&b.runs)).is_some() {
                 continue;
             }
             // Different measurements under one row (a sync, a reconciliation) do not compare.
@@ -75,7 +76,7 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
                     number::interval(Some(bounds[0]), Some(bounds[1]), &v.unit, show)
                 )
             };
-            let quantity = row.readings.first().map_or_else(String::new, |r| r.measurement.clone());
+            let quantity = a.measurement.split(' ').next().unwrap_or_default().to_owned();
             let difference = Difference {
                 id: row.id.clone(),
                 claim: row.claim.clone(),

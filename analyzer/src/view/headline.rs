@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::rows::{self, RowView, group_label};
 use super::{dataplane_name, number};
-use crate::verdict::{Catalogue, RunResult, Status, Verdict, overall};
+use crate::verdict::{Catalogue, Row, RunResult, Status, Verdict, load, overall};
 
 /// The first screen.
 #[derive(Clone, Debug, Serialize)]
@@ -113,36 +113,76 @@ fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue
     }
 }
 
-/// "Slowest endpoint …: 0.5 s with Cilium (holds; claimed …), 1.1 s with kube-proxy (better; claimed …)."
+/// "The slowest endpoint … 0.5 s with Cilium (holds: claimed …), and 1.1 s with kube-proxy (…)", and what one is of the other.
 fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
-    [("A1", "The slowest endpoint reached the dataplane after"), ("C2", "Handling one packet took")]
-        .into_iter()
-        .filter_map(|(id, opening)| {
-            let row = catalogue.row(id)?;
-            let parts: Vec<String> = [("cilium", "Cilium"), ("kube-proxy-iptables", "kube-proxy")]
-                .into_iter()
-                .filter_map(|(dataplane, name)| {
-                    let v = overall(verdicts, id, dataplane)?;
-                    if v.status == Status::NotMeasured {
-                        return Some(format!("a time not measured with {name} (claimed: {})", v.expected));
-                    }
-                    let bounds = v.measured_bounds.unwrap_or_default();
-                    let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
-                    Some(format!(
-                        "{at_most}{} with {name} (claimed: {}; {})",
-                        rows::with_bounds(v.measured, bounds, &v.unit, rows::show(row)),
-                        v.expected,
-                        v.status.word()
-                    ))
-                })
-                .collect();
-            let any = ["cilium", "kube-proxy-iptables"]
-                .iter()
-                .filter_map(|d| overall(verdicts, id, d))
-                .any(|v| v.status != Status::NotMeasured);
-            any.then(|| format!("{opening} {}.", parts.join(", and ")))
-        })
-        .collect()
+    let sides = [("cilium", "Cilium"), ("kube-proxy-iptables", "kube-proxy")];
+    let mut found: Vec<String> =
+        [("A1", "The slowest endpoint reached the dataplane after"), ("C2", "A packet's work took")]
+            .into_iter()
+            .filter_map(|(id, opening)| {
+                let row = catalogue.row(id)?;
+                let own: Vec<(&str, &Verdict)> = sides
+                    .iter()
+                    .filter_map(|(dataplane, name)| Some((*name, overall(verdicts, id, dataplane)?)))
+                    .collect();
+                if own.iter().all(|(_, v)| v.status == Status::NotMeasured) {
+                    return None;
+                }
+                let parts: Vec<String> = own.iter().map(|(name, v)| part(row, name, v)).collect();
+                Some(format!("{opening} {}{}.", parts.join(", and "), against(&own)))
+            })
+            .collect();
+    found.extend(overall(verdicts, "K1", "cilium").filter(|v| v.measured.is_some()).map(|v| {
+        let bounds = v.measured_bounds.unwrap_or_default();
+        let figure = rows::with_bounds(v.measured, bounds, &v.unit, number::Show::Times);
+        format!("Counted in the same way on both sides, a packet costs kube-proxy {figure} of what it costs Cilium (claimed: {}; {}: {}).", v.expected, v.status.word(), v.reason)
+    }));
+    found
+}
+
+fn part(row: &Row, name: &str, v: &Verdict) -> String {
+    if v.status == Status::NotMeasured {
+        return format!("a time not measured with {name} (claimed: {})", v.expected);
+    }
+    let bounds = v.measured_bounds.unwrap_or_default();
+    let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
+    let figure = rows::with_bounds(v.measured, bounds, &v.unit, rows::show(row));
+    // A packet may pass several programs: their mean is not what the whole packet costs.
+    let of = if v.id == "C2" && v.bound.is_none() { " per run of a datapath program" } else { "" };
+    let status = match v.status {
+        Status::Better | Status::Worse => format!("{} than the claimed {}", v.status.word(), v.expected),
+        other => format!("{}; claimed: {}", other.word(), v.expected),
+    };
+    format!("{at_most}{figure}{of} with {name} ({status})")
+}
+
+/// By what factor the sides differ, where both figures are direct, of like groups, and do not overlap.
+fn against(own: &[(&str, &Verdict)]) -> String {
+    let [(_, a), (_, b)] = own else { return String::new() };
+    let group = |v: &Verdict| (v.scenario.clone(), v.services, v.measurement.clone());
+    let (Some([Some(al), Some(ah)]), Some([Some(bl), Some(bh)])) = (a.measured_bounds, b.measured_bounds) else {
+        return String::new();
+    };
+    let compares = a.bound.is_none() && b.bound.is_none() && load::apart(a.runs.iter().chain(&b.runs)).is_none();
+    if group(a) != group(b) || !compares || al <= 0.0 || bl <= 0.0 {
+        return String::new();
+    }
+    let (slower, low, high) = if bl > ah {
+        ("kube-proxy", bl / ah, bh / al)
+    } else if al > bh {
+        ("Cilium", al / bh, ah / bl)
+    } else {
+        return format!(
+            ", the slowest of each in the {} runs, where the two cannot be told apart",
+            group_label(&a.scenario, a.services)
+        );
+    };
+    format!(
+        ", in the {} runs, the slowest of each: {slower} took {} to {} times as long",
+        group_label(&a.scenario, a.services),
+        number::digits(low),
+        number::digits(high)
+    )
 }
 
 fn answer(sides: &[Side]) -> String {
@@ -155,7 +195,7 @@ fn answer(sides: &[Side]) -> String {
             let n = |word: &str| side.counts.iter().find(|c| c.status == word).map_or(0, |c| c.n);
             let open = n("inconclusive") + n("not measured");
             format!(
-                "{}: {} of {} documented values hold, {} better and {} worse than claimed; {} could not be decided",
+                "{}: {} of {} documented values hold, {} better than claimed, {} worse; {} could not be decided",
                 side.name,
                 n("holds"),
                 side.total,
@@ -163,7 +203,10 @@ fn answer(sides: &[Side]) -> String {
                     1 => "1 is".into(),
                     more => format!("{more} are"),
                 },
-                n("worse"),
+                match n("worse") {
+                    1 => "1 is".into(),
+                    more => format!("{more} are"),
+                },
                 open
             )
         })

@@ -227,7 +227,13 @@ fn group(verdict: &Verdict, show: Show) -> Group {
             .iter()
             .map(|r| RunLine {
                 run: r.run.clone(),
-                measured: with_bounds(r.measured, r.bounds, &verdict.unit, show),
+                measured: match r.unit.as_str() {
+                    // Of a ratio over runs each run has its own figure, in its own unit.
+                    unit if !unit.is_empty() && unit != verdict.unit => {
+                        with_bounds(r.measured, r.bounds, unit, Show::Unit)
+                    }
+                    _ => with_bounds(r.measured, r.bounds, &verdict.unit, show),
+                },
                 n: number::count(r.n),
                 left_out: r.left_out.as_ref().map_or_else(String::new, |why| format!("left out: {why}")),
                 method: r.method.clone(),
