@@ -381,7 +381,7 @@ fn the_table_of_formats_is_that_of_the_program() {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMATS.md");
     let cell = |text: &str| text.replace('|', "\\|");
     let mut table = "# What the collector reads\n\n\
-        By content, each kind by marks that no other has; only where it says so, the name decides. Files may be plain, gzip or zstd, in a tar or a\n\
+        By content, each kind by features unique to it; only where it says so, the name decides. Files may be plain, gzip or zstd, in a tar or a\n\
         zip. Whatever is none of these is listed as unread with the nearest guess, never half-read. `syncline-collector formats` shows the same with a sample and the\n\
         command that captures each.\n\n\
         | kind | what | recognised by | proves | clock |\n|---|---|---|---|---|\n"

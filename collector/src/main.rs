@@ -100,6 +100,9 @@ fn run_bundle(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
             eprintln!("unread: {}: {}", source.path.escape_debug(), nearest.escape_debug());
         }
     }
+    if records == 0 {
+        eprintln!("warning: no capture in it could be read: `syncline-collector formats` lists what can");
+    }
     if summary.rejected > 0 {
         eprintln!(
             "warning: {} records were rejected: syncline-collector inspect {} shows them",
@@ -124,7 +127,7 @@ fn source_rule(text: &str) -> Result<SourceRule, String> {
 
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = text[..digits].parse().map_err(|_| format!("`{text}`: expected a size as 512MiB"))?;
+    let number: usize = text[..digits].parse().map_err(|_| format!("`{text}`: expected a size such as 512MiB"))?;
     let unit = match text[digits..].to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kib" => 1 << 10,
@@ -133,7 +136,7 @@ fn size(text: &str) -> Result<usize, String> {
         "mb" => 1_000_000,
         "g" | "gib" => 1 << 30,
         "gb" => 1_000_000_000,
-        _ => return Err(format!("`{text}`: expected a size as 512MiB")),
+        _ => return Err(format!("`{text}`: expected a size such as 512MiB")),
     };
     let bytes = number.checked_mul(unit).ok_or_else(|| format!("`{text}`: too large"))?;
     if bytes < 32 << 20 {

@@ -38,7 +38,7 @@ impl Bundle {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let file = path.join(MANIFEST);
         let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("{}: expected a bundle, with a manifest", file.display()))?;
+            .with_context(|| format!("{}: expected a bundle, with a manifest; captures are bundled first: syncline-collector bundle {} --out BUNDLE", file.display(), path.display()))?;
         let manifest: Manifest = serde_json::from_str(&text)
             .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
         if manifest.format_version > FORMAT_VERSION {

@@ -96,7 +96,8 @@ fn open(path: &Path, number: usize, temporary: &mut Option<TempDir>) -> anyhow::
     let options = BundleOptions { inputs: vec![path.to_owned()], out: out.clone(), ..BundleOptions::default() };
     let summary = bundle(&options).with_context(|| path.display().to_string())?;
     if summary.rejected > 0 {
-        eprintln!("warning: {}: {} records were rejected; the report counts them", path.display(), summary.rejected);
+        let what = if summary.rejected == 1 { "record was" } else { "records were" };
+        eprintln!("warning: {}: {} {what} rejected; the report counts them", path.display(), summary.rejected);
     }
     if summary.manifest.sources.iter().all(|source| source.records == 0) {
         bail!("{}: no capture in it that could be read (syncline-collector formats lists what can)", path.display());

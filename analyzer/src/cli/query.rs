@@ -52,7 +52,7 @@ pub struct QueryArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Aligned columns, a line a value
+    /// Aligned columns, one line per value
     Table,
     /// Exactly what Prometheus' HTTP API answers
     Json,
@@ -221,12 +221,12 @@ fn milliseconds(text: &str) -> anyhow::Result<i64> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         if !seconds.is_finite() || seconds.abs() > 9e12 {
-            bail!("`{text}` is no time: expected RFC 3339 or Unix seconds");
+            bail!("`{text}` is not a valid time: expected RFC 3339 or Unix seconds");
         }
         return Ok((seconds * 1e3).round() as i64);
     }
     let time: jiff::Timestamp =
-        text.parse().with_context(|| format!("`{text}` is no time: expected RFC 3339 or Unix seconds"))?;
+        text.parse().with_context(|| format!("`{text}` is not a valid time: expected RFC 3339 or Unix seconds"))?;
     Ok(time.as_millisecond())
 }
 

@@ -25,7 +25,7 @@ pub struct TimelineArguments {
     /// end, each with + or − a duration (action-5s); +30s is from the start
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     from: Option<String>,
-    /// First moment behind the time wanted
+    /// End of the range (exclusive)
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     to: Option<String>,
     /// Only events of this kind: marker, request, endpoint, sync, dataplane,
@@ -218,7 +218,7 @@ fn line_of(event: &Event, columns: &[Column]) -> String {
 fn moment(text: &str, run: &Run) -> anyhow::Result<i64> {
     let wrong = || {
         format!(
-            "`{text}` is no time: expected RFC 3339, Unix seconds, or start, baseline, action, tail, end with + or - a duration (action-5s)"
+            "`{text}` is not a valid time: expected RFC 3339, Unix seconds, or start, baseline, action, tail, end with + or - a duration (action-5s)"
         )
     };
     let text = text.trim();

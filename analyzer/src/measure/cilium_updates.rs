@@ -260,7 +260,7 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
         row.missing = Some(missing());
     } else if kept.is_empty() {
         row.missing = Some(Missing {
-            what: "no endpoint was built in the run".into(),
+            what: "no endpoint was regenerated in the run".into(),
             remedy: "Use a run that creates pods.".into(),
         });
     } else {

@@ -62,8 +62,7 @@ impl Census {
 }
 
 /// How syncs are captured.
-pub const REMEDY: &str =
-    "Save kube-proxy's log (any verbosity from 2 on tells each sync's duration), or scrape its /metrics every second.";
+pub const REMEDY: &str = "Save kube-proxy's log (any verbosity from 2 on logs the duration of each sync), or scrape its /metrics every second.";
 
 /// Takes the census.
 pub fn take(run: &Run) -> Census {

@@ -117,7 +117,7 @@ fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue
 fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
     let sides = [("cilium", "Cilium"), ("kube-proxy-iptables", "kube-proxy")];
     let mut found: Vec<String> =
-        [("A1", "The slowest endpoint reached the dataplane after"), ("C2", "A packet's work took")]
+        [("A1", "The slowest endpoint reached the dataplane after"), ("C2", "The work on a packet took")]
             .into_iter()
             .filter_map(|(id, opening)| {
                 let row = catalogue.row(id)?;
@@ -129,13 +129,19 @@ fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
                     return None;
                 }
                 let parts: Vec<String> = own.iter().map(|(name, v)| part(row, name, v)).collect();
-                Some(format!("{opening} {}{}.", parts.join(", and "), against(&own)))
+                Some(format!("{opening} {}.{}", parts.join(", and "), against(&own)))
             })
             .collect();
     found.extend(overall(verdicts, "K1", "cilium").filter(|v| v.measured.is_some()).map(|v| {
         let bounds = v.measured_bounds.unwrap_or_default();
         let figure = rows::with_bounds(v.measured, bounds, &v.unit, number::Show::Times);
-        format!("Counted in the same way on both sides, a packet costs kube-proxy {figure} of what it costs Cilium (claimed: {}; {}: {}).", v.expected, v.status.word(), v.reason)
+        let figure = figure.replace(" ×", "");
+        format!(
+            "Counted the same way on both sides, a packet costs kube-proxy {figure} times what it costs Cilium (claimed: {}; {}: {}).",
+            v.expected,
+            v.status.word(),
+            v.reason
+        )
     }));
     found
 }
@@ -172,17 +178,20 @@ fn against(own: &[(&str, &Verdict)]) -> String {
     } else if al > bh {
         ("Cilium", al / bh, ah / bl)
     } else {
-        return format!(
-            ", the slowest of each in the {} runs, where the two cannot be told apart",
-            group_label(&a.scenario, a.services)
-        );
+        return format!(" In {}, the slowest of each, the two cannot be told apart.", runs_of(a));
     };
     format!(
-        ", in the {} runs, the slowest of each: {slower} took {} to {} times as long",
-        group_label(&a.scenario, a.services),
+        " In {}, the slowest of each, {slower} took {} to {} times as long.",
+        runs_of(a),
         number::digits(low),
         number::digits(high)
     )
+}
+
+/// `the scale-up runs with 2000 Services`.
+fn runs_of(v: &Verdict) -> String {
+    let services = v.services.map_or_else(String::new, |n| format!(" with {n} Services"));
+    format!("the {} runs{services}", v.scenario)
 }
 
 fn answer(sides: &[Side]) -> String {

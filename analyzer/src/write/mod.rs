@@ -36,7 +36,9 @@ impl Format {
                 "md" | "markdown" => Format::Markdown,
                 "html" => Format::Html,
                 "json" => Format::Json,
-                other => bail!("--formats: {other:?} is none of md, html, json"),
+                other => bail!(
+                    "invalid value {other:?} for --formats: expected md, html, json, or several of them with commas between"
+                ),
             };
             if !formats.contains(&format) {
                 formats.push(format);
