@@ -124,6 +124,7 @@ pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
                 synthetic: run.synthetic,
                 facts: facts_first(run)
                     .into_iter()
+                    .filter(|(key, _)| !key.starts_with("bpf-map-"))
                     .take(40)
                     .map(|(key, (value, evidence))| Fact {
                         key: key.clone(),
