@@ -45,6 +45,11 @@ const FAMILY: &str = "kubeproxy_sync_proxy_rules_duration_seconds_count";
 pub fn gather(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<(Facts, Vec<Finding>)> {
     let mut found = stated(bundle, path)?;
     let mut told: Vec<(String, String, Evidence)> = Vec::new();
+    let nodes: Vec<&Evidence> =
+        found.iter().filter(|(key, _)| key.starts_with("node/")).map(|(_, (_, evidence))| evidence).collect();
+    if let Some(first) = nodes.first() {
+        told.push(("count/nodes".to_owned(), nodes.len().to_string(), (*first).clone()));
+    }
     metrics(bundle, path, &mut told)?;
     logs(bundle, path, &mut told)?;
     Ok((add(&mut found, told), found)).map(|(findings, facts)| (facts, findings))

@@ -14,7 +14,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, audit_envelope, audit_event};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, audit_envelope, audit_event, terminal};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -37,15 +37,34 @@ fn sniff(head: &Head) -> Sniff {
     if !audit_envelope::is_audit(head.bytes) {
         return Sniff::No;
     }
-    let first = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
-    let Some(line) = first else { return Sniff::No };
+    let mut lines = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let Some(line) = lines.next() else { return Sniff::No };
     // A line that is cut by the head's end may be as long as it likes.
     let whole = memchr::memchr(b'\n', head.bytes.trim_ascii_start()).is_some() || head.whole;
     let event = audit_envelope::is_audit(line);
     match audit_envelope::object(line) {
         Some(object) if event && (!whole || object.ends_with(b"}") || object.len() > 120) => Sniff::Yes,
+        // Behind a prompt, a sentence or lines of another program.
+        None if is_noise(line) && lines.take(NOISE).any(|line| is_bare(line)) => Sniff::Yes,
         _ => Sniff::No,
     }
+}
+
+/// How many other lines may stand ahead of the first event.
+const NOISE: usize = 200;
+
+/// Whether a line is no beginning of a document in YAML or CSV.
+fn is_noise(line: &[u8]) -> bool {
+    let starts = |mark: &[u8]| line.starts_with(mark);
+    let table = memchr::memmem::find(line, b"@message").is_some();
+    !(table || starts(b"---") || starts(b"- ") || starts(b"kind:") || starts(b"apiVersion:") || starts(b"items:"))
+}
+
+/// Whether a line holds an event, up to its end.
+fn is_bare(line: &[u8]) -> bool {
+    let object =
+        audit_envelope::object(line).filter(|object| object.starts_with(b"{\"") && !object.starts_with(b"{\"\""));
+    object.is_some_and(|object| object.ends_with(b"}") || object.len() > 2_000) && audit_envelope::is_audit(line)
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -70,6 +89,10 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             batch.reject(context, &first, "expected an audit event as JSON: the line ends in the middle of it");
         }
         let Some(object) = object else {
+            if terminal::is_around(line.bytes) {
+                terminal::keep(context, &line, batch);
+                continue;
+            }
             batch.reject(context, &line, "expected a JSON object with an audit event");
             continue;
         };
@@ -158,11 +181,31 @@ mod tests {
             ("AKS records", format!("{{\"records\":[{{\"properties\":{{\"log\":{message}}}}}]}}")),
             ("docker", format!("{{\"log\":{},\"stream\":\"stdout\"}}", quoted(&format!("{event}\n")))),
             ("CRI", format!("2026-11-23T04:24:06.401993Z stdout F {event}")),
+            ("kubectl logs --prefix", format!("[pod/kube-apiserver-a/kube-apiserver] {event}")),
+            ("syslog", format!("Mar  1 10:00:00 a kube-apiserver[1234]: {event}")),
+            ("aws logs get-log-events --output text", format!("EVENTS\t1795407846401\t{event}\t1795407846393")),
         ] {
             let batch = parse_text(&FORMAT, &format!("{text}\n"));
             assert_eq!((batch.records, batch.rejected), (1, 0), "{what}");
             assert_eq!((FORMAT.sniff)(&head("x", format!("{text}\n").as_bytes())), Sniff::Yes, "{what}");
         }
+    }
+
+    #[test]
+    fn other_lines_around_events_cost_themselves_only() {
+        let event = event("");
+        for (ahead, records, rejected) in [
+            ("$ cat /var/log/kubernetes/audit.log", 3, 0),
+            ("Log file output\n", 2, 1),
+            ("I0301 10:00:00.123456       1 trace.go:205] Trace[1]: \"List\"", 2, 1),
+        ] {
+            let text = format!("{ahead}\n{event}\n{event}\n");
+            assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes, "{ahead}");
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.records, batch.rejected), (records, rejected), "{ahead}");
+        }
+        let csv = format!("@timestamp,@message\n2026-11-23 04:24:06.401,\"{}\"\n", event.replace('"', "\"\""));
+        assert_eq!((FORMAT.sniff)(&head("x", csv.as_bytes())), Sniff::No);
     }
 
     #[test]

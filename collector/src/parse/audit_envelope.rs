@@ -9,6 +9,8 @@
 //! {"protoPayload":{"methodName":"io.k8s.core.v1.pods.create",…}}  GKE: a LogEntry, not an audit event: it is rewritten
 //! {"log":"{…}\n","stream":"stdout"}, {"message":"{…}"}            docker, log shippers
 //! {"_index":"…","_source":{…}}, {"hits":{"hits":[…]}}             Elasticsearch, OpenSearch
+//! {"line":"{…}"}, {"data":{"result":[{"values":[["…","{…}"]]}]}}  Loki: logcli, its HTTP API
+//! {"_raw":"{…}"}, {"MESSAGE":"{…}"}                              Splunk, journald
 //! ```
 
 use std::borrow::Cow;
@@ -18,10 +20,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// Wrappers within wrappers at most.
-const DEEPEST: usize = 6;
+const DEEPEST: usize = 8;
 
 /// Keys behind which an event, or a wrapper, may stand as an object, a list or a text.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 24] = [
     "items",
     "events",
     "logEvents",
@@ -38,6 +40,14 @@ const KEYS: [&str; 16] = [
     "hits",
     "event",
     "responseElements",
+    "line",
+    "data",
+    "result",
+    "values",
+    "_raw",
+    "MESSAGE",
+    "audit",
+    "kubernetes",
 ];
 
 /// Whether a text shows marks of audit events, bare or within a text.
@@ -58,8 +68,20 @@ pub fn is_audit(text: &[u8]) -> bool {
 /// The JSON of a line, without what a log shipper put ahead of it.
 pub fn object(line: &[u8]) -> Option<&[u8]> {
     let line = line.trim_ascii();
-    let at = line.iter().take(300).position(|byte| *byte == b'{' || *byte == b'[')?;
-    Some(&line[at..])
+    let begins = |at: &usize| match line[*at] {
+        b'{' => true,
+        // Not `kube-apiserver[1]:` and `[pod/kube-apiserver-a/kube-apiserver]`.
+        b'[' => line[*at + 1..].trim_ascii_start().first().is_none_or(|next| b"{[\"]".contains(next)),
+        _ => false,
+    };
+    let at = (0..line.len().min(300)).find(begins)?;
+    // `aws … --output text` has the time of ingestion behind the message.
+    let column = if line.last().is_some_and(u8::is_ascii_digit) { memchr::memrchr(b'\t', line) } else { None };
+    let line = match column {
+        Some(tab) if line[tab + 1..].iter().all(u8::is_ascii_digit) => line[..tab].trim_ascii_end(),
+        _ => line,
+    };
+    line.get(at..)
 }
 
 /// All events of a JSON text.
@@ -119,8 +141,11 @@ fn unwrap<'a>(text: Cow<'a, [u8]>, depth: usize, found: &mut Vec<Cow<'a, [u8]>>)
             }
             for key in KEYS {
                 if let Some(inner) = pairs.get(key) {
+                    let before = found.len();
                     unwrap(Cow::Owned(inner.get().as_bytes().to_vec()), depth + 1, found)?;
-                    return Ok(());
+                    if found.len() > before {
+                        return Ok(());
+                    }
                 }
             }
             // What says that it is an event, whatever it lacks, is refused by name.
@@ -186,7 +211,34 @@ fn of_cloud_audit(text: &[u8]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::events;
+    use super::{events, object};
+
+    #[test]
+    fn what_a_shipper_puts_ahead_is_no_part_of_the_object() {
+        for (line, expected) in [
+            ("Mar  1 10:00:00 a kube-apiserver[1234]: {\"a\":1}", Some("{\"a\":1}")),
+            ("[pod/kube-apiserver-a/kube-apiserver] {\"a\":[1]}", Some("{\"a\":[1]}")),
+            ("2026-11-23T04:24:06Z [{\"a\":1}]", Some("[{\"a\":1}]")),
+            ("[", Some("[")),
+            ("I0301 10:00:00.123456       1 trace.go:205] Trace[1]: x", None),
+        ] {
+            assert_eq!(object(line.as_bytes()), expected.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrappers_of_log_stores_are_undone() {
+        let event = r#"{"auditID":"a","stage":"ResponseComplete"}"#;
+        for wrapped in [
+            serde_json::json!({"labels": {"job": "audit"}, "line": event, "timestamp": "x"}),
+            serde_json::json!({"status": "success", "data": {"resultType": "streams", "result": [{"stream": {}, "values": [["1", event]]}]}}),
+            serde_json::json!({"preview": false, "result": {"_raw": event}}),
+            serde_json::json!({"__REALTIME_TIMESTAMP": "1", "MESSAGE": event}),
+            serde_json::json!({"_source": {"kubernetes": {"audit": serde_json::from_str::<serde_json::Value>(event).expect("JSON")}}}),
+        ] {
+            assert_eq!(events(wrapped.to_string().as_bytes()).expect("one").len(), 1, "{wrapped}");
+        }
+    }
 
     #[test]
     fn insights_and_google_wrappers_are_undone() {

@@ -11,7 +11,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::clock_anchors::ClockAnchorRow;
 
-use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, instant};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -50,44 +50,63 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             batch.reject(context, &line, "expected the 14 fields of `chronyc -c tracking`");
             continue;
         };
-        if fields[13] == "Not synchronised" {
-            batch.reject(
-                context,
-                &line,
-                "expected a synchronised clock: chronyd follows no time server, so that nothing bounds it",
-            );
-            continue;
-        }
-        let (Some(time), Some(error)) = (instant::epoch_seconds(fields[3].as_bytes()), error_of(&fields)) else {
-            batch.reject(context, &line, "expected a time, and the offset, root delay and root dispersion in seconds");
+        let Some(time) = instant::epoch_seconds(fields[3].as_bytes()) else {
+            batch.reject(context, &line, "expected the time of the last update in the fourth field");
             continue;
         };
-        batch.record(Some(time));
-        batch.push(&ClockAnchorRow {
-            source: context.source,
-            record: line.number,
-            evidence: "chrony".into(),
-            a: "ntp".into(),
-            a_low: time.saturating_sub(error),
-            a_high: time.saturating_add(error),
-            b: context.clock.as_str().into(),
-            b_low: time,
-            b_high: time,
-            ..Default::default()
-        });
+        let reading =
+            Reading { time, offset: fields[4], root_delay: fields[10], root_dispersion: fields[11], leap: fields[13] };
+        push(context, &line, &reading, batch);
     }
 }
 
-/// |offset| + root dispersion + half the root delay, ns.
-fn error_of(fields: &[&str]) -> Option<i64> {
-    let number = |at: usize| fields.get(at)?.parse::<f64>().ok().filter(|value| value.is_finite());
-    let seconds = number(4)?.abs() + number(11)?.abs() + number(10)?.abs() / 2.0;
-    Some((seconds * 1e9 - 1e-3).ceil() as i64)
+/// What matters of one call, the numbers as chrony prints them, s.
+pub struct Reading<'a> {
+    /// Of the last update, ns.
+    pub time: i64,
+    pub offset: &'a str,
+    pub root_delay: &'a str,
+    pub root_dispersion: &'a str,
+    pub leap: &'a str,
+}
+
+impl Reading<'_> {
+    /// |offset| + root dispersion + half the root delay, ns.
+    fn error(&self) -> Option<i64> {
+        let number = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite()).map(f64::abs);
+        let seconds = number(self.offset)? + number(self.root_dispersion)? + number(self.root_delay)? / 2.0;
+        Some((seconds * 1e9 - 1e-3).ceil() as i64)
+    }
+}
+
+/// Appends the row of a reading, or refuses it.
+pub fn push(context: &Context, line: &Line<'_>, reading: &Reading<'_>, batch: &mut Batch) {
+    if reading.leap == "Not synchronised" {
+        let reason = "expected a synchronised clock: chronyd follows no time server, so that nothing bounds it";
+        return batch.reject(context, line, reason);
+    }
+    let Some(error) = reading.error() else {
+        return batch.reject(context, line, "expected the offset, root delay and root dispersion in seconds");
+    };
+    let time = reading.time;
+    batch.record(Some(time));
+    batch.push(&ClockAnchorRow {
+        source: context.source,
+        record: line.number,
+        evidence: "chrony".into(),
+        a: "ntp".into(),
+        a_low: time.saturating_sub(error),
+        a_high: time.saturating_add(error),
+        b: context.clock.as_str().into(),
+        b_low: time,
+        b_high: time,
+        ..Default::default()
+    });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FORMAT, error_of, fields};
+    use super::{FORMAT, Reading};
     use crate::parse::Sniff;
     use crate::parse::harness::{head, parse_text};
 
@@ -96,7 +115,14 @@ mod tests {
         let batch = parse_text(&FORMAT, FORMAT.sample);
         assert_eq!((batch.records, batch.rejected), (1, 0));
         // 12.345 µs + 301 µs + half of 512 µs.
-        assert_eq!(error_of(&fields(FORMAT.sample).unwrap()), Some(569_345));
+        let reading = Reading {
+            time: 0,
+            offset: "-0.000012345",
+            root_delay: "0.000512000",
+            root_dispersion: "0.000301000",
+            leap: "Normal",
+        };
+        assert_eq!(reading.error(), Some(569_345));
         assert_eq!((FORMAT.sniff)(&head("x.csv", FORMAT.sample.as_bytes())), Sniff::Yes);
     }
 

@@ -170,7 +170,9 @@ fn frontend(key: &str) -> Option<Address> {
     let (address, port) = address_and_port(place);
     let plausible =
         port.is_some() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'.' || byte == b':');
-    let protocol = protocol.filter(|word| *word != "ANY").map(str::to_ascii_lowercase);
+    // `/TCP/i`: the entry for clients within the cluster.
+    let protocol =
+        protocol.map(|word| word.trim_end_matches("/i")).filter(|word| *word != "ANY").map(str::to_ascii_lowercase);
     (plausible && !address.is_empty()).then(|| Address { name: name.to_owned(), address, port, protocol, slot })
 }
 

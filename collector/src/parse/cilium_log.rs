@@ -30,7 +30,7 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "time=2026-11-23T04:43:12.169061113Z level=info msg=\"New endpoint\" endpointID=864 subsys=endpoint",
-    recognised: "lines with `level=` and `msg=`, or JSON with both, also behind CRI, docker or journald prefixes",
+    recognised: "lines with `level=` and `msg=`, or JSON with both, also behind CRI, docker or journald prefixes; `subsys` or `module`, or Cilium's name",
     capture: "kubectl -n kube-system logs --timestamps <cilium pod>",
     proves: "when the agent built endpoints, and with which options it ran",
 };
@@ -52,8 +52,8 @@ fn sniff(head: &Head) -> Sniff {
     named |= name.contains("cilium") || name.contains("hubble");
     match (good > bad, named) {
         (true, true) => Sniff::Yes,
-        (true, false) => Sniff::Perhaps,
-        (false, _) => Sniff::No,
+        // Other programs write logfmt too: nothing tells that this is Cilium's.
+        _ => Sniff::No,
     }
 }
 

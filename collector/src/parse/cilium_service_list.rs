@@ -89,7 +89,7 @@ fn section(section: &mut Section, piece: &[u8]) {
 
 fn fields(_path: &str, section: &Section, piece: &[u8]) -> RuleFields {
     let text = String::from_utf8_lossy(piece);
-    let protocol = section.rsplit_once('/').map(|(_, protocol)| protocol.to_ascii_lowercase());
+    let protocol = section.trim_end_matches("/i").rsplit_once('/').map(|(_, protocol)| protocol.to_ascii_lowercase());
     let chain = (!section.is_empty()).then(|| section.clone());
     let found = RuleFields { kind: "other", chain, protocol, ..RuleFields::default() };
     let place = |place: &str, kind| {

@@ -1,4 +1,5 @@
-//! What load generators print at the end: the text of k6 and its `--summary-export`, vegeta's reports as text and JSON.
+//! What load generators print at the end: the text of k6 and its `--summary-export`, vegeta's reports as text and JSON, the texts of
+//! hey and wrk.
 //!
 //! ```text
 //! Latencies     [min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms, 264.8ms, 300ms
@@ -18,25 +19,28 @@ use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "client-summary",
-    title: "summaries of load generators: k6, vegeta",
+    title: "summaries of load generators: k6, vegeta, hey, wrk",
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
     parse,
     sample: "Latencies     [min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms, 264.8ms, 300ms\n",
-    recognised: "lines `Latencies [min, mean, …]` of vegeta or `http_req_duration...: avg=…` of k6; JSON with the same names",
+    recognised: "lines `Latencies [min, mean, …]` of vegeta, `http_req_duration...: avg=…` of k6, `Requests/sec:` of hey and wrk; JSON with the same names",
     capture: "vegeta report results.bin; k6 run --summary-export=summary.json script.js (better: the requests, k6 run --out json=k6.jsonl)",
     proves: "nothing of a phase: the tool's own figures of the whole run, beside ours",
 };
 
 fn sniff(head: &Head) -> Sniff {
     let has = |mark: &[u8]| memchr::memmem::find(head.bytes, mark).is_some();
-    let vegeta = has(b"Latencies ") && has(b"[min, mean,") && has(b"[total, rate");
+    let latencies = has(b"[min, mean,") || has(b"[mean, 50,");
+    let vegeta = has(b"Latencies") && latencies && has(b"[total") && has(b"[ratio]");
+    let seconds = (has(b"Slowest:") && has(b"Fastest:")) || (has(b"Thread Stats") && has(b"Latency"));
+    let others = has(b"Requests/sec:") && seconds;
     let k6 = has(b"http_req_duration") && has(b"...: avg=");
     let json = head.bytes.trim_ascii_start().starts_with(b"{")
         && ((has(b"\"latencies\"") && has(b"\"success\"") && has(b"\"50th\""))
             || (has(b"\"metrics\"") && has(b"\"http_req_duration\"") && has(b"\"avg\"")));
-    if vegeta || k6 || json { Sniff::Yes } else { Sniff::No }
+    if vegeta || k6 || others || json { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -48,6 +52,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         return;
     }
+    // Both end with a line `Requests/sec:`; only hey tells the slowest of them.
+    let plain = if memchr::memmem::find(chunk.bytes, b"Slowest:").is_some() { "hey" } else { "wrk" };
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
         let mut fact = |tool: &str, metric: &str, statistic: &str, value: &str| {
@@ -65,6 +71,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
                     None => {}
                 }
             }
+        } else if let Some((metric, statistic, value)) = of_plain(&text) {
+            fact(plain, metric, &statistic, value);
         }
     }
 }
@@ -77,6 +85,25 @@ fn of_vegeta(line: &str) -> Option<(String, &str, &str)> {
     let counted = names != "code:count";
     (plain && counted && !values.trim().is_empty())
         .then(|| (metric.trim().to_ascii_lowercase().replace(' ', "_"), names, values.trim()))
+}
+
+/// `  Slowest:  0.8376 secs`, `  99% in 0.0552 secs` of hey; `    Latency   635.91us    0.89ms  12.92ms   93.69%`, `  99%    1.2ms` of wrk.
+fn of_plain(line: &str) -> Option<(&str, String, &str)> {
+    let line = line.trim();
+    if let Some((metric, value)) = line.split_once(':') {
+        let known = ["Total", "Slowest", "Fastest", "Average", "Requests/sec", "Transfer/sec", "Socket errors"];
+        return known.contains(&metric).then(|| (metric, "value".to_owned(), value.trim()));
+    }
+    let mut words = line.split_whitespace();
+    match words.next()? {
+        "Latency" if words.clone().count() == 4 => Some(("Latency", "mean".to_owned(), words.next()?)),
+        share if share.ends_with('%') && share.starts_with(|first: char| first.is_ascii_digit() && first != '0') => {
+            let value = line[share.len()..].trim().trim_start_matches("in ");
+            let timed = value.starts_with(|first: char| first.is_ascii_digit());
+            timed.then(|| ("Latency", format!("p{}", share.trim_end_matches('%')), value))
+        }
+        _ => None,
+    }
 }
 
 /// `http_req_duration..........: avg=1ms …`.
@@ -121,7 +148,7 @@ fn push(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batc
 mod tests {
     use super::{FORMAT, of_k6, of_vegeta};
     use crate::parse::Sniff;
-    use crate::parse::harness::{head, parse_text};
+    use crate::parse::harness::{facts, head, parse_text};
 
     #[test]
     fn lines_name_a_metric_and_its_statistics() {
@@ -133,10 +160,37 @@ mod tests {
     }
 
     #[test]
+    fn hey_and_wrk_give_facts() {
+        let hey = "\nSummary:\n  Total:\t1.5550 secs\n  Slowest:\t0.8376 secs\n  Fastest:\t0.7170 secs\n  Requests/sec:\t6.4310\n\nLatency distribution:\n  50% in 0.8364 secs\n  0% in 0.0000 secs\n";
+        let wrk = "Running 30s test @ http://10.96.0.9/\n  Thread Stats   Avg      Stdev     Max   +/- Stdev\n    Latency   635.91us    0.89ms  12.92ms   93.69%\n  Latency Distribution\n     99%    1.29ms\n  Socket errors: connect 3, read 0, write 0, timeout 5\nRequests/sec: 748868.53\n";
+        for (text, expected) in [
+            (
+                hey,
+                "client/hey/Total/value=1.5550 secs client/hey/Slowest/value=0.8376 secs client/hey/Fastest/value=0.7170 secs client/hey/Requests/sec/value=6.4310 client/hey/Latency/p50=0.8364 secs",
+            ),
+            (
+                wrk,
+                "client/wrk/Latency/mean=635.91us client/wrk/Latency/p99=1.29ms client/wrk/Socket errors/value=connect 3, read 0, write 0, timeout 5 client/wrk/Requests/sec/value=748868.53",
+            ),
+        ] {
+            assert_eq!((FORMAT.sniff)(&head("x.txt", text.as_bytes())), Sniff::Yes);
+            assert_eq!(facts(&mut parse_text(&FORMAT, text)).join(" "), expected);
+        }
+    }
+
+    #[test]
     fn text_and_json_give_facts() {
-        let report = "Requests      [total, rate, throughput]         1200, 120.00, 65.87\n".to_owned() + FORMAT.sample;
+        let report = "Requests      [total, rate, throughput]         1200, 120.00, 65.87\n".to_owned()
+            + FORMAT.sample
+            + "Success       [ratio]                           55.42%\n";
         assert_eq!((FORMAT.sniff)(&head("report.txt", report.as_bytes())), Sniff::Yes);
-        assert_eq!(parse_text(&FORMAT, &report).records, 10);
+        assert_eq!(parse_text(&FORMAT, &report).records, 11);
+        let older = report.replace(
+            "[min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms",
+            "[mean, 50, 95, 99, max]  113.1ms, 108.2ms, 247.7ms",
+        );
+        assert_eq!((FORMAT.sniff)(&head("report.txt", older.as_bytes())), Sniff::Yes);
+        assert_eq!(parse_text(&FORMAT, &older).records, 9);
         let json =
             r#"{"metrics":{"http_req_duration":{"avg":117.5,"p(95)":119.9},"http_reqs":{"count":1000,"rate":3.3}}}"#;
         assert_eq!((FORMAT.sniff)(&head("summary.json", json.as_bytes())), Sniff::Yes);

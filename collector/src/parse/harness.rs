@@ -90,3 +90,17 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         collect(&entry.path(), found);
     }
 }
+
+/// The facts of a batch, as `key=value`.
+pub fn facts(batch: &mut Batch) -> Vec<String> {
+    let mut found = Vec::new();
+    for mut table in batch.take_tables().into_iter().filter(|table| table.table == "facts") {
+        let rows = table.finish().expect("rows");
+        let text = |name: &str, row: usize| {
+            let column = rows.column_by_name(name).expect("the column");
+            arrow_array::cast::AsArray::as_string::<i32>(column).value(row).to_owned()
+        };
+        found.extend((0..rows.num_rows()).map(|row| format!("{}={}", text("key", row), text("value", row))));
+    }
+    found
+}

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Its figures are another tool's measurements: they become facts, in seconds, to stand beside ours
-//! (`kube-burner/podLatencyQuantilesMeasurement/Ready/P99`). Of a file with a row for each object the number of objects and
+//! (`kube-burner/podLatencyQuantilesMeasurement/Ready/P99`). Documents of OpenSearch or Elasticsearch (`_source`, answers with `hits`,
+//! bulk files) hold the same objects. Of a file with a row for each object the number of objects and
 //! the median and maximum of each latency are kept. Pod latencies are written in ms, those of Services in ns.
 
 use std::collections::BTreeMap;
@@ -52,10 +53,15 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         match objects.next() {
             Some(Ok(object)) => {
                 at = start + objects.byte_offset();
-                let time = object.get("timestamp").and_then(Value::as_str).and_then(|text| rfc3339(text.as_bytes()));
-                batch.record(time);
                 first.get_or_insert(number);
-                one(context, number, &object, &mut sums, batch);
+                let mut results = Vec::new();
+                unwrap(object, 0, &mut results);
+                for object in results {
+                    let time =
+                        object.get("timestamp").and_then(Value::as_str).and_then(|text| rfc3339(text.as_bytes()));
+                    batch.record(time);
+                    one(context, number, &object, &mut sums, batch);
+                }
             }
             Some(Err(error)) => {
                 // Examples in documents have a comma too many, which YAML allows.
@@ -80,6 +86,28 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         say("objects", values.len().to_string());
         say("P50", values[(values.len() - 1) / 2].to_string());
         say("max", values[values.len() - 1].to_string());
+    }
+}
+
+/// The results in a document of a search engine; any other object is a result itself.
+fn unwrap(mut object: Map<String, Value>, depth: usize, found: &mut Vec<Map<String, Value>>) {
+    let is_result = ["metricName", "quantileName", "jobConfig"].iter().any(|key| object.contains_key(*key));
+    if is_result || depth > 4 {
+        return found.push(object);
+    }
+    let inner = ["hits", "_source", "responses"].into_iter().find_map(|key| object.remove(key));
+    match inner {
+        Some(Value::Object(inner)) => unwrap(inner, depth + 1, found),
+        Some(Value::Array(all)) => {
+            for one in all {
+                if let Value::Object(one) = one {
+                    unwrap(one, depth + 1, found);
+                }
+            }
+        }
+        // The line ahead of each document of a bulk request.
+        _ if ["index", "create"].iter().any(|key| object.get(*key).is_some_and(Value::is_object)) => {}
+        _ => found.push(object),
     }
 }
 
@@ -141,9 +169,29 @@ fn one(
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{corpus_files, head, parse_text};
+    use super::super::harness::{corpus_files, facts, head, parse_text};
     use super::FORMAT;
     use crate::parse::Sniff;
+
+    #[test]
+    fn documents_of_a_search_engine_hold_results() {
+        let result = r#"{"quantileName":"Ready","uuid":"u","P99":1234,"metricName":"podLatencyQuantilesMeasurement"}"#;
+        for (text, records) in [
+            (
+                format!(
+                    r#"{{"took":1,"hits":{{"total":2,"hits":[{{"_id":"1","_source":{result}}},{{"_id":"2","_source":{result}}}]}}}}"#
+                ),
+                2,
+            ),
+            (format!("{{\"_index\":\"k\",\"_source\":{result}}}\n{{\"_index\":\"k\",\"_source\":{result}}}\n"), 2),
+            (format!("{{\"index\":{{\"_index\":\"k\"}}}}\n{result}\n"), 1),
+        ] {
+            assert_eq!((FORMAT.sniff)(&head("x.json", text.as_bytes())), Sniff::Yes, "{text}");
+            let mut batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.records, batch.rejected), (records, 0), "{text}");
+            assert!(facts(&mut batch)[0].ends_with("Ready/P99=1.234"), "{text}");
+        }
+    }
 
     #[test]
     fn latencies_are_facts_in_seconds() {

@@ -17,7 +17,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use super::kubernetes::{self, Witness};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, yaml};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, kubernetes_facts, yaml};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -172,7 +172,10 @@ fn items_of_broken<'a>(context: &Context, text: &'a [u8], place: &mut Place<'a>,
 fn one(context: &Context, line: &Line<'_>, list_kind: &str, event: &str, batch: &mut Batch) {
     let (kind, object) = match kubernetes::object(line.bytes, list_kind) {
         Ok(Some(found)) => found,
-        Ok(None) => return batch.record(None),
+        Ok(None) => {
+            batch.record(None);
+            return kubernetes_facts::read(context, line.number, line.bytes, list_kind, batch);
+        }
         Err(reason) => return batch.reject(context, line, &reason),
     };
     batch.record(None);

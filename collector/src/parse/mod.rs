@@ -17,6 +17,7 @@ mod bpftool_prog;
 mod bpftrace_json;
 mod bpftrace_text;
 mod chrony;
+mod chrony_text;
 mod cilium_config;
 mod cilium_lb_list;
 mod cilium_log;
@@ -47,6 +48,7 @@ mod kube_burner;
 mod kube_proxy_log;
 mod kubectl_table;
 mod kubernetes;
+mod kubernetes_facts;
 mod lb4_reader;
 mod list;
 mod log_line;
@@ -85,6 +87,7 @@ pub use nearest::nearest;
 pub const FORMATS: &[&Format] = &[
     &clock::FORMAT,
     &chrony::FORMAT,
+    &chrony_text::FORMAT,
     &markers::FORMAT,
     &versions::FORMAT,
     &lb4_reader::FORMAT,

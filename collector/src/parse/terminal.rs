@@ -14,7 +14,7 @@ use syncline_schema::logs::LogRow;
 use super::{Batch, Context, Line};
 
 /// Commands whose names begin a line of a session that has no prompt, or one behind `#`.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 29] = [
     "kubectl",
     "k",
     "sudo",
@@ -40,6 +40,10 @@ const COMMANDS: [&str; 25] = [
     "oc",
     "journalctl",
     "uname",
+    "chronyc",
+    "vegeta",
+    "hey",
+    "wrk",
 ];
 
 /// Beginnings of what kubectl says beside the output.

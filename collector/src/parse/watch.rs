@@ -14,7 +14,7 @@ use syncline_schema::loss;
 
 use super::instant::{epoch, rfc3339};
 use super::kubernetes::{self, Witness};
-use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use super::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, kubernetes_facts};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -97,7 +97,11 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     if kind == "BOOKMARK" {
         return Ok(());
     }
-    let Some((kind_of, object)) = kubernetes::object(object.get().as_bytes(), "")? else { return Ok(()) };
+    let text = object.get().as_bytes();
+    let Some((kind_of, object)) = kubernetes::object(text, "")? else {
+        kubernetes_facts::read(context, line.number, text, "", batch);
+        return Ok(());
+    };
     let witness = Witness {
         source: context.source,
         record: line.number,
