@@ -15,8 +15,8 @@ use syncline_schema::manifest::Source;
 
 use crate::bundle::SourceRule;
 use crate::capture_toml::{self, Statements};
-use crate::input::{self, Cutter, Digested, Entry, Skipped};
-use crate::parse::{self, Context, FORMATS, Format, Head, Sniff};
+use crate::input::{self, Cutter, Digested, Entry, Piece, Skipped};
+use crate::parse::{self, Context, FORMATS, Format, Head, Sniff, terminal};
 use crate::pipeline::Outlet;
 use crate::progress::Progress;
 
@@ -133,7 +133,7 @@ impl Reader<'_> {
         outlet: &Outlet<Said>,
     ) {
         let rule = self.rule(plain);
-        let format = self.recognise(plain, &head, rule);
+        let (ahead, format) = self.behind(plain, &head, rule);
         let kind = match format {
             Some(format) => format.kind,
             None if capture_toml::is_one(plain) => "capture-toml",
@@ -162,7 +162,17 @@ impl Reader<'_> {
             }
             return;
         };
-        let mut cutter = Cutter::new(head, Broken { inner: reader, error: broken }, format.cut, self.limit);
+        let mut rest = head;
+        let before: Vec<u8> = rest.drain(..ahead).collect();
+        let (lines, bytes) = (memchr::memchr_iter(b'\n', &before).count() as i64, before.len() as i64);
+        if ahead > 0 {
+            let piece = Piece { bytes: before, first_line: 1, first: true, ..Piece::default() };
+            if !outlet.chunk(piece, &context, &terminal::AHEAD) {
+                return;
+            }
+        }
+        let mut cutter = Cutter::new(rest, Broken { inner: reader, error: broken }, format.cut, self.limit);
+        cutter.begin(lines, bytes);
         while let Some(mut piece) = cutter.next_piece() {
             for record in std::mem::take(&mut piece.skipped) {
                 outlet.say(Said::Skipped { context: Arc::clone(&context), record });
@@ -191,7 +201,18 @@ impl Reader<'_> {
         parse::nearest(&Head { path: plain, bytes: head, whole: head.len() < HEAD })
     }
 
-    fn recognise(&self, plain: &str, head: &[u8], rule: Option<&SourceRule>) -> Option<&'static Format> {
+    /// The format of a file, and the length of what a terminal shows ahead of it.
+    fn behind(&self, plain: &str, head: &[u8], rule: Option<&SourceRule>) -> (usize, Option<&'static Format>) {
+        let whole = head.len() < HEAD;
+        let format = self.recognise(plain, head, whole, rule);
+        let ahead = if format.is_none() && !capture_toml::is_one(plain) { terminal::ahead(head) } else { 0 };
+        match self.recognise(plain, &head[ahead..], whole, rule) {
+            Some(format) if ahead > 0 => (ahead, Some(format)),
+            _ => (0, format),
+        }
+    }
+
+    fn recognise(&self, plain: &str, head: &[u8], whole: bool, rule: Option<&SourceRule>) -> Option<&'static Format> {
         if let Some(kind) = rule.and_then(|rule| rule.kind.as_deref()) {
             return FORMATS.iter().copied().find(|format| format.kind == kind);
         }
@@ -199,7 +220,7 @@ impl Reader<'_> {
             return None;
         }
         let bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-        let head = Head { path: plain, bytes, whole: head.len() < HEAD };
+        let head = Head { path: plain, bytes, whole };
         let mut perhaps = None;
         for format in FORMATS.iter().copied() {
             match (format.sniff)(&head) {

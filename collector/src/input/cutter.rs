@@ -195,6 +195,12 @@ impl<R: Read> Cutter<R> {
         piece
     }
 
+    /// So many lines and bytes of the file stand ahead of what is read here.
+    pub fn begin(&mut self, lines: i64, bytes: i64) {
+        self.line += lines;
+        self.offset += bytes;
+    }
+
     fn advance(&mut self, count: usize) {
         if let Some(elements) = &mut self.elements {
             elements.advance(count);

@@ -45,7 +45,7 @@ fn sniff(head: &Head) -> Sniff {
     match audit_envelope::object(line) {
         Some(object) if event && (!whole || object.ends_with(b"}") || object.len() > 120) => Sniff::Yes,
         // Behind a prompt, a sentence or lines of another program.
-        None if is_noise(line) && lines.take(NOISE).any(|line| is_bare(line)) => Sniff::Yes,
+        None if is_noise(line) && lines.take(NOISE).any(is_bare) => Sniff::Yes,
         _ => Sniff::No,
     }
 }

@@ -1,4 +1,5 @@
-//! Records of comma-separated text: quoted cells with doubled quotes, cells over several lines.
+//! Records of comma-separated text: quoted cells with doubled quotes, cells over several lines. Where the first line has no
+//! comma, semicolons (spreadsheets where the comma is the decimal mark) or tabs separate.
 
 use super::{Chunk, Line};
 
@@ -13,10 +14,11 @@ pub struct Record<'a> {
 /// All records of a chunk. A quote that is never closed ends with its line.
 pub fn records<'a>(chunk: &Chunk<'a>) -> Vec<Record<'a>> {
     let bytes = chunk.bytes;
+    let separator = separator(bytes);
     let mut found = Vec::new();
     let (mut at, mut number) = (0, chunk.first_line);
     while at < bytes.len() {
-        let (end, cells) = record(bytes, at);
+        let (end, cells) = record(bytes, at, separator);
         let text = bytes[at..end].strip_suffix(b"\r").unwrap_or(&bytes[at..end]);
         let ended = end < bytes.len();
         if !text.trim_ascii().is_empty() {
@@ -29,8 +31,15 @@ pub fn records<'a>(chunk: &Chunk<'a>) -> Vec<Record<'a>> {
     found
 }
 
+/// What separates the cells of a text, by its first line.
+fn separator(bytes: &[u8]) -> u8 {
+    let first = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let other = || [b';', b'\t'].into_iter().find(|mark| first.contains(mark));
+    if first.contains(&b',') { b',' } else { other().unwrap_or(b',') }
+}
+
 /// Where the record that begins at `from` ends (at its line end), and its cells.
-fn record(bytes: &[u8], from: usize) -> (usize, Vec<String>) {
+fn record(bytes: &[u8], from: usize, separator: u8) -> (usize, Vec<String>) {
     let mut cells = Vec::new();
     let mut cell = Vec::new();
     let mut quoted = false;
@@ -50,7 +59,7 @@ fn record(bytes: &[u8], from: usize) -> (usize, Vec<String>) {
                 at += 1;
             }
             Some(b'"') => quoted = !quoted,
-            Some(b',') if !quoted => cells.push(text(&mut cell)),
+            Some(byte) if *byte == separator && !quoted => cells.push(text(&mut cell)),
             Some(b'\n') if !quoted => break,
             Some(byte) => cell.push(*byte),
         }
@@ -78,6 +87,8 @@ mod tests {
         let cells: Vec<Vec<String>> = found.iter().map(|record| record.cells.clone()).collect();
         assert_eq!(cells, [vec!["a", "b"], vec!["1", "x, \"y\"\nz"], vec!["3", ""]]);
         assert_eq!(found.iter().map(|record| record.line.number).collect::<Vec<_>>(), [1, 2, 5]);
+        let found = records(&whole(b"a;b\n1,5;2\n"));
+        assert_eq!(found[1].cells, ["1,5", "2"]);
     }
 
     #[test]

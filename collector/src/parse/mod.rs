@@ -71,7 +71,7 @@ mod requests;
 mod rule_comment;
 pub mod snapshot;
 mod stamped;
-mod terminal;
+pub mod terminal;
 mod trace_line;
 mod transcript;
 mod vegeta;

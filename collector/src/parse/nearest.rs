@@ -68,7 +68,7 @@ pub fn nearest(head: &Head) -> Option<String> {
     if ["<!doctype html", "<html"].iter().any(|start| first.to_ascii_lowercase().starts_with(start)) {
         return Some("a web page, perhaps a login form in place of an answer".to_owned());
     }
-    resembled(&words(&text))
+    resembled(&words(&text)).or_else(|| Some(format!("nearest to none; it begins `{}`", shown())))
 }
 
 /// The format whose sample shares the most words, each weighted by how few samples have it.
@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn prose_resembles_nothing() {
-        assert_eq!(guess(b"Dear all, here are the notes of the meeting on Monday. We talked about lunch.\n"), "");
+        let said = guess(b"\nDear all, here are the notes of the meeting on Monday. We talked about lunch.\n");
+        assert!(said.starts_with("nearest to none; it begins `Dear all, here"), "{said}");
         assert_eq!(guess(b""), "");
     }
 }

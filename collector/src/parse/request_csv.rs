@@ -39,6 +39,8 @@ struct Columns {
     connect: Option<(usize, f64)>,
     status: Option<usize>,
     error: Option<usize>,
+    /// Whether it succeeded, in words or 0 and 1.
+    success: Option<usize>,
     backend: Option<usize>,
     kind: Option<usize>,
     /// k6: the column of the metric's name.
@@ -51,6 +53,7 @@ const VEGETA: Columns = Columns {
     connect: None,
     status: Some(1),
     error: Some(5),
+    success: None,
     backend: None,
     kind: None,
     metric: None,
@@ -64,7 +67,9 @@ fn plain(name: &str) -> String {
 fn columns(names: &[String]) -> Result<Option<Columns>, String> {
     let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
     let find = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
-    let Some(time) = find(&["ts", "time", "timestamp", "start", "starttime", "datetime"]) else { return Ok(None) };
+    const TIMES: [&str; 10] =
+        ["ts", "time", "timestamp", "start", "starttime", "datetime", "tsms", "tsns", "timestampms", "epochms"];
+    let Some(time) = find(&TIMES) else { return Ok(None) };
     let timed = |stems: &[&str]| {
         names.iter().enumerate().find_map(|(at, name)| {
             let unit = stems.iter().find_map(|stem| name.strip_prefix(stem))?;
@@ -97,6 +102,7 @@ fn columns(names: &[String]) -> Result<Option<Columns>, String> {
         connect: timed(&["connect", "connecttime"]).or(jmeter.and(find(&["connect"])).map(|at| (at, 1e6))),
         status: find(&["status", "code", "statuscode", "responsecode", "httpstatus"]),
         error: find(&["err", "error", "failuremessage"]),
+        success: find(&["ok", "success", "succeeded"]),
         backend: find(&["backend", "server", "upstream", "pod"]),
         kind: find(&["kind", "connection"]),
         metric,
@@ -169,7 +175,8 @@ fn request(
         batch.loss(loss::WHOLE_SECONDS, 1);
     }
     let duration = |(at, unit): (usize, f64)| {
-        let value: f64 = cell(at).parse().ok()?;
+        // Where semicolons separate, the comma is the decimal mark.
+        let value: f64 = cell(at).parse().or_else(|_| cell(at).replace(',', ".").parse()).ok()?;
         (0.0..=9e17).contains(&(value * unit)).then(|| (value * unit).round() as i64)
     };
     let latency =
@@ -179,7 +186,11 @@ fn request(
     }
     let text = |at: Option<usize>| at.map(cell).filter(|text| !text.is_empty());
     let status: Option<i32> = text(columns.status).and_then(|text| text.parse().ok()).filter(|status| *status != 0);
-    let failed = columns.status.is_some() && status.is_none();
+    let unsuccessful =
+        text(columns.success).is_some_and(|word| ["0", "false", "no"].contains(&word.to_ascii_lowercase().as_str()));
+    let failed = (columns.status.is_some() || unsuccessful) && status.is_none();
+    // JMeter tells what went wrong in place of the status.
+    let instead = text(columns.status).filter(|word| failed && *word != "0");
     batch.record(Some(time));
     batch.push(&RequestRow {
         source: context.source,
@@ -195,7 +206,7 @@ fn request(
         connect: columns.connect.and_then(duration),
         status,
         backend: text(columns.backend).map(Into::into),
-        error: text(columns.error).or(failed.then_some("no status")).map(Into::into),
+        error: text(columns.error).or(instead).or(failed.then_some("no status")).map(Into::into),
         ..Default::default()
     });
     Ok(())
@@ -213,6 +224,9 @@ mod tests {
             "timestamp,latency_ms,status,error\n1795407846.393076,1.48,200,\n",
             "Time,Status,Duration (ns)\n2026-11-23T04:24:06.393076Z,200,1480000\n",
             "timeStamp,elapsed,label,responseCode,failureMessage,Connect\n1795407846393,1,x,200,,0\n",
+            "ts_ms,latency_us,ok\n1795407846393,1480,1\n",
+            "Time;Status;Latency (ms)\n2026-11-23T04:24:06.393076Z;200;1,48\n",
+            "timestamp\tstatus\tlatency_ms\n2026-11-23T04:24:06.393Z\t200\t1.48\n",
             "metric_name,timestamp,metric_value,error,status\nhttp_reqs,1795407846,1,,200\nhttp_req_duration,1795407846,1.48,,200\n",
             "1795407846393076000,200,1480000,0,2,,b2s=,,0,GET,http://x,\n",
         ] {

@@ -23,7 +23,7 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: r#"{"ts":"2026-11-23T04:21:50.004693726Z","kind":"new","latency_ns":622950,"connect_ns":124100,"status":200,"backend":"test-xlz7l"}"#,
-    recognised: "JSON objects with \"ts\" and \"latency_ns\", one a line",
+    recognised: "JSON objects with \"ts\" (or time, timestamp) and \"latency_ns\" (or _us, _ms), one a line",
     capture: "a client that logs each request: ts, kind (new or keepalive), latency_ns, connect_ns, status, backend, err",
     proves: "failed connections, latency and connection set-up as a client sees them, by phase",
 };
@@ -31,12 +31,16 @@ pub const FORMAT: Format = Format {
 #[derive(Deserialize)]
 struct Request<'a> {
     /// Text or number: read from what stands there, so that no digit is lost.
-    #[serde(borrow)]
+    #[serde(borrow, alias = "time", alias = "timestamp")]
     ts: &'a RawValue,
     #[serde(borrow, default)]
     kind: Option<Cow<'a, str>>,
     #[serde(default)]
     latency_ns: Option<i64>,
+    #[serde(default)]
+    latency_us: Option<f64>,
+    #[serde(default)]
+    latency_ms: Option<f64>,
     #[serde(default)]
     connect_ns: Option<i64>,
     #[serde(default)]
@@ -53,7 +57,14 @@ fn sniff(head: &Head) -> Sniff {
     // A first line of the client itself (its version, its settings) may come ahead of the requests.
     let lines = head.bytes.split(|byte| *byte == b'\n').take(20);
     let has = |line: &[u8], mark: &[u8]| memchr::memmem::find(line, mark).is_some();
-    let request = |line: &[u8]| line.starts_with(b"{") && has(line, b"\"ts\":") && has(line, b"\"latency_ns\":");
+    let own = |line: &[u8]| has(line, b"\"ts\":") && has(line, b"\"latency_ns\":");
+    // Of other names only the object's own keys count: a flow has a time, and a latency deep in it.
+    let other = |line: &[u8]| {
+        let lasted =
+            |one: &Request<'_>| one.latency_us.is_some() || one.latency_ms.is_some() || one.latency_ns.is_some();
+        has(line, b"\"latency_") && serde_json::from_slice(line).is_ok_and(|one| lasted(&one))
+    };
+    let request = |line: &[u8]| line.starts_with(b"{") && (own(line) || other(line));
     if lines.into_iter().any(request) { Sniff::Yes } else { Sniff::No }
 }
 
@@ -76,6 +87,10 @@ fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), 
     let some = |text: Option<Cow<'_, str>>| {
         text.filter(|text| !text.is_empty()).map(|text| Cow::<str>::Owned(text.into_owned()))
     };
+    let scaled = |value: Option<f64>, unit: f64| {
+        value.map(|value| value * unit).filter(|value| (0.0..=9e17).contains(value)).map(|value| value.round() as i64)
+    };
+    let latency = request.latency_ns.or_else(|| scaled(request.latency_us, 1e3).or(scaled(request.latency_ms, 1e6)));
     batch.record(Some(time));
     let failed = request.status.is_none_or(|status| status == 0);
     batch.push(&RequestRow {
@@ -88,7 +103,7 @@ fn request(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), 
             Some("persistent" | "keep-alive") => "keepalive".into(),
             Some(other) => other.to_owned().into(),
         },
-        latency: request.latency_ns,
+        latency,
         connect: request.connect_ns,
         status: request.status.filter(|status| *status != 0),
         backend: some(request.backend),
@@ -109,10 +124,11 @@ mod tests {
         let text = concat!(
             "{\"ts\":1795407724.802282,\"latency_ns\":5,\"status\":200,\"err\":null,\"backend\":null}\n",
             "{\"ts\":1795407724802,\"latency_ns\":5,\"status\":200}\n",
+            "{\"time\":\"2026-11-23T04:22:04.8022Z\",\"status\":0,\"latency_ms\":1.25,\"error\":\"refused\"}\n",
             "{\"ts\":\"yesterday\",\"latency_ns\":5}\n",
         );
         let batch = parse_text(&FORMAT, text);
-        assert_eq!((batch.records, batch.rejected), (2, 1));
+        assert_eq!((batch.records, batch.rejected), (3, 1));
         assert_eq!(batch.span, Some((1_795_407_724_802_000_000, 1_795_407_724_802_282_000)));
     }
 }

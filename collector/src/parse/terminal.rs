@@ -9,9 +9,10 @@
 //! Such a line is no record of the format around it and no damage either: it is kept as a row of `logs` by the caller
 //! `terminal`, which tells later what was run.
 
+use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
 
-use super::{Batch, Context, Line};
+use super::{Batch, Chunk, Context, Cut, Format, Line, Sniff};
 
 /// Commands whose names begin a line of a session that has no prompt, or one behind `#`.
 const COMMANDS: [&str; 29] = [
@@ -86,6 +87,42 @@ fn behind_user(text: &str) -> bool {
     closed && before.contains('@') && (bracketed || plain)
 }
 
+/// Reads what stands [`ahead`] of a document; no file is recognised as this.
+pub const AHEAD: Format = Format {
+    kind: "terminal",
+    title: "what a terminal shows ahead of a command's output",
+    clock: ClockToken::None,
+    cut: Cut::Lines,
+    sniff: |_| Sniff::No,
+    parse: |context: &Context, chunk: &Chunk, batch: &mut Batch| {
+        chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty()).for_each(|line| keep(context, &line, batch));
+    },
+    sample: "$ kubectl get endpointslices -o yaml\n",
+    recognised: "prompts, notices of kubectl, curl's meter, headers of HTTP",
+    capture: "nothing",
+    proves: "nothing",
+};
+
+/// Length of what a terminal shows ahead of a document: prompts and notices, the progress of curl, the headers of an
+/// answer. A document that nothing recognises as it is may be recognised behind it.
+pub fn ahead(text: &[u8]) -> usize {
+    let mut at = 0;
+    let mut headers = false;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let plain = line.trim_ascii_end();
+        headers = (headers || plain.starts_with(b"HTTP/")) && !plain.is_empty();
+        let meter = plain.starts_with(b"  % Total") || plain.ends_with(b"Left  Speed");
+        let meter = meter || memchr::memmem::find(plain, b"--:--:--").is_some() && plain.len() < 100;
+        let is_ahead = plain.is_empty() || headers || meter || is_around(line);
+        // A line that is not whole may be anything.
+        if !is_ahead || !line.ends_with(b"\n") {
+            break;
+        }
+        at += line.len();
+    }
+    at
+}
+
 /// Keeps such a line.
 pub fn keep(context: &Context, line: &Line, batch: &mut Batch) {
     batch.record(None);
@@ -103,7 +140,22 @@ pub fn keep(context: &Context, line: &Line, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::is_around;
+    use super::{ahead, is_around};
+
+    #[test]
+    fn what_stands_ahead_of_a_document_is_measured() {
+        for (before, document) in [
+            ("$ kubectl get endpointslices -o json\n", "{\n  \"apiVersion\": \"v1\""),
+            (
+                "root@a:/# curl localhost:10249/metrics | grep sync\n  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n                                 Dload  Upload   Total   Spent    Left  Speed\n100 26673    0 26673    0     0  8682k      0 --:--:-- --:--:-- --:--:-- 8682k\n",
+                "# HELP up Whether.\n",
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", "# HELP a b\n"),
+            ("", "apiVersion: v1\n"),
+        ] {
+            assert_eq!(ahead(format!("{before}{document}").as_bytes()), before.len(), "{document}");
+        }
+    }
 
     #[test]
     fn prompts_and_notices_are_told_from_output() {

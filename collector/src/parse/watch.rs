@@ -3,6 +3,7 @@
 //! ```text
 //! {"received":1795407753.588056,"event":{"type":"MODIFIED","object":{"kind":"EndpointSlice",…}}}
 //! {"type":"ADDED","object":{"kind":"Pod",…}}
+//! 2026-11-23T04:22:33.588056Z {"type":"ADDED","object":{…}}
 //! ```
 
 use std::borrow::Cow;
@@ -51,7 +52,7 @@ struct Inner<'a> {
 }
 
 fn sniff(head: &Head) -> Sniff {
-    let bytes = head.bytes.trim_ascii_start();
+    let bytes = behind_stamp(head.bytes.trim_ascii_start()).1;
     let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
     let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
     let typed = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
@@ -71,9 +72,22 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
 }
 
+/// The time that `ts` or a loop wrote ahead of an event, and the event.
+fn behind_stamp(line: &[u8]) -> (Option<i64>, &[u8]) {
+    let Some(end) = line.iter().take(40).position(|byte| *byte == b'{').filter(|end| *end > 0) else {
+        return (None, line);
+    };
+    let stamp = line[..end].trim_ascii();
+    match epoch(stamp).or_else(|| rfc3339(stamp)) {
+        Some(time) => (Some(time), &line[end..]),
+        None => (None, line),
+    }
+}
+
 fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
+    let (stamp, text) = behind_stamp(line.bytes);
     let outer: Outer<'_> =
-        serde_json::from_slice(line.bytes).map_err(|error| format!("expected a watch event as JSON: {error}"))?;
+        serde_json::from_slice(text).map_err(|error| format!("expected a watch event as JSON: {error}"))?;
     let (kind, object) = match (outer.event, outer.kind, outer.object) {
         (Some(inner), _, _) => (inner.kind, inner.object),
         (None, Some(kind), Some(object)) => (kind, object),
@@ -85,6 +99,7 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
             let time = epoch(text.as_bytes()).or_else(|| rfc3339(text.as_bytes()));
             Some(time.ok_or_else(|| format!("expected \"received\" as epoch seconds or RFC 3339, found `{text}`"))?)
         }
+        None if stamp.is_some() => stamp,
         None => {
             batch.loss(loss::NO_TIME, 1);
             None
@@ -113,4 +128,26 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
     };
     kubernetes::push(&kind_of, &object, &witness, batch);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMAT;
+    use crate::parse::Sniff;
+    use crate::parse::harness::{head, parse_text};
+
+    #[test]
+    fn the_stamp_ahead_of_an_event_is_when_it_was_received() {
+        let event = r#"{"type":"ADDED","object":{"kind":"EndpointSlice","metadata":{"name":"a"},"endpoints":[]}}"#;
+        for stamp in ["2026-11-23T04:22:33.588056Z ", "1795407753.588056 "] {
+            let text = format!("{stamp}{event}\n");
+            assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.records, batch.rejected, batch.losses.len()), (1, 0, 0));
+            assert_eq!(batch.span, Some((1_795_407_753_588_056_000, 1_795_407_753_588_056_000)));
+        }
+        let batch = parse_text(&FORMAT, &format!("yesterday {event}\n{event}\n"));
+        assert_eq!((batch.records, batch.rejected), (1, 1));
+        assert!(batch.losses.contains_key("no-time"));
+    }
 }
