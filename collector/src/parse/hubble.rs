@@ -127,8 +127,19 @@ struct EventType {
     kind: Option<i64>,
 }
 
+/// A line without what grep or `kubectl logs --prefix` wrote ahead of the object.
+fn behind_prefix(line: &[u8]) -> &[u8] {
+    if line.starts_with(b"{") {
+        return line;
+    }
+    let marks = [&b"{\"flow\""[..], b"{ \"flow\"", b"{\"lost_events\"", b"{\"node_status\""];
+    let near = &line[..line.len().min(300)];
+    let at = marks.iter().filter_map(|mark| memchr::memmem::find(near, mark)).min();
+    at.map_or(line, |at| &line[at..])
+}
+
 fn sniff(head: &Head) -> Sniff {
-    let start = head.bytes.trim_ascii_start();
+    let start = behind_prefix(head.bytes.trim_ascii_start());
     let compact: Vec<u8> = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(4000).collect();
     let has = |mark: &str| memchr::memmem::find(&compact, mark.as_bytes()).is_some();
     let wrapped = ["{\"flow\":{", "{\"lost_events\":{", "{\"node_status\":{"]
@@ -143,7 +154,7 @@ fn sniff(head: &Head) -> Sniff {
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let start = chunk.bytes.trim_ascii_start();
-    let first_line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first_line = behind_prefix(start.split(|byte| *byte == b'\n').next().unwrap_or_default());
     let whole_lines = serde_json::from_slice::<IgnoredAny>(first_line).is_ok() && !first_line.starts_with(b"[");
     let mut undated = 0;
     if chunk.first && chunk.last && !whole_lines && (start.starts_with(b"{") || start.starts_with(b"[")) {
@@ -151,7 +162,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     } else {
         for line in chunk.lines() {
             if !line.bytes.iter().all(u8::is_ascii_whitespace) {
-                undated += record(context, &line, batch);
+                undated += record(context, &Line { bytes: behind_prefix(line.bytes), ..line }, batch);
             }
         }
     }
@@ -310,6 +321,18 @@ mod tests {
         assert_eq!((batch.records, batch.rejected), (4, 1));
         assert_eq!((batch.losses["lost-flows"].1, batch.losses["no-time"].1), (12, 1));
         assert_eq!(batch.span, Some((1_795_408_951_500_000_000, 1_795_408_952_000_000_000)));
+    }
+
+    #[test]
+    fn prefixes_of_grep_and_kubectl_are_no_part_of_a_flow() {
+        let flow =
+            r#"{"flow":{"time":"2026-11-23T04:42:31.5Z","verdict":"DROPPED","IP":{"source":"a","destination":"b"}}}"#;
+        for prefix in ["hubble-flows-cilium-tl8kg.json:", "[pod/cilium-x/cilium-agent] "] {
+            let text = format!("{prefix}{flow}\n{prefix}{flow}\n");
+            assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes, "{prefix}");
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.records, batch.rejected), (2, 0), "{prefix}");
+        }
     }
 
     #[test]

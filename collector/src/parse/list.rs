@@ -46,6 +46,14 @@ struct Document<'a> {
     object: Option<&'a RawValue>,
 }
 
+#[derive(Deserialize)]
+struct WatchEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
 fn sniff(head: &Head) -> Sniff {
     let bytes = head.bytes.trim_ascii_start();
     let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
@@ -64,9 +72,15 @@ fn sniff(head: &Head) -> Sniff {
 }
 
 fn is_yaml(bytes: &[u8]) -> bool {
-    yaml::has_keys(bytes, &["apiVersion"])
-        && (yaml::has_keys(bytes, &["items"]) || yaml::has_keys(bytes, &["kind", "metadata"]))
-        && !yaml::has_keys(bytes, &["auditID"])
+    is_yaml_watch(bytes)
+        || yaml::has_keys(bytes, &["apiVersion"])
+            && (yaml::has_keys(bytes, &["items"]) || yaml::has_keys(bytes, &["kind", "metadata"]))
+            && !yaml::has_keys(bytes, &["auditID"])
+}
+
+/// `kubectl get -w -o yaml --output-watch-events`.
+fn is_yaml_watch(bytes: &[u8]) -> bool {
+    yaml::has_keys(bytes, &["object", "type"]) && memchr::memmem::find(bytes, b"\n  apiVersion:").is_some()
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -75,7 +89,16 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             let line =
                 |bytes| Line { bytes, number: piece.line, offset: chunk.offset + piece.offset as i64, ended: true };
             match &piece.json {
-                Ok(json) => one(context, &line(json), &piece.list_kind, "LIST", batch),
+                Ok(json) => {
+                    let event: Option<WatchEvent<'_>> = serde_json::from_slice(json).ok();
+                    match event {
+                        Some(event) => {
+                            batch.loss(loss::NO_TIME, 1);
+                            one(context, &line(event.object.get().as_bytes()), "", &event.kind, batch);
+                        }
+                        None => one(context, &line(json), &piece.list_kind, "LIST", batch),
+                    }
+                }
                 Err(reason) => batch.reject(context, &line(piece.text), reason),
             }
         });
@@ -193,9 +216,18 @@ fn one(context: &Context, line: &Line<'_>, list_kind: &str, event: &str, batch: 
 #[cfg(test)]
 mod tests {
     use super::FORMAT;
-    use crate::parse::harness::parse_text;
+    use crate::parse::Sniff;
+    use crate::parse::harness::{head, parse_text};
 
     const POD: &str = "{\n \"apiVersion\": \"v1\",\n \"kind\": \"Pod\",\n \"metadata\": {\"name\": \"a\"}\n}\n";
+
+    #[test]
+    fn a_watch_in_yaml_is_a_document_an_event() {
+        let event = "---\nobject:\n  apiVersion: discovery.k8s.io/v1\n  endpoints: []\n  kind: EndpointSlice\n  metadata:\n    name: a\ntype: ADDED\n";
+        assert_eq!((FORMAT.sniff)(&head("x.yaml", event.as_bytes())), Sniff::Yes);
+        let batch = parse_text(&FORMAT, &event.repeat(2));
+        assert_eq!((batch.records, batch.rejected, batch.losses["no-time"].1), (2, 0, 2));
+    }
 
     #[test]
     fn documents_that_follow_each_other_are_all_read() {

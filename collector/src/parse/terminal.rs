@@ -73,7 +73,11 @@ pub fn is_around(line: &[u8]) -> bool {
         let mut words = rest.split_ascii_whitespace();
         words.next().is_some_and(|word| COMMANDS.contains(&word)) && words.next().is_some()
     };
-    command(text.strip_prefix('#').unwrap_or(text).trim_start()) || behind_user(text)
+    // `# kubectl …`, `1. cilium bpf lb list` of a report.
+    let item =
+        text.split_once(". ").filter(|(number, _)| number.len() < 3 && number.bytes().all(|one| one.is_ascii_digit()));
+    let plain = item.map_or(text.strip_prefix('#').unwrap_or(text), |(_, rest)| rest);
+    command(plain.trim_start()) || behind_user(text)
 }
 
 /// `root@node-a:~# …`, `[root@node-a ~]# …`, `node-a$ …` with a user.
@@ -166,6 +170,7 @@ mod tests {
             "root@node-a:/home/cilium# ",
             "# kubectl get pod -o wide",
             "k get svc",
+            "1. cilium bpf lb list",
             "❯ kubectl get svc",
             "Defaulted container \"cilium-agent\" out of: cilium-agent, config (init)",
             "```bash",
