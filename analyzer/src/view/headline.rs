@@ -28,6 +28,8 @@ pub struct Side {
     pub class: String,
     pub runs: String,
     pub total: u64,
+    /// How many figures these rest on: several rows may ask for one.
+    pub figures: u64,
     pub counts: Vec<Count>,
 }
 
@@ -83,9 +85,14 @@ pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue
 
 fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue) -> Side {
     let mut by: BTreeMap<Status, Vec<&str>> = BTreeMap::new();
+    let mut figures = std::collections::BTreeSet::new();
     for row in &catalogue.rows {
         if let Some(verdict) = overall(verdicts, &row.id, dataplane) {
             by.entry(verdict.status).or_default().push(&row.id);
+            // What was not measured is a figure of its own.
+            let own = if verdict.measured.is_some() { "" } else { row.id.as_str() };
+            let group = (verdict.scenario.as_str(), verdict.services);
+            figures.insert((verdict.measurement.as_str(), group, verdict.measured.map(f64::to_bits), own));
         }
     }
     let total: usize = by.values().map(Vec::len).sum();
@@ -96,6 +103,7 @@ fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue
         class: super::chart::class_of(dataplane).into(),
         runs: plural(own, "run"),
         total: total as u64,
+        figures: figures.len() as u64,
         counts: Status::ALL
             .into_iter()
             .map(|status| {
@@ -204,10 +212,11 @@ fn answer(sides: &[Side]) -> String {
             let n = |word: &str| side.counts.iter().find(|c| c.status == word).map_or(0, |c| c.n);
             let open = n("inconclusive") + n("not measured");
             format!(
-                "{}: {} of {} documented values hold, {} better than claimed, {} worse; {} could not be decided",
+                "{}: {} of {} documented values (which rest on {} figures) hold, {} better than claimed, {} worse; {} could not be decided",
                 side.name,
                 n("holds"),
                 side.total,
+                side.figures,
                 match n("better") {
                     1 => "1 is".into(),
                     more => format!("{more} are"),

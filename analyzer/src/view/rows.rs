@@ -6,6 +6,7 @@ use super::dataplane_name;
 use super::number::{self, Show};
 use crate::clock::Evidence;
 use crate::verdict::catalogue::Row;
+use crate::verdict::row::TOO_FEW;
 use crate::verdict::{Beside, Catalogue, Status, Verdict, overall};
 
 /// Rows of one part of the source document.
@@ -45,6 +46,8 @@ pub struct Cell {
     pub worst: Option<Group>,
     /// All groups, the shown one among them.
     pub groups: Vec<Group>,
+    /// Of how many groups it is the worst, and how many could not judge the row; empty where there is one.
+    pub of: String,
 }
 
 /// One verdict in words.
@@ -169,6 +172,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
                 .filter(|v| v.id == row.id && v.dataplane == dataplane)
                 .map(|v| group(v, show(row)))
                 .collect();
+            let of = of_groups(row, dataplane, verdicts);
             Cell {
                 dataplane: dataplane.into(),
                 name: dataplane_name(dataplane),
@@ -176,6 +180,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
                 expected: row.side(dataplane).map_or_else(String::new, |s| s.text.clone()),
                 worst: overall(verdicts, &row.id, dataplane).map(|v| group(v, show(row))),
                 groups: own,
+                of,
             }
         })
         .collect();
@@ -189,6 +194,20 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
         sound: row.sound.reason.clone(),
         notes: row.notes.clone(),
         cells,
+    }
+}
+
+/// `Worst of 3 groups`, `The only one of 3 groups that could be judged`.
+fn of_groups(row: &Row, dataplane: &str, verdicts: &[Verdict]) -> String {
+    let own = || verdicts.iter().filter(|v| v.id == row.id && v.dataplane == dataplane);
+    let open = |v: &&Verdict| v.status == Status::NotMeasured || v.reason.starts_with(TOO_FEW);
+    let (all, judged) = (own().count(), own().filter(|v| !open(v)).count());
+    match (all, judged) {
+        (0 | 1, _) => String::new(),
+        (_, 0) => format!("None of {all} groups has enough to be judged"),
+        (_, 1) => format!("The only one of {all} groups that could be judged"),
+        _ if judged < all => format!("Worst of the {judged} groups that could be judged, of {all}"),
+        _ => format!("Worst of {all} groups"),
     }
 }
 
