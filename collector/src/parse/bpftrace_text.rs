@@ -28,13 +28,13 @@ pub const FORMAT: Format = Format {
     sniff,
     parse,
     sample: "Attaching 5 probes...\n6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0\n@updates: 1542\n",
-    recognised: "`Attaching N probes...` or `Attached N probes`, or `@map: value` lines",
+    recognised: "`Attaching N probes...` or `Attached N probes`; mostly lines `@map: value` or `nsecs EVENT key=value`",
     capture: "bpftrace -B line script.bt > trace.txt, with lines that begin with nsecs and an upper-case word",
     proves: "what the kernel did, to the nanosecond",
 };
 
 fn sniff(head: &Head) -> Sniff {
-    let (mut maps, mut other) = (0, 0);
+    let (mut maps, mut other, mut in_stack) = (0, 0, false);
     for line in head.bytes.split(|byte| *byte == b'\n').take(400) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(text) = std::str::from_utf8(line) else { continue };
@@ -42,7 +42,14 @@ fn sniff(head: &Head) -> Sniff {
         if is_attached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
             return Sniff::Yes;
         }
-        if text.starts_with('@') && heading(text).is_some() || bucket(text).is_some() {
+        if in_stack {
+            in_stack = !text.starts_with("]: ");
+            maps += 1;
+            continue;
+        }
+        // With -q, and in what was cut out of a trace, nothing stands ahead.
+        in_stack = text.starts_with('@') && matches!(heading(text), Some(Heading::Stack { .. }));
+        if text.starts_with('@') && heading(text).is_some() || bucket(text).is_some() || is_event(text) {
             maps += 1;
         } else if !text.trim().is_empty() {
             other += 1;
@@ -57,6 +64,16 @@ fn is_attached(line: &str) -> bool {
     rest.and_then(|rest| rest.split_once(' ')).is_some_and(|(count, rest)| {
         count.parse::<u32>().is_ok() && matches!(rest, "probe..." | "probes..." | "probe" | "probes")
     })
+}
+
+/// `6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 …`.
+fn is_event(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let digits = |word: &str| word.len() >= 9 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let upper = |word: &str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    words.next().is_some_and(digits)
+        && words.next().is_some_and(upper)
+        && words.next().is_some_and(|word| word.contains('='))
 }
 
 /// `Demonstrations of tcplife, the Linux bpftrace/eBPF version.`
@@ -299,6 +316,18 @@ mod tests {
         assert_eq!(bucket("[-4, -2)               7 |  |"), Some((Some(-4.0), Some(-2.0), 7)));
         for line in ["[WARN] x | y |", "[1, 2) 3", "(1)", "[] 1 ||"] {
             assert_eq!(bucket(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_trace_without_its_first_line_is_recognised() {
+        let events = "6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0\n";
+        let stacks = "@[\n    kfree_skb+1\n    tcp_v4_rcv+20\n]: 7\n@[\n    do_exit+2\n]: 1\n";
+        for text in [events, stacks] {
+            assert_eq!((FORMAT.sniff)(&head("x.txt", text.as_bytes())), Sniff::Yes, "{text}");
+        }
+        for text in ["1795407710 up 3\n1795407711 up 3\n", "a: b\n@x is here\n"] {
+            assert_eq!((FORMAT.sniff)(&head("x.txt", text.as_bytes())), Sniff::No, "{text}");
         }
     }
 

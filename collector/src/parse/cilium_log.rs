@@ -18,7 +18,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_TIME;
 
 use super::json_pairs::Pairs;
-use super::log_line::{fields, strip, unquoted};
+use super::log_line::{Joined, fields, strip, unquoted};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, instant};
 
 /// Logs of Cilium's components.
@@ -136,12 +136,13 @@ fn json_entry(text: &str) -> Option<Entry<'_>> {
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut timeless = 0;
-    for line in chunk.lines() {
-        if line.bytes.is_empty() {
+    let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
+    while let Some(line) = lines.next() {
+        if line.bytes.is_empty() && !joined.is_begun() {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
-        let stripped = strip(&text);
+        let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
         let row = LogRow {
             source: context.source,
             record: line.number,

@@ -18,7 +18,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_YEAR;
 use syncline_schema::syncs::SyncRow;
 
-use super::log_line::{fields, quoted_length, strip, unquoted};
+use super::log_line::{Joined, fields, quoted_length, strip, unquoted};
 use super::{Batch, Chunk, Context, Cut, Format, Head, Sniff, instant};
 
 /// kube-proxy's log.
@@ -137,12 +137,13 @@ static ERROR: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "err".to
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
-    for line in chunk.lines() {
-        if line.bytes.is_empty() {
+    let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
+    while let Some(line) = lines.next() {
+        if line.bytes.is_empty() && !joined.is_begun() {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
-        let stripped = strip(&text);
+        let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
         let Some(found) = entry(&stripped.text) else {
             batch.record(stripped.outer_time);
             batch.push(&LogRow {

@@ -86,7 +86,8 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, format: &'stati
         let complete = match end(text) {
             End::Broken => false,
             End::Marked => text.ends_with(b"\n") || !(last && chunk.truncated),
-            End::Unmarked => !(last && (stream || chunk.truncated)),
+            // Every program ends its last line: without that end the text was cut, perhaps in the middle of a value.
+            End::Unmarked => !(last && (stream || chunk.truncated || !text.ends_with(b"\n"))),
         };
         let (time, time_from) = match running.stamp {
             Some(Some(time)) => (Some(time), "stamp"),
@@ -190,6 +191,9 @@ mod tests {
         let first = &batch.snapshots[0];
         assert_eq!((first.time, first.time_from), (Some(1_795_407_710_500_000_000), "name"));
         assert!(first.file_of_series && first.complete);
+        let cut = Chunk { bytes: b"a\r\nb", ..chunk };
+        take(&named, &cut, &mut batch, "iptables-list", |_| End::Unmarked);
+        assert!(!batch.snapshots.pop().expect("a snapshot").complete);
         assert_eq!(batch.snapshots[1].time_from, "mtime");
         assert!(!batch.snapshots[1].file_of_series);
         assert!(batch.losses.contains_key("time-from-mtime"));

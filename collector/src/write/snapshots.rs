@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 
 use super::tables::{Tables, WriteError};
-use crate::parse::snapshot::{Counters, Dissector, Section};
+use crate::parse::snapshot::{Counters, Dissector, RuleFields, Section};
 use crate::parse::{Context, RawSnapshot};
 
 /// How far ahead a common piece is searched for, in either list.
@@ -74,6 +74,8 @@ impl Encoder {
         let mut section = Section::new();
         let mut now: Vec<Held> = Vec::with_capacity(pieces.len());
         let mut line = snapshot.first_line;
+        let is_json = matches!(snapshot.text.trim_ascii_start().first(), Some(b'{' | b'['));
+        let unfinished = !snapshot.complete && !is_json && !snapshot.text.ends_with(b"\n");
         let mut sections = Vec::with_capacity(pieces.len());
         let mut last_section: Option<(Section, u32)> = None;
         for (at, range) in pieces.iter().enumerate() {
@@ -104,7 +106,13 @@ impl Encoder {
                         None => {
                             let rule = self.next_rule;
                             self.next_rule += 1;
-                            let fields = (dissector.fields)(&context.path, &section, piece);
+                            // A last line without its end may be cut in the middle of a value: it proves nothing.
+                            let cut = unfinished && at + 1 == pieces.len();
+                            let fields = if cut {
+                                RuleFields { kind: "other", ..RuleFields::default() }
+                            } else {
+                                (dissector.fields)(&context.path, &section, piece)
+                            };
                             tables.push(&RuleRow {
                                 source: context.source,
                                 record: line,
