@@ -137,6 +137,22 @@ fn a_report_has_the_same_bytes_whatever_the_threads_and_needs_no_network() {
             assert!(!verdict["reason"].as_str().unwrap_or_default().is_empty(), "{verdict:#}");
         }
     }
+    for one in document["measurements"].as_array().expect("measurements") {
+        let quantiles = one["quantiles"].as_object().into_iter().flatten().map(|(_, quantile)| quantile);
+        for figure in quantiles.chain([one]) {
+            let Some(value) = figure["value"].as_f64() else { continue };
+            let (low, high) = (figure["bounds"][0].as_f64(), figure["bounds"][1].as_f64());
+            let within = low.is_none_or(|low| low <= value) && high.is_none_or(|high| value <= high);
+            assert!(within, "beyond its own bounds: {one:#}");
+        }
+    }
+    // A difference of two dumps names both files.
+    let cost =
+        |one: &&Value| one["name"] == "packet_cost" && one["run"] == "cilium-pod-crash-1" && one["variant"] == "";
+    let cost = document["measurements"].as_array().into_iter().flatten().find(cost).expect("packet_cost");
+    let paths: Vec<&str> =
+        cost["evidence"].as_array().expect("evidence").iter().filter_map(|one| one["path"].as_str()).collect();
+    assert!(paths.iter().any(|path| *path != paths[0]), "{cost:#}");
 }
 
 #[test]
@@ -158,6 +174,17 @@ fn a_capture_directory_and_its_bundle_give_the_same_verdicts() {
     let strict = syncline(folder.path(), &["check", &run, "--strict"]);
     assert_eq!(code(&strict), i32::from(worse || open));
     assert!(open, "nothing was open in one crash: --strict was not tried");
+}
+
+#[test]
+fn what_judges_nothing_is_no_pass() {
+    let folder = folder();
+    let captures = folder.path().join("run");
+    fs::create_dir(&captures).expect("a folder");
+    fs::copy(sample("cilium-pod-crash-1").join("markers.tsv"), captures.join("markers.tsv")).expect("copied");
+    let output = syncline(folder.path(), &["check", "run"]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing could be judged"), "{output:?}");
 }
 
 #[test]
