@@ -76,10 +76,8 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
             worst = Some((status, reason));
         }
     }
-    if let Some((status, reason)) = worst {
-        verdict.status = status;
-        verdict.reason = reason;
-    }
+    (verdict.status, verdict.reason) =
+        worst.unwrap_or_else(|| (Status::NotMeasured, "no reading of this claim applies".into()));
     if verdict.readings.iter().any(|reading| reading.status != verdict.status) {
         let each: Vec<String> =
             verdict.readings.iter().map(|one| format!("{}: {}", one.label, one.status.word())).collect();
@@ -283,13 +281,10 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
         let group: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
         of_group(&group, reading, None)
     };
-    let pairs = |reading: &Reading| -> Vec<_> {
-        let both = keys.iter().map(|k| (k, of(dataplane, k, reading), of(other, k, reading)));
-        both.filter(|(_, a, b)| !a.runs.is_empty() && !b.runs.is_empty()).collect()
-    };
     // What one side has from above only is compared with the other's from above: the same quantity.
     let above = Reading { variant: Some("upper bound".into()), ..reading.clone() };
-    let mut found = pairs(reading);
+    let both = keys.iter().map(|k| (k, of(dataplane, k, reading), of(other, k, reading)));
+    let mut found: Vec<_> = both.filter(|(_, a, b)| !a.runs.is_empty() && !b.runs.is_empty()).collect();
     for (key, own, others) in &mut found {
         if own.figure.upper_only != others.figure.upper_only {
             let (side, name) = if own.figure.upper_only { (others, other) } else { (own, dataplane) };

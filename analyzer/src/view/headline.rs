@@ -145,7 +145,7 @@ fn lead_sentences(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<String> {
         let figure = rows::with_bounds(v.measured, bounds, &v.unit, number::Show::Times);
         let figure = figure.replace(" ×", "");
         format!(
-            "Counted the same way on both sides, a packet costs kube-proxy {figure} times what it costs Cilium (claimed: {}; {}: {}).",
+            "By the same measure where both sides have one, a packet costs kube-proxy {figure} times what it costs Cilium (claimed: {}; {}: {}).",
             v.expected,
             v.status.word(),
             v.reason
@@ -211,20 +211,15 @@ fn answer(sides: &[Side]) -> String {
         .map(|side| {
             let n = |word: &str| side.counts.iter().find(|c| c.status == word).map_or(0, |c| c.n);
             let open = n("inconclusive") + n("not measured");
+            let are = |n: u64| format!("{n} {}", if n == 1 { "is" } else { "are" });
             format!(
                 "{}: {} of {} documented values (which rest on {} figures) hold, {} better than claimed, {} worse; {} could not be decided",
                 side.name,
                 n("holds"),
                 side.total,
                 side.figures,
-                match n("better") {
-                    1 => "1 is".into(),
-                    more => format!("{more} are"),
-                },
-                match n("worse") {
-                    1 => "1 is".into(),
-                    more => format!("{more} are"),
-                },
+                are(n("better")),
+                are(n("worse")),
                 open
             )
         })

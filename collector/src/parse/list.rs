@@ -46,14 +46,6 @@ struct Document<'a> {
     object: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct WatchEvent<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
 fn sniff(head: &Head) -> Sniff {
     let bytes = head.bytes.trim_ascii_start();
     let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
@@ -89,16 +81,13 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             let line =
                 |bytes| Line { bytes, number: piece.line, offset: chunk.offset + piece.offset as i64, ended: true };
             match &piece.json {
-                Ok(json) => {
-                    let event: Option<WatchEvent<'_>> = serde_json::from_slice(json).ok();
-                    match event {
-                        Some(event) => {
-                            batch.loss(loss::NO_TIME, 1);
-                            one(context, &line(event.object.get().as_bytes()), "", &event.kind, batch);
-                        }
-                        None => one(context, &line(json), &piece.list_kind, "LIST", batch),
+                Ok(json) => match serde_json::from_slice(json) {
+                    Ok(Document { event: Some(event), object: Some(object), .. }) => {
+                        batch.loss(loss::NO_TIME, 1);
+                        one(context, &line(object.get().as_bytes()), "", &event, batch);
                     }
-                }
+                    _ => one(context, &line(json), &piece.list_kind, "LIST", batch),
+                },
                 Err(reason) => batch.reject(context, &line(piece.text), reason),
             }
         });
