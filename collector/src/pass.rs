@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use syncline_schema::FORMAT_VERSION;
 use syncline_schema::facts::FactRow;
 use syncline_schema::loss::{self, Loss, LossRow};
-use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source, Table};
+use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source};
 use syncline_schema::rejects::RejectRow;
 
 use crate::bundle::{BundleError, BundleOptions, Summary};
@@ -244,7 +244,7 @@ impl Pass {
                 remedy: loss.remedy.to_owned(),
             });
         }
-        let tables = self.tables.close()?.into_iter().map(|(name, rows, bytes)| Table { name, rows, bytes }).collect();
+        let tables = self.tables.close()?;
         let mut manifest = Manifest {
             format_version: FORMAT_VERSION,
             run_id: String::new(),

@@ -256,13 +256,14 @@ fn handlers(bundle: &Bundle, evidence: Cite<'_>, found: &mut Vec<Constraint>) ->
     for mut lines in lines.into_values().filter(|lines| lines.len() == versions.len()) {
         lines.sort_by_key(|line| (line.time, line.record));
         for (line, (number, version)) in lines.iter().zip(&versions) {
-            let Some(received) = version.received.filter(|_| version.clock != line.clock) else { continue };
+            let known = version.received.zip(line.time).filter(|_| version.clock != line.clock);
+            let Some((received, logged)) = known else { continue };
             found.push(Constraint {
                 from: version.clock.to_string(),
                 to: line.clock.to_string(),
                 low: None,
                 // The stamp is cut to microseconds.
-                high: Some(line.time + 1_000 - received),
+                high: Some(logged + 1_000 - received),
                 kind: "handler".to_owned(),
                 at: Some(received),
                 slack: 0,

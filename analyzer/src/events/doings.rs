@@ -134,11 +134,11 @@ fn syncs(bundle: &Bundle) -> anyhow::Result<Vec<Doings>> {
     let rows =
         bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("complete")).or(col("moment").eq(lit("start")))))?;
     let mut records: BTreeMap<i32, Doings> = BTreeMap::new();
-    let mut begun: BTreeMap<i32, Vec<SyncRow<'static>>> = BTreeMap::new();
+    let mut begun: BTreeMap<i32, Vec<(i64, i64)>> = BTreeMap::new();
     for row in rows {
-        let Some((from, until)) = span(bundle, row.source) else { continue };
+        let (Some((from, until)), Some(time)) = (span(bundle, row.source), row.time) else { continue };
         let Some(duration) = row.duration.filter(|_| row.moment == "complete") else {
-            begun.entry(row.source).or_default().push(row);
+            begun.entry(row.source).or_default().push((time, row.record));
             continue;
         };
         let record = records.entry(row.source).or_insert_with(|| Doings {
@@ -150,18 +150,18 @@ fn syncs(bundle: &Bundle) -> anyhow::Result<Vec<Doings>> {
             all: Vec::new(),
         });
         // The stamp is cut to microseconds, and taken after the duration.
-        let start = row.time.saturating_sub(duration).saturating_sub(1_000);
-        record.all.push(Doing { start, end: row.time + 1_000, source: row.source, record: row.record });
+        let start = time.saturating_sub(duration).saturating_sub(1_000);
+        record.all.push(Doing { start, end: time + 1_000, source: row.source, record: row.record });
     }
     for (source, record) in &mut records {
         // A sync that was begun and never ended (the proxy was restarted) may have changed something until the next.
         let starts = begun.remove(source).unwrap_or_default();
-        for (at, row) in starts.iter().enumerate() {
-            if record.all.iter().any(|one| one.start <= row.time && row.time <= one.end) {
+        for (at, (time, line)) in starts.iter().enumerate() {
+            if record.all.iter().any(|one| one.start <= *time && *time <= one.end) {
                 continue;
             }
-            let end = starts.get(at + 1).map_or(record.until, |next| next.time);
-            record.all.push(Doing { start: row.time, end, source: row.source, record: row.record });
+            let end = starts.get(at + 1).map_or(record.until, |next| next.0);
+            record.all.push(Doing { start: *time, end, source: *source, record: *line });
         }
     }
     Ok(finished(records))

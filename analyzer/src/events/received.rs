@@ -43,6 +43,7 @@ pub fn read(
     let versions = versions(rows);
     let mut found = Received::new();
     for (_, mut lines) in lines {
+        lines.retain(|row| row.time.is_some());
         lines.sort_by_key(|row| (row.time, row.record));
         let Some(pairs) = pairs(&versions, &lines, clocks) else { continue };
         for (version, line) in pairs {
@@ -53,9 +54,9 @@ pub fn read(
                 what: "the proxy's handler was called".to_owned(),
             };
             let at = Observed {
-                low: Some(line.time),
+                low: line.time,
                 // The stamp is cut to microseconds.
-                high: Some(line.time + 1_000),
+                high: line.time.map(|time| time + 1_000),
                 clock: line.clock.to_string(),
                 witness: "log".to_owned(),
                 evidence: vec![evidence],
@@ -87,11 +88,11 @@ fn pairs<'a>(
     let offset = clocks.offset(&lines.first()?.clock, &first.row.clock)?;
     // Lines that were certainly written before the first request belong to older versions.
     let begun = first.row.received?;
-    let late = lines.partition_point(|line| line.time + 1_000 + offset.high < begun);
+    let late = lines.partition_point(|line| line.time.is_some_and(|time| time + 1_000 + offset.high < begun));
     let lines = lines.get(late..)?;
     let ordered = versions.len() == lines.len() && versions.iter().all(|version| version.number > 0);
     let causal = versions.iter().zip(lines).all(|(version, line)| {
-        version.row.received.is_some_and(|received| line.time + 1_000 + offset.high >= received)
+        version.row.received.zip(line.time).is_some_and(|(received, time)| time + 1_000 + offset.high >= received)
     });
     (ordered && causal).then(|| versions.iter().zip(lines).collect())
 }
@@ -114,13 +115,13 @@ mod tests {
     }
 
     fn line(time: i64) -> SyncRow<'static> {
-        SyncRow { clock: "a".into(), time, moment: "received".into(), ..Default::default() }
+        SyncRow { clock: "a".into(), time: Some(time), moment: "received".into(), ..Default::default() }
     }
 
     fn matched(rows: &[EndpointRow<'static>], lines: &[SyncRow<'static>]) -> Option<Vec<(String, i64)>> {
         let versions = versions(rows);
         let pairs = pairs(&versions, lines, &Graph::default())?;
-        Some(pairs.into_iter().map(|(v, l)| (v.row.resource_version.to_string(), l.time)).collect())
+        Some(pairs.into_iter().map(|(v, l)| (v.row.resource_version.to_string(), l.time.unwrap_or_default())).collect())
     }
 
     #[test]

@@ -177,7 +177,7 @@ fn tables(run: &Run, filter: &Filter, add: Add<'_>) -> anyhow::Result<()> {
             let duration = row.duration.map(|ns| format!(" after {:.3} ms", ns as f64 / 1e6)).unwrap_or_default();
             let object = row.object.as_deref().unwrap_or_default().to_owned();
             let one = event(run, "sync", object, format!("{}{duration}", row.moment), row.source, row.record);
-            add(Some(row.time), Some(row.time), &row.clock, one)
+            add(row.time, row.time, &row.clock, one)
         })?;
     }
     if wants("failure") {

@@ -141,7 +141,7 @@ fn restore_input(run: &Run, table: &[Size]) -> Measurement {
                 format!("{chains} chains and {rules} rules of nat"),
             ));
         }
-        if let Some(size) = after(run, table, reload.time, &reload.clock)
+        if let Some(size) = reload.time.and_then(|time| after(run, table, time, &reload.clock))
             && size.rules + size.chains > 0
         {
             shares.push((chains + rules) / (size.rules + size.chains) as f64);

@@ -72,7 +72,7 @@ pub fn take(run: &Run) -> Census {
         .filter_map(|row| {
             let seconds = row.duration? as f64 / 1e9;
             Some(Sync {
-                end: row.time,
+                end: row.time?,
                 clock: row.clock.to_string(),
                 duration: Estimate::exact(seconds),
                 evidence: run.evidence(row.source, row.record, format!("sync of {:.1} ms", seconds * 1e3)),
@@ -238,7 +238,7 @@ mod tests {
         let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
             let row = SyncRow {
                 clock: "node-a".into(),
-                time: 9,
+                time: Some(9),
                 moment: "complete".into(),
                 duration: Some(12_300_000),
                 ..SyncRow::default()

@@ -86,7 +86,7 @@ pub fn syncs(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
     Ok(rows
         .iter()
         .filter_map(|r| {
-            let end = seconds(run, &r.clock, r.time, origin)?;
+            let end = seconds(run, &r.clock, r.time?, origin)?;
             Some((end - r.duration.unwrap_or(0) as f64 / 1e9, end))
         })
         .collect())

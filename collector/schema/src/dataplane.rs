@@ -88,6 +88,8 @@ table! {
         clock: Text<'a>,
         /// Stamp, ns: taken *before* the state was read. Null where there is none.
         time: Option<i64>,
+        /// Resolution of `time`, ns (10⁹ for `date`): the stamp was taken at `time` or less than this after it. Null means exact.
+        resolution: Option<i64>,
         /// What the time rests on: `stamp`, `name` (of the file), `mtime`, `none`.
         time_from: Text<'a>,
         /// Kind of the format (`iptables-save`, `iptables-list`, `cilium-lb-list`, `lb4-reader`, …).

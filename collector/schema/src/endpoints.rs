@@ -15,6 +15,8 @@ table! {
         witness: Text<'a>,
         /// When the witness had the version, ns: `stageTimestamp` for `audit`, receipt for `watch`; null for a list without a time.
         time: Option<i64>,
+        /// Resolution of `time`, ns (10⁹ for stamps in whole seconds): it was taken at `time` or less than this after it. Null means exact.
+        resolution: Option<i64>,
         /// When the API server received the request that made this version, ns; `audit` only.
         received: Option<i64>,
         /// `ADDED`, `MODIFIED`, `DELETED` of a watch; `create`, `update`, `patch`, `delete` of an audit event; `LIST` of a list.

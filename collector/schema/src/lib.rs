@@ -34,7 +34,7 @@ pub mod trace;
 pub use table::{Column, ColumnSink, ColumnSource, ColumnType, Row, Text};
 
 /// Version of the bundle. Change it with any column of any table; old versions stay readable.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// All tables of a bundle, in the order of the manifest: name and columns.
 pub const TABLES: &[(&str, &[Column])] = &[

@@ -23,5 +23,11 @@ table! {
         message: Text<'a>,
         /// The rest: `key=value` pairs as written.
         fields: Option<Text<'a>>,
+        /// Pod that wrote the line (`pod` or `namespace/pod`), where what lay around the line named it.
+        pod: Option<Text<'a>>,
+        /// Its container.
+        container: Option<Text<'a>>,
+        /// Node that the line came from, where what lay around it named one.
+        node: Option<Text<'a>>,
     }
 }

@@ -45,6 +45,12 @@ pub struct Source {
     /// What a file of kind `unread` resembles, for people; absent where it resembles nothing, and of all that were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<String>,
+    /// What lay around the format and was taken off, outermost first (`docker`, `stern`, …).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
+    /// Path of the source with the same content that was read instead of this one, which then has no records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// Clock domain of its times; null where it has none.
     pub clock: Option<String>,
     /// Size of the file as it lies there (compressed).
@@ -69,6 +75,9 @@ pub struct Table {
     pub rows: u64,
     /// Size of its Parquet file.
     pub bytes: u64,
+    /// SHA-256 of that file, hex; empty in bundles of format version 1.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 /// One loss of a bundle.

@@ -15,6 +15,8 @@ table! {
         witness: Text<'a>,
         /// When the witness had the version, ns.
         time: Option<i64>,
+        /// Resolution of `time`, ns (10⁹ for stamps in whole seconds): it was taken at `time` or less than this after it. Null means exact.
+        resolution: Option<i64>,
         /// When the API server received the request that made this version, ns; `audit` only.
         received: Option<i64>,
         /// As in `endpoints`; for `audit` the verb, with `/binding`, `/status` or `/eviction` behind it for a subresource.

@@ -163,7 +163,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         };
         without_year += u64::from(time.is_none());
         batch.record(time.or(stripped.outer_time));
-        if let (Some(time), Some(mut row)) = (time, moment(&found)) {
+        if let Some(mut row) = moment(&found) {
             (row.source, row.record, row.clock, row.time) =
                 (context.source, line.number, context.clock.as_str().into(), time);
             batch.push(&row);

@@ -12,6 +12,8 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+use syncline_schema::manifest::Table;
 use syncline_schema::{Column, ColumnType, Row, TABLES};
 
 use super::columns::TableBuilder;
@@ -109,11 +111,11 @@ impl Tables {
         Ok(())
     }
 
-    /// Closes and syncs every file. Returns name, rows and bytes of each table that has rows, in the order of [`TABLES`].
+    /// Closes and syncs every file. Returns each table that has rows, in the order of [`TABLES`].
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn close(mut self) -> Result<Vec<(String, u64, u64)>, WriteError> {
+    pub fn close(mut self) -> Result<Vec<Table>, WriteError> {
         for (table, mut builder) in std::mem::take(&mut self.own) {
             let columns = TABLES.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
             let batch = finish(&mut builder)?;
@@ -128,10 +130,18 @@ impl Tables {
                 open.writer.into_inner().map_err(|error| WriteError::Parquet { table: (*table).to_owned(), error })?;
             file.sync_all().map_err(io)?;
             let bytes = file.metadata().map_err(io)?.len();
-            written.push(((*table).to_owned(), open.rows, bytes));
+            let sha256 = hash(&path).map_err(io)?;
+            written.push(Table { name: (*table).to_owned(), rows: open.rows, bytes, sha256 });
         }
         Ok(written)
     }
+}
+
+/// SHA-256 of a file, hex.
+fn hash(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn finish(builder: &mut TableBuilder) -> Result<RecordBatch, WriteError> {
