@@ -15,7 +15,7 @@ use syncline_schema::loss;
 use syncline_schema::markers::MarkerRow;
 
 use crate::form::instant::epoch_seconds;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -24,7 +24,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "1795407750.679907121\ndeployment.apps/test scaled\n1795407750.826147409",
     recognised: "lines that are nothing but epoch seconds, with a line of kubectl's answer (scaled, restarted, deleted) between them",
     capture: "(date +%s.%N; kubectl scale deploy/test --replicas=44; date +%s.%N) | tee transcript.txt",
