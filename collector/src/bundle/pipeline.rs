@@ -188,6 +188,7 @@ fn parse(job: &Job) -> Parsed {
         first: piece.first,
         last: piece.last,
         truncated: piece.truncated.is_some(),
+        around: None,
     };
     // A parser must not panic; should one do so all the same, one chunk is lost and named, not the whole bundle.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -172,7 +172,15 @@ mod tests {
     #[test]
     fn a_file_without_stamps_takes_the_time_of_its_name_or_its_own() {
         let mut batch = Batch::default();
-        let chunk = Chunk { bytes: b"a\r\n", first_line: 1, offset: 0, first: true, last: true, truncated: false };
+        let chunk = Chunk {
+            bytes: b"a\r\n",
+            first_line: 1,
+            offset: 0,
+            first: true,
+            last: true,
+            truncated: false,
+            around: None,
+        };
         let named = Context { path: "nat/1795407710.5.txt".to_owned(), ..context() };
         take(&named, &chunk, &mut batch, &LISTING);
         take(&context(), &chunk, &mut batch, &LISTING);
