@@ -8,6 +8,7 @@ use super::matching::match_vectors;
 use super::sets::set_operation;
 use super::{Cells, Context, Row, Steps, evaluate};
 use crate::answer::{EvalError, SampleValue};
+use crate::histogram::{Combined, MixedSchemas};
 use crate::syntax::tree::{Binary, BinaryOperator, Matching, Node, Span};
 
 /// Evaluates a binary operation.
@@ -92,6 +93,16 @@ fn scalars(operator: BinaryOperator, left: f64, right: f64) -> f64 {
     if operator.compares() { truth(compare(operator, left, right)) } else { arithmetic(operator, left, right) }
 }
 
+/// What comes of two samples that meet.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Value(SampleValue),
+    /// A comparison that does not hold: they met all the same.
+    Filtered,
+    /// The operator means nothing between the two, which a note says: as if they had not met.
+    Invalid,
+}
+
 /// A binary operation with its surroundings.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation<'a> {
@@ -125,16 +136,18 @@ impl Operation<'_> {
         self.context.inform(&text, self.span);
     }
 
-    /// The operation on any two samples.
-    pub(crate) fn samples(&self, left: &SampleValue, right: &SampleValue, keep_left: bool) -> Option<SampleValue> {
+    /// The operation on any two samples. A comparison keeps the left one.
+    pub(crate) fn samples(&self, left: &SampleValue, right: &SampleValue) -> Outcome {
         use SampleValue::{Float, Histogram};
         let operator = self.binary.operator;
-        let kept = if keep_left { left } else { right };
-        let histogram = |histogram| Some(Histogram(Arc::new(histogram)));
+        let histogram = |histogram| Outcome::Value(Histogram(Arc::new(histogram)));
         match (left, right) {
+            (Float(_), Float(_)) if matches!(operator, BinaryOperator::TrimLower | BinaryOperator::TrimUpper) => {
+                self.incompatible("float", "float");
+                Outcome::Invalid
+            }
             (Float(a), Float(b)) => {
-                let Float(kept) = kept else { return None };
-                self.floats(*a, *b, *kept).map(Float)
+                self.floats(*a, *b, *a).map_or(Outcome::Filtered, |value| Outcome::Value(Float(value)))
             }
             (Histogram(a), Float(b)) => match operator {
                 BinaryOperator::Multiply => histogram(a.times(*b)),
@@ -143,7 +156,7 @@ impl Operation<'_> {
                 BinaryOperator::TrimLower => histogram(a.trimmed(*b, false)),
                 _ => {
                     self.incompatible("histogram", "float");
-                    None
+                    Outcome::Invalid
                 }
             },
             (Float(a), Histogram(b)) => {
@@ -151,42 +164,49 @@ impl Operation<'_> {
                     return histogram(b.times(*a));
                 }
                 self.incompatible("float", "histogram");
-                None
+                Outcome::Invalid
             }
             (Histogram(a), Histogram(b)) => match operator {
-                BinaryOperator::Add | BinaryOperator::Subtract => {
-                    let sum = operator == BinaryOperator::Add;
-                    match if sum { a.plus(b) } else { a.minus(b) } {
-                        Ok(combined) => {
-                            let word = if sum { "addition" } else { "subtraction" };
-                            super::aggregate::note_combination(&combined, word, self.span, self.context);
-                            histogram(combined.histogram)
-                        }
-                        Err(_) => {
-                            let text = format!(
-                                "incompatible bucket layout encountered for binary operator {}",
-                                operator.symbol()
-                            );
-                            self.context.warn(&text, self.span);
-                            None
-                        }
-                    }
-                }
+                BinaryOperator::Add => self.combined(a.plus(b), "addition"),
+                BinaryOperator::Subtract => self.combined(a.minus(b), "subtraction"),
                 BinaryOperator::Equal | BinaryOperator::NotEqual => {
                     let holds = a.same_as(b) == (operator == BinaryOperator::Equal);
-                    if self.binary.returns_bool { Some(Float(truth(holds))) } else { holds.then(|| kept.clone()) }
+                    match (self.binary.returns_bool, holds) {
+                        (true, _) => Outcome::Value(Float(truth(holds))),
+                        (false, true) => Outcome::Value(left.clone()),
+                        (false, false) => Outcome::Filtered,
+                    }
                 }
                 _ => {
                     self.incompatible("histogram", "histogram");
-                    None
+                    Outcome::Invalid
                 }
             },
         }
     }
 
+    /// A sum or difference of histograms, with what is to be said of it. One that followed a counter reset and one that
+    /// did not make no sum.
+    fn combined(&self, combined: Result<Combined, MixedSchemas>, word: &str) -> Outcome {
+        let Ok(combined) = combined else {
+            let symbol = self.binary.operator.symbol();
+            let text = format!("incompatible bucket layout encountered for binary operator {symbol}");
+            self.context.warn(&text, self.span);
+            return Outcome::Invalid;
+        };
+        if combined.reset_conflict {
+            self.context.warn(&format!("conflicting counter resets during histogram {word}"), self.span);
+            return Outcome::Invalid;
+        }
+        if combined.bounds_reconciled {
+            self.context.inform(&format!("mismatched custom buckets were reconciled during {word}"), self.span);
+        }
+        Outcome::Value(SampleValue::Histogram(Arc::new(combined.histogram)))
+    }
+
     /// Whether the result has no metric name.
     pub(crate) fn drops_name(&self) -> bool {
-        !self.binary.operator.compares() || self.binary.returns_bool
+        self.binary.operator.changes_metric() || self.binary.returns_bool
     }
 
     fn with_scalar(&self, rows: Vec<Row>, scalars: &[f64], scalar_left: bool) -> Vec<Row> {
@@ -211,13 +231,10 @@ fn apply_scalar(operation: &Operation<'_>, cells: &mut Cells, scalars: &[f64], s
             }
         } else if let Some(histogram) = cells.histogram(step).cloned() {
             let (histogram, scalar) = (SampleValue::Histogram(histogram), SampleValue::Float(scalar));
-            let result = if scalar_left {
-                operation.samples(&scalar, &histogram, false)
-            } else {
-                operation.samples(&histogram, &scalar, true)
-            };
+            let (left, right) = if scalar_left { (&scalar, &histogram) } else { (&histogram, &scalar) };
+            let result = operation.samples(left, right);
             cells.clear(step);
-            if let Some(result) = result {
+            if let Outcome::Value(result) = result {
                 cells.set(step, result);
             }
         }

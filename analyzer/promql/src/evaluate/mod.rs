@@ -4,6 +4,7 @@
 //! slide their window over a series, rows are worked on in parallel.
 
 mod aggregate;
+mod around;
 mod binary;
 mod context;
 mod matching;
@@ -22,8 +23,9 @@ use std::time::Duration;
 use crate::answer::{Answer, EvalError, MatrixSeries, Value, VectorElement};
 use crate::storage::Storage;
 use crate::syntax::Expr;
-use crate::syntax::tree::ValueType;
-pub(crate) use aggregate::{note_combination, note_reset_conflict};
+use crate::syntax::tree::{Boundary, ValueType};
+pub(crate) use aggregate::{note_histogram_sum, note_mixed_schemas};
+pub(crate) use around::{Surroundings, histogram_between};
 pub(crate) use context::Context;
 pub(crate) use node::{evaluate, scalar, vector};
 pub(crate) use notes::Extent;
@@ -182,7 +184,12 @@ fn matrix_at(node: &crate::syntax::tree::Node, context: &Context<'_>) -> Result<
     for input in &argument.inputs {
         for window in windows(&input.series, &argument, context) {
             let labels = if input.drop_name { input.labels.without_name() } else { input.labels.clone() };
-            let floats: Vec<(i64, f64)> = window.times().iter().copied().zip(window.values().iter().copied()).collect();
+            let floats: Vec<(i64, f64)> = match argument.boundary {
+                None => window.times().iter().copied().zip(window.values().iter().copied()).collect(),
+                Some(kind) => {
+                    Surroundings::of(&window, context.lookback(), kind == Boundary::Smoothed).extended_floats()
+                }
+            };
             let histograms: Vec<_> =
                 window.histograms().iter().map(|sample| (sample.time, Arc::clone(&sample.histogram))).collect();
             if !floats.is_empty() || !histograms.is_empty() {

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::{Cells, Context, Row, Steps, evaluate};
+use super::around::smoothed_at;
+use super::{Cells, Context, Row, Steps, evaluate, note_mixed_schemas};
 use crate::answer::{EvalError, SampleValue};
+use crate::histogram::{Histogram, MixedSchemas, ResetHint};
 use crate::labels::Labels;
 use crate::series::{HistogramSample, Series, is_stale};
 use crate::syntax::tree::{Boundary, Node, NodeKind, Selector, Subquery};
@@ -144,9 +146,14 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
             if smoothed {
                 let clean = without_markers(series);
                 for step in 0..context.steps {
-                    if let Some(value) = smoothed_at(&clean, reference.time(context, step), lookback) {
-                        cells.floats[step] = value;
-                        any = true;
+                    let time = reference.time(context, step);
+                    match smoothed_at(&clean, time, lookback, selector.span, context) {
+                        Ok(Some(value)) => {
+                            cells.set(step, value);
+                            any = true;
+                        }
+                        Ok(None) => {}
+                        Err(MixedSchemas) => note_mixed_schemas(series.labels.metric_name(), selector.span, context),
                     }
                 }
             } else {
@@ -167,24 +174,6 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
         .collect())
 }
 
-/// The value at a time, interpolated between the samples around it; the nearest one where there is only one.
-fn smoothed_at(series: &Series, time: i64, lookback: i64) -> Option<f64> {
-    let next = series.times.partition_point(|&one| one < time);
-    if series.times.get(next) == Some(&time) {
-        return Some(series.values[next]);
-    }
-    let before = next.checked_sub(1).filter(|&index| series.times[index] > time - lookback);
-    let after = Some(next).filter(|&index| series.times.get(index).is_some_and(|&one| one <= time + lookback));
-    match (before, after) {
-        (Some(before), Some(after)) => {
-            let share = (time - series.times[before]) as f64 / (series.times[after] - series.times[before]) as f64;
-            Some(series.values[before] + (series.values[after] - series.values[before]) * share)
-        }
-        (Some(before), None) => Some(series.values[before]),
-        _ => None,
-    }
-}
-
 /// An instant selector, and the times of the samples that each step sees (the smallest integer where it sees none).
 pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Result<Vec<(Row, Vec<i64>)>, EvalError> {
     let times = sample_times(selector, context)?;
@@ -197,10 +186,12 @@ pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Resul
     Ok(rows.into_iter().zip(times).collect())
 }
 
-/// The start timestamps (seconds) of the float samples that a selector sees, where they have any.
+/// The start timestamps (seconds) of the samples that a selector sees, where they have any.
 pub(crate) fn sample_starts(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
     let start = |series: &Series, seen: &Seen| {
-        seen.float.and_then(|index| series.start_times.get(index)).map(|start| *start as f64 / 1000.0)
+        let float = seen.float.and_then(|index| series.start_times.get(index));
+        let histogram = seen.histogram.and_then(|index| series.histogram_start_times.get(index));
+        float.or(histogram).map(|start| *start as f64 / 1000.0)
     };
     times_of(selector, context, start)
 }
@@ -242,6 +233,7 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
     if !series.values.iter().any(|&value| is_stale(value)) && !series.histograms.iter().any(stale_histogram) {
         return Arc::clone(series);
     }
+    let histogram_starts = series.histogram_start_times.iter().zip(&series.histograms);
     let kept = || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
     let starts = series.start_times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
     Arc::new(Series {
@@ -250,6 +242,10 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
         values: kept().map(|(_, value)| *value).collect(),
         histograms: series.histograms.iter().filter(|sample| !stale_histogram(sample)).cloned().collect(),
         start_times: starts.map(|(start, _)| *start).collect(),
+        histogram_start_times: histogram_starts
+            .filter(|(_, sample)| !stale_histogram(sample))
+            .map(|(start, _)| *start)
+            .collect(),
     })
 }
 
@@ -324,14 +320,22 @@ fn evaluate_subquery(subquery: &Subquery, context: &Context<'_>) -> Result<Range
     Ok(vector)
 }
 
+/// The steps of a subquery as samples of a series.
+///
+/// They may show a sample twice, or not at all: hints about resets between neighbours no longer hold (Prometheus 3.2,
+/// PR 15987).
 fn as_input(row: Row, context: &Context<'_>) -> RangeInput {
     let mut series = Series { labels: row.labels.clone(), ..Series::default() };
+    let unhinted = |histogram: &Arc<Histogram>| match histogram.reset_hint {
+        ResetHint::Unknown | ResetHint::Gauge => Arc::clone(histogram),
+        _ => Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..(**histogram).clone() }),
+    };
     for step in 0..context.steps {
         if let Some(value) = row.cells.float(step) {
             series.times.push(context.time(step));
             series.values.push(value);
         } else if let Some(histogram) = row.cells.histogram(step) {
-            series.histograms.push(HistogramSample { time: context.time(step), histogram: Arc::clone(histogram) });
+            series.histograms.push(HistogramSample { time: context.time(step), histogram: unhinted(histogram) });
         }
     }
     RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) }

@@ -39,6 +39,11 @@ impl<'a> Window<'a> {
         &self.series.histograms[self.first_histogram..self.past_histogram]
     }
 
+    /// Start timestamps of the histograms; empty where none is known.
+    pub(crate) fn histogram_starts(&self) -> &'a [i64] {
+        self.series.histogram_start_times.get(self.first_histogram..self.past_histogram).unwrap_or_default()
+    }
+
     /// Whether there is no sample.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == self.past && self.first_histogram == self.past_histogram

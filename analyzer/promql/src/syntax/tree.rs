@@ -248,6 +248,13 @@ impl BinaryOperator {
         matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
     }
 
+    /// Whether the result is another quantity, so that the metric's name is dropped. `</` and `>/` filter, as
+    /// comparisons do.
+    pub fn changes_metric(self) -> bool {
+        use BinaryOperator::*;
+        matches!(self, Add | Subtract | Multiply | Divide | Modulo | Power | Atan2)
+    }
+
     /// Whether it is `and`, `or` or `unless`.
     pub fn is_set_operator(self) -> bool {
         matches!(self, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Unless)
