@@ -11,7 +11,7 @@ use crate::answer::{EvalError, SampleValue};
 use crate::histogram::{Histogram, HistogramMean, HistogramSum};
 use crate::labels::{Labels, METRIC_NAME, quoted};
 use crate::series::is_stale;
-use crate::syntax::tree::{Aggregate, AggregateOperator, Node, Span};
+use crate::syntax::tree::{Aggregate, AggregateOperator, Span};
 
 /// A group: its labels and the numbers of its rows.
 pub(crate) struct Group {
@@ -49,10 +49,10 @@ pub(crate) fn groups(aggregate: &Aggregate, rows: &[Row]) -> Vec<Group> {
 }
 
 /// Evaluates an aggregation.
-pub(crate) fn aggregate(aggregate: &Aggregate, node: &Node, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+pub(crate) fn aggregate(aggregate: &Aggregate, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
     let rows = vector(&aggregate.operand, context)?;
     if aggregate.operator.has_parameter() {
-        return ranked(aggregate, rows, node, context);
+        return ranked(aggregate, rows, context);
     }
     let groups = groups(aggregate, &rows);
     let fold = |group: &Group| {

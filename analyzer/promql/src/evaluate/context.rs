@@ -76,12 +76,12 @@ impl<'a> Context<'a> {
 
     /// Adds a warning about a place in the query.
     pub(crate) fn warn(&self, text: &str, span: Span) {
-        self.notes.warn(format!("PromQL warning: {text} {}", self.place(span)));
+        self.notes.warn(format!("PromQL warning: {text}"), || self.place(span));
     }
 
     /// Adds an info about a place in the query.
     pub(crate) fn inform(&self, text: &str, span: Span) {
-        self.notes.inform(format!("PromQL info: {text} {}", self.place(span)));
+        self.notes.inform(format!("PromQL info: {text}"), || self.place(span));
     }
 
     /// Adds an info that says over which buckets and times it holds; several of the same text become one.

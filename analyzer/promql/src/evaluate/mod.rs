@@ -11,6 +11,7 @@ mod matching;
 mod node;
 mod notes;
 mod rank;
+mod reference;
 mod rows;
 mod select;
 mod sets;
@@ -31,8 +32,9 @@ pub(crate) use node::{evaluate, scalar, vector};
 pub(crate) use notes::Extent;
 use notes::Notes;
 pub(crate) use rank::{note_invalid_quantiles, quantile};
+pub(crate) use reference::{Reference, reference_of};
 pub(crate) use rows::{Cells, Row, SAME_LABELS, Steps, merge_same_labels};
-pub(crate) use select::{RangeInput, RangeVector, range_vector, sample_starts, sample_times, select_latest};
+pub(crate) use select::{Moment, RangeInput, RangeVector, range_vector, sample_moments, sample_starts, sample_times};
 pub(crate) use sums::{CompensatedSum, Mean, Variance};
 pub(crate) use window::{Window, roll, windows};
 

@@ -174,16 +174,32 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
         .collect())
 }
 
-/// An instant selector, and the times of the samples that each step sees (the smallest integer where it sees none).
-pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Result<Vec<(Row, Vec<i64>)>, EvalError> {
-    let times = sample_times(selector, context)?;
-    let rows = select_instant(selector, context)?;
-    let times = times.into_iter().map(|row| {
-        let time = |step| row.cells.float(step).map_or(i64::MIN, |seconds| (seconds * 1000.0).round() as i64);
-        (0..context.steps).map(time).collect()
+/// When the sample was taken that a step sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Of a float: milliseconds since 1970.
+    OfFloat(i64),
+    OfHistogram,
+}
+
+/// The series that an instant selector sees, and when the samples were taken that each step sees.
+pub(crate) fn sample_moments(
+    selector: &Selector,
+    context: &Context<'_>,
+) -> Result<Vec<(Labels, Vec<Option<Moment>>)>, EvalError> {
+    let reference = Reference::of(selector, context)?;
+    let lookback = context.lookback();
+    let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
+    let series = select(selector, context, first - lookback + 1, last);
+    let moments = series.iter().map(|series| {
+        let mut walker = Walker::new(series, lookback, first);
+        let moments = (0..context.steps).map(|step| {
+            let seen = walker.at(reference.time(context, step))?;
+            Some(if seen.float.is_some() { Moment::OfFloat(seen.time) } else { Moment::OfHistogram })
+        });
+        (series.labels.clone(), moments.collect())
     });
-    // Both walk the same series in the same order, and leave out the same ones.
-    Ok(rows.into_iter().zip(times).collect())
+    Ok(moments.collect())
 }
 
 /// The start timestamps (seconds) of the samples that a selector sees, where they have any.

@@ -46,6 +46,13 @@ impl Arguments<'_> {
         }
     }
 
+    /// A label's name: `None` if it is empty or not valid UTF-8, which no label has.
+    fn label_name(&self, index: usize) -> Result<Option<String>, EvalError> {
+        let text = self.text(index)?;
+        let broken = matches!(self.node_of(index)?.unwrapped().kind, NodeKind::Text { is_utf8: false, .. });
+        Ok((!text.is_empty() && !broken).then_some(text))
+    }
+
     fn node_of(&self, index: usize) -> Result<&Node, EvalError> {
         self.call.arguments.get(index).ok_or_else(|| EvalError::Execution("an argument is missing".to_owned()))
     }

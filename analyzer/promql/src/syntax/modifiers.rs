@@ -52,7 +52,10 @@ impl Parser<'_> {
             }
             matching = Some(found);
         }
-        while let Some(fill @ ("fill" | "fill_left" | "fill_right")) = self.word().as_deref() {
+        // Only before a parenthesis: a metric may have that name (Prometheus 3.10, PR 17644).
+        while let Some(fill @ ("fill" | "fill_left" | "fill_right")) = self.word().as_deref()
+            && matches!(self.following(), Token::Symbol("("))
+        {
             let fill = fill.to_owned();
             self.advance();
             let value = self.fill_value()?;

@@ -53,7 +53,7 @@ impl Parser<'_> {
     }
 
     /// The token after the current one.
-    fn following(&self) -> &Token {
+    pub(super) fn following(&self) -> &Token {
         &self.items[(self.place + 1).min(self.items.len() - 1)].token
     }
 
@@ -201,9 +201,9 @@ impl Parser<'_> {
                 self.advance();
                 NodeKind::Number(value)
             }
-            Token::Text(text) => {
+            Token::Text(text, is_utf8) => {
                 self.advance();
-                NodeKind::Text(text)
+                NodeKind::Text { text, is_utf8 }
             }
             Token::Symbol("(") => {
                 self.advance();
@@ -314,7 +314,11 @@ impl Parser<'_> {
         while !self.take(")") {
             match self.token().clone() {
                 Token::Word(word) if !word.contains(':') => labels.push(word),
-                Token::Text(text) if !text.is_empty() => labels.push(text),
+                Token::Text(text, true) if !text.is_empty() => labels.push(text),
+                Token::Text(text, _) => {
+                    let message = format!("invalid label name for grouping: {}", quoted(&text));
+                    return Err(Fault::at(self.span(), message));
+                }
                 // `inf` and `nan` read as numbers, but are labels here.
                 Token::Number(_)
                     if self.text[self.span().start..self.span().end].bytes().all(|b| b.is_ascii_alphabetic()) =>

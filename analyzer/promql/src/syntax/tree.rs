@@ -60,7 +60,12 @@ pub enum NodeKind {
     /// A number or duration literal.
     Number(f64),
     /// A string literal.
-    Text(String),
+    Text {
+        /// The string, unescaped.
+        text: String,
+        /// Whether it is valid UTF-8; else what is not has been replaced.
+        is_utf8: bool,
+    },
     /// An expression in parentheses.
     Paren(Box<Node>),
     /// Unary plus or minus.
@@ -94,7 +99,7 @@ impl Node {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             NodeKind::Number(_) => ValueType::Scalar,
-            NodeKind::Text(_) => ValueType::String,
+            NodeKind::Text { .. } => ValueType::String,
             NodeKind::Paren(inner) => inner.value_type(),
             NodeKind::Unary { operand, .. } => operand.value_type(),
             NodeKind::Binary(binary) => {
