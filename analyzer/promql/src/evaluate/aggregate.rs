@@ -55,6 +55,7 @@ pub(crate) fn aggregate(aggregate: &Aggregate, context: &Context<'_>) -> Result<
         return ranked(aggregate, rows, context);
     }
     let groups = groups(aggregate, &rows);
+    context.reserve_rows(groups.len())?;
     let fold = |group: &Group| {
         let span = aggregate.operand.span;
         let cells = match aggregate.operator {
@@ -151,6 +152,9 @@ fn with_histograms(
             continue;
         }
         if let Some(total) = histogram_total(rows, group, step, mean, span, context) {
+            if !context.budget.take_histogram(&total) {
+                break;
+            }
             cells.set(step, SampleValue::Histogram(Arc::new(total)));
         }
     }

@@ -8,7 +8,7 @@ use super::matching::match_vectors;
 use super::sets::set_operation;
 use super::{Cells, Context, Row, Steps, evaluate};
 use crate::answer::{EvalError, SampleValue};
-use crate::histogram::{Combined, MixedSchemas};
+use crate::histogram::{Combined, Histogram, MixedSchemas};
 use crate::syntax::tree::{Binary, BinaryOperator, Matching, Node, Span};
 
 /// Evaluates a binary operation.
@@ -38,7 +38,7 @@ pub(crate) fn binary(binary: &Binary, node: &Node, context: &Context<'_>) -> Res
 }
 
 /// Unary minus.
-pub(crate) fn negate(value: Steps) -> Steps {
+pub(crate) fn negate(value: Steps, context: &Context<'_>) -> Steps {
     match value {
         Steps::Scalar(values) => Steps::Scalar(values.into_iter().map(|value| -value).collect()),
         Steps::Vector(mut rows) => {
@@ -48,7 +48,11 @@ pub(crate) fn negate(value: Steps) -> Steps {
                     match row.cells.get(step) {
                         Some(SampleValue::Float(value)) => row.cells.floats[step] = -value,
                         Some(SampleValue::Histogram(histogram)) => {
-                            row.cells.set(step, SampleValue::Histogram(Arc::new(histogram.times(-1.0))));
+                            let negative = histogram.times(-1.0);
+                            if !context.budget.take_histogram(&negative) {
+                                break;
+                            }
+                            row.cells.set(step, SampleValue::Histogram(Arc::new(negative)));
                         }
                         None => {}
                     }
@@ -138,9 +142,9 @@ impl Operation<'_> {
 
     /// The operation on any two samples. A comparison keeps the left one.
     pub(crate) fn samples(&self, left: &SampleValue, right: &SampleValue) -> Outcome {
-        use SampleValue::{Float, Histogram};
+        use SampleValue::{Float, Histogram as Native};
         let operator = self.binary.operator;
-        let histogram = |histogram| Outcome::Value(Histogram(Arc::new(histogram)));
+        let histogram = |histogram| self.computed(histogram);
         match (left, right) {
             (Float(_), Float(_)) if matches!(operator, BinaryOperator::TrimLower | BinaryOperator::TrimUpper) => {
                 self.incompatible("float", "float");
@@ -149,7 +153,7 @@ impl Operation<'_> {
             (Float(a), Float(b)) => {
                 self.floats(*a, *b, *a).map_or(Outcome::Filtered, |value| Outcome::Value(Float(value)))
             }
-            (Histogram(a), Float(b)) => match operator {
+            (Native(a), Float(b)) => match operator {
                 BinaryOperator::Multiply => histogram(a.times(*b)),
                 BinaryOperator::Divide => histogram(a.divided_by(*b)),
                 BinaryOperator::TrimUpper => histogram(a.trimmed(*b, true)),
@@ -159,14 +163,14 @@ impl Operation<'_> {
                     Outcome::Invalid
                 }
             },
-            (Float(a), Histogram(b)) => {
+            (Float(a), Native(b)) => {
                 if operator == BinaryOperator::Multiply {
                     return histogram(b.times(*a));
                 }
                 self.incompatible("float", "histogram");
                 Outcome::Invalid
             }
-            (Histogram(a), Histogram(b)) => match operator {
+            (Native(a), Native(b)) => match operator {
                 BinaryOperator::Add => self.combined(a.plus(b), "addition"),
                 BinaryOperator::Subtract => self.combined(a.minus(b), "subtraction"),
                 BinaryOperator::Equal | BinaryOperator::NotEqual => {
@@ -201,7 +205,16 @@ impl Operation<'_> {
         if combined.bounds_reconciled {
             self.context.inform(&format!("mismatched custom buckets were reconciled during {word}"), self.span);
         }
-        Outcome::Value(SampleValue::Histogram(Arc::new(combined.histogram)))
+        self.computed(combined.histogram)
+    }
+
+    /// A new histogram, as long as there is room.
+    fn computed(&self, histogram: Histogram) -> Outcome {
+        if self.context.budget.take_histogram(&histogram) {
+            Outcome::Value(SampleValue::Histogram(Arc::new(histogram)))
+        } else {
+            Outcome::Invalid
+        }
     }
 
     /// Whether the result has no metric name.

@@ -74,7 +74,10 @@ pub(crate) fn match_vectors(
     let signatures = signatures.numbers.len();
     let sides = Sides { operation, matching, many, one, many_ids, one_ids, signatures, swapped };
     match sides.pairs() {
-        Some(pairs) => Ok(sides.column_wise(&pairs)),
+        Some(pairs) => {
+            operation.context.reserve_rows(pairs.len())?;
+            Ok(sides.column_wise(&pairs))
+        }
         None => sides.step_wise(),
     }
 }
@@ -288,11 +291,16 @@ impl Results<'_> {
         }
         let Outcome::Value(value) = outcome else { return Ok(()) };
         let steps = self.sides.operation.context.steps;
-        let place = *self.places.entry(labels).or_insert_with_key(|labels| {
-            let drop_name = drop_name || self.sides.operation.drops_name();
-            self.rows.push(Row { labels: labels.clone(), drop_name, cells: Cells::empty(steps) });
-            self.rows.len() - 1
-        });
+        let place = match self.places.get(&labels) {
+            Some(place) => *place,
+            None => {
+                self.sides.operation.context.reserve_rows(1)?;
+                self.places.insert(labels.clone(), self.rows.len());
+                let drop_name = drop_name || self.sides.operation.drops_name();
+                self.rows.push(Row { labels, drop_name, cells: Cells::empty(steps) });
+                self.rows.len() - 1
+            }
+        };
         if self.rows[place].cells.has(step) {
             return fail(SAME_LABELS);
         }

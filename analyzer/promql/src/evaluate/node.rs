@@ -51,12 +51,18 @@ fn is_step_invariant(node: &Node, context: &Context<'_>) -> bool {
 
 /// Evaluates a node at all steps.
 pub(crate) fn evaluate(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
-    let literal = matches!(node.kind, NodeKind::Number(_) | NodeKind::Text { .. } | NodeKind::Paren(_));
-    if !context.options.timed || literal {
-        return evaluate_kind(node, context);
+    if let NodeKind::Paren(inner) = &node.kind {
+        return evaluate(inner, context);
     }
+    let held = context.budget.mark();
+    // Scalars, and what else is one value per step.
+    context.reserve_rows(1)?;
     let begun = Instant::now();
     let value = evaluate_kind(node, context)?;
+    context.settle(held, &value)?;
+    if !context.options.timed || matches!(node.kind, NodeKind::Number(_) | NodeKind::Text { .. }) {
+        return Ok(value);
+    }
     let series = if let Steps::Vector(rows) = &value { rows.len() } else { 1 };
     context.notes.timed(node.span, begun.elapsed().as_secs_f64(), series);
     Ok(value)
@@ -66,16 +72,19 @@ fn evaluate_kind(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError>
     match &node.kind {
         NodeKind::Number(value) => return Ok(Steps::Scalar(vec![*value; context.steps])),
         NodeKind::Text { text, .. } => return Ok(Steps::Text(text.clone())),
-        NodeKind::Paren(inner) => return evaluate(inner, context),
         _ => {}
     }
     if context.steps > 1 && is_step_invariant(node, context) {
-        return Ok(evaluate(node, &context.single())?.repeated(context.steps));
+        let once = evaluate(node, &context.single())?;
+        if let Steps::Vector(rows) = &once {
+            context.reserve_rows(rows.len())?;
+        }
+        return Ok(once.repeated(context.steps));
     }
     match &node.kind {
         NodeKind::Unary { minus, operand } => {
             let value = evaluate(operand, context)?;
-            Ok(if *minus { negate(value) } else { value })
+            Ok(if *minus { negate(value, context) } else { value })
         }
         NodeKind::Binary(one) => binary(one, node, context),
         NodeKind::Aggregate(one) => aggregate(one, context).map(Steps::Vector),

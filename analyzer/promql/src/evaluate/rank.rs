@@ -28,6 +28,7 @@ pub(crate) fn ranked(aggregate: &Aggregate, rows: Vec<Row>, context: &Context<'_
     let parameters = scalar(parameter, context)?;
     let summary = Parameters::of(&parameters);
     let groups = groups(aggregate, &rows);
+    context.reserve_rows(rows.len())?;
     match aggregate.operator {
         AggregateOperator::Quantile => {
             summary.note_invalid_quantiles(parameter.span, context);
@@ -309,10 +310,15 @@ fn count_values(
                     None => continue,
                 };
                 let labels = group.labels.with(label, &text);
-                let place = *places.entry(labels.clone()).or_insert_with(|| {
-                    results.push(Row { labels, drop_name: group.drop_name, cells: Cells::empty(context.steps) });
-                    results.len() - 1
-                });
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        context.reserve_rows(1)?;
+                        places.insert(labels.clone(), results.len());
+                        results.push(Row { labels, drop_name: group.drop_name, cells: Cells::empty(context.steps) });
+                        results.len() - 1
+                    }
+                };
                 let cells = &mut results[place].cells;
                 cells.floats[step] = cells.float(step).unwrap_or(0.0) + 1.0;
             }

@@ -138,6 +138,7 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
     let smoothed = selector.boundary == Some(Boundary::Smoothed);
     let ahead = if smoothed { lookback } else { 0 };
     let series = select(selector, context, first - lookback + 1, last + ahead);
+    context.reserve_rows(series.len())?;
     Ok(series
         .par_iter()
         .filter_map(|series| {
@@ -149,6 +150,11 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
                     let time = reference.time(context, step);
                     match smoothed_at(&clean, time, lookback, selector.span, context) {
                         Ok(Some(value)) => {
+                            if let SampleValue::Histogram(histogram) = &value
+                                && !context.budget.take_histogram(histogram)
+                            {
+                                break;
+                            }
                             cells.set(step, value);
                             any = true;
                         }
@@ -191,6 +197,8 @@ pub(crate) fn sample_moments(
     let lookback = context.lookback();
     let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
     let series = select(selector, context, first - lookback + 1, last);
+    // A moment takes two cells.
+    context.reserve_rows(series.len().saturating_mul(2))?;
     let moments = series.iter().map(|series| {
         let mut walker = Walker::new(series, lookback, first);
         let moments = (0..context.steps).map(|step| {
@@ -226,6 +234,7 @@ fn times_of(
     let lookback = context.lookback();
     let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
     let series = select(selector, context, first - lookback + 1, last);
+    context.reserve_rows(series.len())?;
     Ok(series
         .par_iter()
         .filter_map(|series| {
@@ -269,6 +278,8 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
 pub(crate) fn range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, EvalError> {
     let begun = Instant::now();
     let vector = read_range_vector(node, context)?;
+    // What becomes of it has a row for each series.
+    context.reserve_rows(vector.inputs.len())?;
     if context.options.timed {
         context.notes.timed(node.unwrapped().span, begun.elapsed().as_secs_f64(), vector.inputs.len());
     }
@@ -290,12 +301,14 @@ fn read_range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, 
             let series = select(selector, context, first - range - before + 1, last + after);
             let inputs = series
                 .par_iter()
-                .map(|series| RangeInput {
-                    labels: series.labels.clone(),
-                    drop_name: false,
-                    series: without_markers(series),
+                .map(|series| {
+                    let clean = without_markers(series);
+                    if !Arc::ptr_eq(&clean, series) {
+                        context.budget.take_bytes((clean.times.len() + clean.histograms.len()) * 16)?;
+                    }
+                    Ok(RangeInput { labels: series.labels.clone(), drop_name: false, series: clean })
                 })
-                .collect();
+                .collect::<Result<_, EvalError>>()?;
             Ok(RangeVector { inputs, range, offset: reference.offset, at: reference.at, boundary: selector.boundary })
         }
         NodeKind::Subquery(subquery) => evaluate_subquery(subquery, context),
@@ -324,14 +337,9 @@ fn evaluate_subquery(subquery: &Subquery, context: &Context<'_>) -> Result<Range
         return Ok(vector);
     }
     let steps = (last - start) / step + 1;
-    if steps > 50_000_000 {
-        return Err(EvalError::Execution(
-            "query processing would load too many samples into memory in query execution".to_owned(),
-        ));
-    }
-    let inner = Context { start, step, steps: steps as usize, ..*context };
+    let inner = Context { start, step, steps: steps as usize, in_subquery: true, ..*context };
     if let Steps::Vector(rows) = evaluate(&subquery.inner, &inner)? {
-        vector.inputs = rows.into_iter().map(|row| as_input(row, &inner)).collect();
+        vector.inputs = rows.into_iter().map(|row| as_input(row, &inner)).collect::<Result<_, _>>()?;
     }
     Ok(vector)
 }
@@ -340,19 +348,29 @@ fn evaluate_subquery(subquery: &Subquery, context: &Context<'_>) -> Result<Range
 ///
 /// They may show a sample twice, or not at all: hints about resets between neighbours no longer hold (Prometheus 3.2,
 /// PR 15987).
-fn as_input(row: Row, context: &Context<'_>) -> RangeInput {
+fn as_input(row: Row, context: &Context<'_>) -> Result<RangeInput, EvalError> {
     let mut series = Series { labels: row.labels.clone(), ..Series::default() };
     let unhinted = |histogram: &Arc<Histogram>| match histogram.reset_hint {
         ResetHint::Unknown | ResetHint::Gauge => Arc::clone(histogram),
         _ => Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..(**histogram).clone() }),
     };
+    // A sample is twice as large as the cell whose place it takes.
+    let floats = row.cells.floats.iter().filter(|value| !is_stale(**value)).count();
+    context.budget.take_bytes(floats.saturating_mul(8))?;
+    series.times.reserve_exact(floats);
+    series.values.reserve_exact(floats);
     for step in 0..context.steps {
         if let Some(value) = row.cells.float(step) {
             series.times.push(context.time(step));
             series.values.push(value);
         } else if let Some(histogram) = row.cells.histogram(step) {
-            series.histograms.push(HistogramSample { time: context.time(step), histogram: unhinted(histogram) });
+            let unhinted = unhinted(histogram);
+            if !Arc::ptr_eq(&unhinted, histogram) && !context.budget.take_histogram(&unhinted) {
+                break;
+            }
+            series.histograms.push(HistogramSample { time: context.time(step), histogram: unhinted });
         }
     }
-    RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) }
+    context.budget.check()?;
+    Ok(RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) })
 }

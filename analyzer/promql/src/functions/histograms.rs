@@ -38,7 +38,9 @@ pub(super) fn histograms(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
 /// Applies a function to each native histogram; floats are left out.
 fn each_histogram(arguments: &Arguments<'_>, function: impl Fn(&Histogram) -> f64) -> Result<Vec<Row>, EvalError> {
     let mut results = Vec::new();
-    for row in arguments.vector(0)? {
+    let rows = arguments.vector(0)?;
+    arguments.context.reserve_rows(rows.len())?;
+    for row in rows {
         let Some(histograms) = &row.cells.histograms else { continue };
         let mut cells = Cells::empty(arguments.context.steps);
         for (step, histogram) in histograms.iter().enumerate() {
@@ -63,6 +65,7 @@ fn combined(
 ) -> Result<Vec<Row>, EvalError> {
     use rayon::prelude::*;
     let context = arguments.context;
+    context.reserve_rows(rows.len())?;
     let classic_rows = classic_histograms(rows, span, context);
     let mut results: Vec<Row> = classic_rows
         .par_iter()
@@ -136,6 +139,7 @@ fn several_quantiles(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
         for parameter in &distinct {
             let value = format_label_float(*parameter);
             for row in &found {
+                arguments.context.reserve_rows(1)?;
                 let mut cells = row.cells.clone();
                 for (step, other) in parameters.iter().enumerate() {
                     if other.to_bits() != parameter.to_bits() {

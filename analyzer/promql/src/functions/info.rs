@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::Arguments;
 use crate::answer::EvalError;
-use crate::evaluate::{Cells, Moment, Reference, Row, merge_same_labels, reference_of, sample_moments};
+use crate::evaluate::{Cells, Context, Moment, Reference, Row, merge_same_labels, reference_of, sample_moments};
 use crate::labels::{Labels, METRIC_NAME};
 use crate::storage::{MatchOperator, Matcher};
 use crate::syntax::tree::{At, DurationNode, NodeKind, Selector};
 
 /// What identifies the target that an info series describes.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
+
+/// About what an entry of [`InfoSeries::by_target`] takes.
+const BYTES_OF_AN_INFO: usize = 100;
 
 /// Evaluates `info`.
 pub(super) fn info(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
@@ -26,12 +29,13 @@ pub(super) fn info(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
     let is_info = |row: &Row| names.iter().all(|matcher| matcher.matches(row.labels.metric_name()));
     let enriched: Vec<&Row> = rows.iter().filter(|row| !is_info(row)).collect();
     let infos = InfoSeries::select(&names, &data, &enriched, arguments)?;
+    arguments.context.reserve_rows(rows.len())?;
     let mut results = Vec::with_capacity(rows.len());
     for row in &rows {
         if is_info(row) {
             results.push(row.clone());
         } else {
-            results.extend(infos.enrich(row, &data, arguments.context.steps)?);
+            results.extend(infos.enrich(row, &data, arguments.context)?);
         }
     }
     merge_same_labels(results)
@@ -75,6 +79,7 @@ impl InfoSeries {
         if targets.iter().all(|(_, values)| values.is_empty()) {
             return Ok(found);
         }
+        context.budget.take_bytes(context.steps.saturating_mul(size_of::<HashMap<Labels, Vec<(usize, i64)>>>()))?;
         let (at, offset) = match reference_of(arguments.node_of(0)?, context)? {
             Reference::Fixed(time) => (Some(At::Time(time)), None),
             Reference::Before(before) => (None, Some(DurationNode::Seconds(before as f64 / 1000.0))),
@@ -99,7 +104,10 @@ impl InfoSeries {
                         let message = format!("this should be an info metric, with float samples: {labels}");
                         return Err(EvalError::Execution(message));
                     }
-                    Some(Moment::OfFloat(time)) if filled[step] => found.take(step, number, &target, *time)?,
+                    Some(Moment::OfFloat(time)) if filled[step] => {
+                        context.budget.take_bytes(BYTES_OF_AN_INFO)?;
+                        found.take(step, number, &target, *time)?;
+                    }
                     Some(Moment::OfFloat(_)) => {}
                 }
             }
@@ -129,19 +137,24 @@ impl InfoSeries {
     }
 
     /// A row with data labels added, which may differ from step to step: a row for each label set.
-    fn enrich(&self, row: &Row, data: &[Matcher], steps: usize) -> Result<Vec<Row>, EvalError> {
+    fn enrich(&self, row: &Row, data: &[Matcher], context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
         let target = row.labels.only(&IDENTIFYING);
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut enriched: Vec<Row> = Vec::new();
-        for step in 0..steps {
+        for step in 0..context.steps {
             let Some(value) = row.cells.get(step) else { continue };
             let found = self.by_target[step].get(&target).map_or(&[][..], |found| found);
             let Some(labels) = self.labels(&row.labels, found, data)? else { continue };
-            let place = *places.entry(labels).or_insert_with_key(|labels| {
-                let cells = Cells::empty(steps);
-                enriched.push(Row { labels: labels.clone(), drop_name: row.drop_name, cells });
-                enriched.len() - 1
-            });
+            let place = match places.get(&labels) {
+                Some(place) => *place,
+                None => {
+                    context.reserve_rows(1)?;
+                    places.insert(labels.clone(), enriched.len());
+                    let cells = Cells::empty(context.steps);
+                    enriched.push(Row { labels, drop_name: row.drop_name, cells });
+                    enriched.len() - 1
+                }
+            };
             enriched[place].cells.set(step, value);
         }
         Ok(enriched)

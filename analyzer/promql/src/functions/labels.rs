@@ -4,7 +4,7 @@ use super::Arguments;
 use crate::answer::EvalError;
 use crate::evaluate::{Row, merge_same_labels};
 use crate::labels::METRIC_NAME;
-use crate::storage::anchored;
+use crate::pattern::anchored;
 
 /// Evaluates one of them.
 pub(super) fn labels(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
@@ -26,6 +26,9 @@ pub(super) fn labels(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, 
         for row in &mut rows {
             let value = row.labels.get(&source).to_owned();
             let Some(captures) = pattern.captures(&value) else { continue };
+            // Labels that are put together of themselves again and again grow beyond any bound.
+            let longest = template.matches('$').count().saturating_mul(value.len()).saturating_add(template.len());
+            arguments.context.budget.take_bytes(longest)?;
             let mut result = String::new();
             captures.expand(&template, &mut result);
             set_label(row, &target, &result);
@@ -36,6 +39,8 @@ pub(super) fn labels(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, 
         let sources = (3..arguments.len()).map(source).collect::<Result<Vec<_>, _>>()?;
         for row in &mut rows {
             let values: Vec<&str> = sources.iter().map(|source| row.labels.get(source)).collect();
+            let length = values.iter().map(|value| value.len() + separator.len()).fold(0, usize::saturating_add);
+            arguments.context.budget.take_bytes(length)?;
             let joined = values.join(&separator);
             set_label(row, &target, &joined);
         }

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{CHAINED, NESTED, Parser};
 use super::tree::{BinaryOperator, DurationNode};
 
 /// Units in the order in which they must stand, with their seconds.
@@ -112,7 +112,8 @@ impl Parser<'_> {
     }
 
     fn duration_expression(&mut self, minimum: u8) -> Result<DurationNode, Fault> {
-        self.deeper()?;
+        self.deeper(NESTED)?;
+        let mut chain = 0;
         let mut left = self.duration_primary("subquery or range selector")?;
         loop {
             let operator = match self.token() {
@@ -128,12 +129,14 @@ impl Parser<'_> {
             if precedence < minimum {
                 break;
             }
+            chain += CHAINED;
+            self.deeper(CHAINED)?;
             self.advance();
             let next = if operator == BinaryOperator::Power { precedence } else { precedence + 1 };
             let right = self.duration_expression(next)?;
             left = DurationNode::Arithmetic(Box::new(left), operator, Box::new(right));
         }
-        self.shallower();
+        self.shallower(NESTED + chain);
         Ok(left)
     }
 

@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{NESTED, Parser};
 use super::tree::*;
 use crate::labels::quoted;
 
@@ -86,12 +86,12 @@ impl Parser<'_> {
 
     /// Ranges, subqueries, offsets, `@`, `anchored` and `smoothed` after an operand.
     pub(super) fn suffixes(&mut self, mut node: Node) -> Result<Node, Fault> {
-        let mut count = 0;
+        let mut depth = 0;
         loop {
             let place = self.span();
             if self.at_symbol("[") {
-                count += 1;
-                self.deeper()?;
+                depth += NESTED;
+                self.deeper(NESTED)?;
                 node = self.range_or_subquery(node)?;
             } else if self.take("@") {
                 self.set_at(&mut node, place)?;
@@ -112,9 +112,7 @@ impl Parser<'_> {
             }
             node.span.end = self.last_end();
         }
-        for _ in 0..count {
-            self.shallower();
-        }
+        self.shallower(depth);
         Ok(node)
     }
 

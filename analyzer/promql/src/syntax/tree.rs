@@ -115,6 +115,21 @@ impl Node {
         }
     }
 
+    /// How many nodes lie within each other at the deepest place.
+    pub(crate) fn depth(&self) -> usize {
+        let deepest = |nodes: &[Node]| nodes.iter().map(Node::depth).max().unwrap_or(0);
+        1 + match &self.kind {
+            NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => inner.depth(),
+            NodeKind::Binary(binary) => binary.left.depth().max(binary.right.depth()),
+            NodeKind::Aggregate(aggregate) => {
+                aggregate.operand.depth().max(aggregate.parameter.as_ref().map_or(0, Node::depth))
+            }
+            NodeKind::Call(call) => deepest(&call.arguments),
+            NodeKind::Subquery(subquery) => subquery.inner.depth(),
+            _ => 0,
+        }
+    }
+
     /// The node inside any parentheses.
     pub fn unwrapped(&self) -> &Node {
         match &self.kind {
