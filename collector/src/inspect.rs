@@ -15,7 +15,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 
 use crate::parse::FORMATS;
-use crate::write::rebuild;
+use crate::write::{integrity, rebuild};
 
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
@@ -53,6 +53,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             file.display()
         );
     }
+    integrity::check(&arguments.bundle, &manifest)?;
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;

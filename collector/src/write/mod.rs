@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod gaps;
+pub mod integrity;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;
