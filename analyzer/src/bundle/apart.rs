@@ -50,22 +50,35 @@ pub fn labels(paths: &[&str]) -> Vec<String> {
 }
 
 /// The path without what only numbers the looks at a thing: times, counters and words like `before`. Equal answers: looks
-/// at one thing. In the name of a folder only a whole name numbers a look (`before/`, `1700000100/`): `node-1/` is a machine.
+/// at one thing. Of the folders only those whose whole name numbers a look are left out (`before/`, `1700000100/`): `node-1/` is a
+/// machine.
 ///
 /// ```text
-/// 1700000100.prom             #.prom
-/// before/kube-proxy-1.prom    #/kube-proxy-#.prom
+/// 1700000100.prom             .prom
+/// before/kube-proxy-1.prom    kube-proxy.prom
+/// kube-proxy.prom             kube-proxy.prom
 /// node-2/kube-proxy.prom      node-2/kube-proxy.prom
 /// ```
 pub fn thing(path: &str) -> String {
     let path = path.strip_suffix(".gz").or_else(|| path.strip_suffix(".zst")).unwrap_or(path);
-    let (folders, name) = path.rsplit_once('/').map_or((None, path), |(folders, name)| (Some(folders), name));
-    let masked = |folder: &str| {
-        let whole = mask(folder);
-        if whole.chars().all(|letter| !letter.is_alphanumeric()) { "#".to_owned() } else { folder.to_owned() }
-    };
-    let folders = folders.map(|folders| folders.split('/').map(masked).collect::<Vec<_>>().join("/") + "/");
-    folders.unwrap_or_default() + &mask(name)
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let name = without_marks(&mask(parts.pop().unwrap_or_default()));
+    parts.retain(|folder| mask(folder).chars().any(char::is_alphanumeric));
+    let folders: String = parts.iter().map(|folder| format!("{folder}/")).collect();
+    folders + &name
+}
+
+/// A masked name without its marks and what joins them to the rest.
+fn without_marks(name: &str) -> String {
+    let mut out = String::new();
+    for (at, part) in name.split('#').enumerate() {
+        let part = if at > 0 { part.trim_start_matches([')', ']']) } else { part };
+        out.push_str(part);
+        if at < name.matches('#').count() {
+            out.truncate(out.trim_end_matches(|letter: char| !letter.is_alphanumeric()).len());
+        }
+    }
+    out
 }
 
 /// A name with `#` for each number and each word that numbers looks; marks between two such are dropped.
@@ -142,6 +155,7 @@ mod tests {
             &["1700000100/page", "1700000200/page"],
             &["2026-11-23T04:42:11Z.prom", "2026-11-23T05:00:00Z.prom"],
             &["kube-proxy.stream.1", "kube-proxy.stream.2"],
+            &["kube-proxy.prom", "kube-proxy (1).prom", "kube-proxy-after.prom", "2-kube-proxy.prom"],
         ] {
             assert!(same(looks), "{looks:?}");
         }

@@ -392,15 +392,19 @@ mod tests {
             row
         };
         let (found, _) = of_rows(vec![
-            row(0, 2, "exposition", "{}"),
+            own(row(0, 2, "exposition", "{}"), "go_threads"),
             own(row(1, 2, "exposition", "{}"), "kubeproxy_syncs"),
-            row(2, 3, "exposition", "{}"),
+            own(row(2, 3, "exposition", "{}"), "go_threads"),
             own(row(3, 3, "exposition", "{}"), "cilium_version"),
         ]);
         let told: Vec<(&str, Option<&str>)> =
             found.iter().map(|one| (one.name.as_str(), one.labels.get("capture").map(String::as_str))).collect();
-        let expected =
-            [("cilium_version", None), ("kubeproxy_syncs", None), ("x", Some("node-c")), ("x", Some("node-d"))];
+        let expected = [
+            ("cilium_version", None),
+            ("go_threads", Some("node-c")),
+            ("go_threads", Some("node-d")),
+            ("kubeproxy_syncs", None),
+        ];
         assert_eq!(told, expected);
     }
 

@@ -46,7 +46,8 @@ pub struct QueryArguments {
     /// How to print the answer [default: table; chart for a range query on a terminal]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Print to standard error what was selected and how long each step took
+    /// Print to standard error what was selected, what was left aside and why,
+    /// and how long each step took
     #[arg(long)]
     explain: bool,
 }

@@ -55,6 +55,8 @@ pub fn gather(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<(
         let (key, value) = ("count/nodes".to_owned(), nodes.len().to_string());
         told.push(Told { key, value, evidence: (*evidence).clone(), node: None, by: By::Capture });
     }
+    let of_nodes: Vec<Told> = told.iter().flat_map(versions_of_node).collect();
+    told.extend(of_nodes);
     metrics(bundle, path, &mut told)?;
     logs(bundle, path, &mut told)?;
     Ok(disagreements::settle(told))
@@ -62,7 +64,16 @@ pub fn gather(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<(
 
 fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<Told>> {
     let rows = bundle.rows::<FactRow<'static>>(None)?;
-    let told = rows.into_iter().map(|row| {
+    // A listing of settings may name one in several sections: what one file says last holds.
+    let mut last: BTreeMap<(Option<i32>, String), i64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.key.starts_with("config/")) {
+        let own = last.entry((row.source, row.key.to_string())).or_insert(row.record);
+        *own = (*own).max(row.record);
+    }
+    let overruled =
+        |row: &FactRow| last.get(&(row.source, row.key.to_string())).is_some_and(|record| row.record < *record);
+    let rows = rows.into_iter().filter(|row| !overruled(row));
+    let told = rows.map(|row| {
         let source = row.source.and_then(|at| bundle.manifest.sources.get(usize::try_from(at).ok()?));
         let by = match (row.source, source) {
             (None, _) => By::CommandLine,
@@ -75,6 +86,24 @@ fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<T
         Told { key: row.key.into_owned(), value: row.value.into_owned(), evidence, node, by }
     });
     Ok(told.collect())
+}
+
+/// The versions that an object of a node tells: `node/NAME` is `Linux 6.1.0, kubelet v1.31.0`.
+fn versions_of_node(told: &Told) -> Vec<Told> {
+    let Some(node) = told.key.strip_prefix("node/") else { return Vec::new() };
+    let Some((linux, kubelet)) = told.value.split_once(", kubelet ") else { return Vec::new() };
+    let pairs = [("version/linux", linux.trim_start_matches("Linux ")), ("version/kubernetes", kubelet)];
+    let version = |(key, value): (&str, &str)| Told {
+        key: key.to_owned(),
+        value: value.trim().trim_start_matches('v').to_owned(),
+        node: Some(node.to_owned()),
+        ..told.clone()
+    };
+    pairs
+        .into_iter()
+        .filter(|(_, value)| value.trim().starts_with(|letter: char| letter == 'v' || letter.is_ascii_digit()))
+        .map(version)
+        .collect()
 }
 
 /// The node whose clock a source is stamped by.
@@ -233,5 +262,22 @@ mod tests {
         check("Using nftables Proxier", "", Some(("mode", "nftables")));
         check("Using dual-stack proxier", "", None);
         check("Version info", "version=\"v1.36.2\"", Some(("version/kube-proxy", "1.36.2")));
+    }
+    #[test]
+    fn objects_of_nodes_tell_their_versions() {
+        let told = |value: &str| Told {
+            key: "node/a".to_owned(),
+            value: value.to_owned(),
+            evidence: Evidence::default(),
+            node: None,
+            by: By::Capture,
+        };
+        let versions: Vec<(String, String, Option<String>)> = versions_of_node(&told("Linux 6.1.0, kubelet v1.31.0"))
+            .into_iter()
+            .map(|one| (one.key, one.value, one.node))
+            .collect();
+        let of = |key: &str, value: &str| (key.to_owned(), value.to_owned(), Some("a".to_owned()));
+        assert_eq!(versions, [of("version/linux", "6.1.0"), of("version/kubernetes", "1.31.0")]);
+        assert!(versions_of_node(&told("Linux , kubelet ")).is_empty());
     }
 }

@@ -12,13 +12,14 @@
 //! it. A bundle has a few MB.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use sha2::{Digest, Sha256};
 use syncline_schema::manifest::{Manifest, Table};
 use syncline_schema::{Column, FORMAT_VERSION, TABLES};
+
+use super::tables::hash;
 
 /// The first format version whose manifest has hashes of the tables.
 const HASHED: u32 = 2;
@@ -82,7 +83,7 @@ fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result
         return Err(format!("{name} has {} bytes, the manifest says {}", found.len(), table.bytes));
     }
     if version >= HASHED || !table.sha256.is_empty() {
-        let hash = sha256(&path).map_err(|error| format!("{name}: {error}"))?;
+        let hash = hash(&path).map_err(|error| format!("{name}: {error}"))?;
         if hash != table.sha256 {
             return Err(format!("{name} has other content than when the bundle was made (SHA-256)"));
         }
@@ -105,20 +106,6 @@ fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result
         Some(column) if version == FORMAT_VERSION => Err(format!("{name} has no column {}", column.name)),
         _ => Ok(()),
     }
-}
-
-/// SHA-256 of a file, hex.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut piece = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut piece)? {
-            0 => break,
-            count => hash.update(&piece[..count]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
 use syncline_schema::manifest::Table;
 use syncline_schema::{Column, ColumnType, Row, TABLES};
 
 use super::columns::TableBuilder;
-use super::integrity::sha256;
 
 /// Rows of a row group (`feasibility`: statistics prune groups of about this size well).
 const GROUP_ROWS: usize = 100_000;
@@ -130,11 +130,18 @@ impl Tables {
                 open.writer.into_inner().map_err(|error| WriteError::Parquet { table: (*table).to_owned(), error })?;
             file.sync_all().map_err(io)?;
             let bytes = file.metadata().map_err(io)?.len();
-            let sha256 = sha256(&path).map_err(io)?;
+            let sha256 = hash(&path).map_err(io)?;
             written.push(Table { name: (*table).to_owned(), rows: open.rows, bytes, sha256 });
         }
         Ok(written)
     }
+}
+
+/// SHA-256 of a file, hex.
+pub(super) fn hash(path: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn finish(builder: &mut TableBuilder) -> Result<RecordBatch, WriteError> {
