@@ -155,6 +155,7 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
         }
     };
     out.flush()?;
+    run.bundle.unchanged()?;
     for (clock, count) in &unrelated {
         eprintln!(
             "{count} events of the clock {clock} are left out: {}",

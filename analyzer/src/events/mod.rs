@@ -2,6 +2,7 @@
 
 pub mod contradictions;
 pub mod dataplane;
+mod disagreements;
 pub mod doings;
 pub mod episodes;
 pub mod facts;
