@@ -19,8 +19,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use syncline_collector::form::{Batch, Chunk, Context, Format, Head, Sniff};
 use syncline_collector::input::Cutter;
-use syncline_collector::parse::{Batch, Chunk, Context, FORMATS, Format, Head, Sniff};
+use syncline_collector::parse::FORMATS;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 

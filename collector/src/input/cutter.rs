@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::elements::{Elements, Frame};
-use crate::parse::Cut;
+use crate::form::Cut;
 
 /// Bytes that a chunk has at least, unless the file ends. Fixed: a bundle must not depend on memory or threads.
 pub const CHUNK: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Batch, Chunk, Context, Format, Head};
+use crate::form::{Batch, Chunk, Context, Format, Head};
 
 /// A context without year and zone; the file's modification time is one second after the epoch.
 pub fn context() -> Context {

@@ -1,8 +1,9 @@
 //! Tests over all formats: each real file is taken by its own format only, and damage never panics.
 
-use super::harness::{context, files, head, whole};
-use super::snapshot::check::dissect;
-use super::{Batch, Chunk, Cut, FORMATS, Format, Sniff};
+use crate::form::dissector::check::dissect;
+use crate::form::{Batch, Chunk, Cut, Format, Sniff};
+use crate::parse::FORMATS;
+use crate::parse::harness::{context, files, head, whole};
 
 /// Formats that take a file.
 fn takers(path: &str, bytes: &[u8]) -> Vec<&'static str> {

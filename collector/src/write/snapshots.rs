@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 
 use super::tables::{Tables, WriteError};
-use crate::parse::snapshot::{Counters, Dissector, RuleFields, Section};
-use crate::parse::{Context, RawSnapshot};
+use crate::form::dissector::{Counters, Dissector, RuleFields, Section};
+use crate::form::{Context, RawSnapshot};
 
 /// How far ahead a common piece is searched for, in either list.
 const SEARCH: usize = 4_096;
@@ -351,14 +351,14 @@ mod tests {
     fn every_snapshot_of_a_real_stream_is_rebuilt() {
         let dissector = Dissector {
             format: "test",
-            split: crate::parse::snapshot::lines,
+            split: crate::form::dissector::lines,
             section: |section, piece| {
                 if piece.starts_with(b"*") {
                     *section = String::from_utf8_lossy(piece).into_owned();
                 }
             },
             counters,
-            fields: |_, _, _| crate::parse::snapshot::RuleFields { kind: "rule", ..Default::default() },
+            fields: |_, _, _| crate::form::dissector::RuleFields { kind: "rule", ..Default::default() },
         };
         rebuilds("iptables-scale-up-1/iptables/nat-save.stream.zst", &dissector);
     }
@@ -388,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut tables = Tables::new(folder.path());
         let mut encoder = Encoder::default();
-        let context = crate::parse::Context {
+        let context = crate::form::Context {
             source: 0,
             path: "x".to_owned(),
             clock: "node".to_owned(),

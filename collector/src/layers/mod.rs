@@ -1,0 +1,4 @@
+//! What others put around a capture, taken off.
+
+pub mod log_line;
+pub mod prompt;
