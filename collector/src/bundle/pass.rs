@@ -21,7 +21,6 @@ use crate::bundle::options::{BundleError, BundleOptions, Summary};
 use crate::bundle::pipeline::{self, Step};
 use crate::bundle::said::Said;
 use crate::form::Context;
-use crate::parse::DISSECTORS;
 use crate::write::gaps::Stamps;
 use crate::write::samples::Samples;
 use crate::write::snapshots::Encoder;
@@ -153,14 +152,9 @@ impl Pass {
             }
         }
         for snapshot in std::mem::take(&mut parsed.batch.snapshots) {
-            if let Some(dissector) = DISSECTORS.iter().find(|one| one.format == snapshot.format) {
-                let stream = self.encoder.encode(&context, &snapshot, dissector, &mut self.tables)?;
-                if let Some(time) = snapshot.time {
-                    self.snapshot_stamps.add(stream, time);
-                }
-            } else {
-                let reason = format!("expected a dissector for snapshots of {}", snapshot.format);
-                self.reject(&context, snapshot.record, 0, reason)?;
+            let stream = self.encoder.encode(&context, &snapshot, &mut self.tables)?;
+            if let Some(time) = snapshot.time {
+                self.snapshot_stamps.add(stream, time);
             }
         }
         if parsed.batch.rejected > 0 {

@@ -17,6 +17,7 @@ use syncline_schema::Column;
 
 use crate::form::{Batch, Chunk, Context, Format};
 use crate::input::{CHUNK, Piece};
+use crate::parse;
 
 /// Memory that a parsed chunk takes at most, as a multiple of its bytes (measured on all formats: 2 to 3.5).
 const AMPLIFICATION: usize = 4;
@@ -187,11 +188,12 @@ fn parse(job: &Job) -> Parsed {
         first: piece.first,
         last: piece.last,
         truncated: piece.truncated.is_some(),
+        around: None,
     };
     // A parser must not panic; should one do so all the same, one chunk is lost and named, not the whole bundle.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut batch = Batch::default();
-        (job.format.parse)(&job.context, &chunk, &mut batch);
+        parse::read(job.format, &job.context, &chunk, &mut batch);
         let tables = batch
             .take_tables()
             .into_iter()

@@ -8,6 +8,7 @@ use syncline_schema::rejects::RejectRow;
 use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
+use super::dissector::Dissector;
 use super::line::{Context, Line};
 
 /// Identity of a series within its source.
@@ -40,8 +41,8 @@ pub struct LocalSeries {
 /// The text of one snapshot; `write` turns a stream of them into a dictionary and changes.
 #[derive(Clone, Debug)]
 pub struct RawSnapshot {
-    /// Kind of the format that dissects its pieces.
-    pub format: &'static str,
+    /// What takes it apart.
+    pub dissector: &'static Dissector,
     /// Line of its stamp.
     pub record: i64,
     /// First line of `text`.

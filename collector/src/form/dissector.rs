@@ -40,10 +40,23 @@ pub struct RuleFields {
     pub slot: Option<i32>,
 }
 
+/// What the text of a snapshot says of its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// An end mark stands where it belongs.
+    Marked,
+    /// The end or the beginning is missing, or there is nothing at all.
+    Broken,
+    /// The format has no end mark: whether the output was cut off cannot be seen.
+    Unmarked,
+}
+
 /// How one format is taken apart.
 pub struct Dissector {
     /// Kind of the format.
     pub format: &'static str,
+    /// Judges the text of one snapshot.
+    pub end: fn(&[u8]) -> End,
     /// Ranges of the pieces; they cover the text without gaps.
     pub split: fn(&[u8]) -> Vec<Range<usize>>,
     /// Updates the section by a piece, before the piece is looked up.
@@ -52,6 +65,12 @@ pub struct Dissector {
     pub counters: fn(&[u8]) -> Counters,
     /// Reads a new piece. `path` is that of the source.
     pub fields: fn(path: &str, section: &Section, piece: &[u8]) -> RuleFields,
+}
+
+impl std::fmt::Debug for Dissector {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.format)
+    }
 }
 
 /// Pieces that are lines with their line ends.

@@ -3,6 +3,7 @@
 use syncline_schema::clock::ClockToken;
 
 use super::batch::Batch;
+use super::dissector::Dissector;
 use super::line::{Chunk, Context};
 
 /// Answer of a sniffer.
@@ -41,6 +42,15 @@ pub enum Cut {
     Headed,
 }
 
+/// What makes rows of a format.
+#[derive(Clone, Copy)]
+pub enum Reads {
+    /// Parses one chunk.
+    Rows(fn(&Context, &Chunk, &mut Batch)),
+    /// States of a dataplane: their series is cut, stamped and judged once for all of them.
+    State(&'static Dissector),
+}
+
 /// One format.
 pub struct Format {
     /// Token: names the schema file, the parser, the sample folder and the goldens.
@@ -52,8 +62,8 @@ pub struct Format {
     pub cut: Cut,
     /// Decides from the beginning of a file.
     pub sniff: fn(&Head) -> Sniff,
-    /// Parses one chunk.
-    pub parse: fn(&Context, &Chunk, &mut Batch),
+    /// What makes rows of it.
+    pub reads: Reads,
     /// A short real sample, as `formats` shows it.
     pub sample: &'static str,
     /// How it is recognised, in words.

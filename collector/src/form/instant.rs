@@ -21,7 +21,7 @@ pub fn digits(text: &[u8]) -> Option<i64> {
 }
 
 /// A fraction's digits (without the point) as nanoseconds; digits behind the ninth are cut.
-fn fraction(text: &[u8]) -> Option<i64> {
+pub fn fraction(text: &[u8]) -> Option<i64> {
     let kept = &text[..text.len().min(9)];
     if !text.iter().all(u8::is_ascii_digit) {
         return None;

@@ -6,7 +6,9 @@ pub mod dissector;
 pub mod format;
 pub mod instant;
 pub mod line;
+mod names;
+pub mod stamp;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
-pub use format::{Cut, Format, Head, Sniff};
-pub use line::{Chunk, Context, Line};
+pub use format::{Cut, Format, Head, Reads, Sniff};
+pub use line::{Around, Chunk, Context, Known, Line, Names, Place};

@@ -1,4 +1,17 @@
-//! What others put around a capture, taken off.
+//! What others put around a capture, taken off ahead of recognition: one layer, one file, one list.
+//!
+//! A line goes from the file through the layers that the file wears, outermost first, to the format that reads what stood inside.
+//! [`Layer`] says what a layer declares; `strip` is how a stack of them works.
 
+pub mod cri;
+#[cfg(test)]
+pub(crate) mod harness;
+pub mod layer;
 pub mod log_line;
 pub mod prompt;
+pub mod strip;
+
+pub use layer::{Dressed, Layer, Out, Peel, Setting};
+
+/// Every layer, in the order in which they are looked for: those that lie outermost first.
+pub const LAYERS: &[&Layer] = &[&cri::LAYER];

@@ -12,7 +12,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Line, Reads, Sniff};
 
 /// Commands whose names begin a line of a session that has no prompt, or one behind `#`.
 const COMMANDS: [&str; 29] = [
@@ -98,9 +98,9 @@ pub const AHEAD: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Lines,
     sniff: |_| Sniff::No,
-    parse: |context: &Context, chunk: &Chunk, batch: &mut Batch| {
+    reads: Reads::Rows(|context: &Context, chunk: &Chunk, batch: &mut Batch| {
         chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty()).for_each(|line| keep(context, &line, batch));
-    },
+    }),
     sample: "$ kubectl get endpointslices -o yaml\n",
     recognised: "prompts, notices of kubectl, curl's meter, headers of HTTP",
     capture: "nothing",

@@ -19,7 +19,7 @@ pub fn context() -> Context {
 
 /// A whole file as one chunk.
 pub fn whole(bytes: &[u8]) -> Chunk<'_> {
-    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false }
+    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false, around: None }
 }
 
 /// Parses a text as one chunk.
@@ -30,7 +30,7 @@ pub fn parse_text(format: &Format, text: &str) -> Batch {
 /// Parses a text as one chunk in a context.
 pub fn parse_in(format: &Format, context: &Context, text: &str) -> Batch {
     let mut batch = Batch::default();
-    (format.parse)(context, &whole(text.as_bytes()), &mut batch);
+    super::read(format, context, &whole(text.as_bytes()), &mut batch);
     batch
 }
 

@@ -19,8 +19,7 @@ mod recognition;
 pub mod setting;
 pub mod syntax;
 
-use crate::form::Format;
-use crate::form::dissector::Dissector;
+use crate::form::{Batch, Chunk, Context, Format, Reads};
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
@@ -77,16 +76,10 @@ pub const FORMATS: &[&Format] = &[
     &metrics::exposition::EXPOSITION,
 ];
 
-/// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&Dissector] = &[
-    &dataplane::cilium_lb_list::DISSECTOR,
-    &dataplane::cilium_service_json::DISSECTOR,
-    &dataplane::cilium_service_list::DISSECTOR,
-    &dataplane::iptables_list::DISSECTOR,
-    &dataplane::iptables_save::DISSECTOR,
-    &dataplane::ipset::DISSECTOR,
-    &dataplane::ipvsadm::DISSECTOR,
-    &dataplane::lb4_reader::DISSECTOR,
-    &dataplane::nft_json::DISSECTOR,
-    &dataplane::nft_text::DISSECTOR,
-];
+/// Makes rows of a chunk.
+pub fn read(format: &Format, context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    match format.reads {
+        Reads::Rows(parse) => parse(context, chunk, batch),
+        Reads::State(dissector) => dataplane::series::take(context, chunk, batch, dissector),
+    }
+}

@@ -14,7 +14,7 @@
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -23,7 +23,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "Latencies     [min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms, 264.8ms, 300ms\n",
     recognised: "lines `Latencies [min, mean, …]` of vegeta, `http_req_duration...: avg=…` of k6, `Requests/sec:` of hey and wrk; JSON with the same names",
     capture: "vegeta report results.bin; k6 run --summary-export=summary.json script.js (better: the requests, k6 run --out json=k6.jsonl)",

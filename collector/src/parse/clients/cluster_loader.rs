@@ -11,7 +11,7 @@
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -20,7 +20,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"version\": \"v1\", \"dataItems\": [{\"data\": {\"Perc50\": 1086.056005, \"Perc99\": 2029.913438}, \"unit\": \"ms\", \"labels\": {\"Metric\": \"pod_startup\"}}]}\n",
     recognised: "a JSON object with \"version\" and \"dataItems\", lists of {Name, CPU, Mem} by percentile, or a testsuite named ClusterLoaderV2",
     capture: "clusterloader2 --report-dir=report …",

@@ -16,7 +16,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::requests::RequestRow;
 
 use crate::form::instant::rfc3339;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -25,7 +25,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"metric\":\"http_req_duration\",\"type\":\"Point\",\"data\":{\"time\":\"2026-11-23T04:24:06.393Z\",\"value\":148.36,\"tags\":{\"method\":\"GET\",\"status\":\"200\"}}}\n",
     recognised: "JSON objects with \"metric\", \"type\" (Metric or Point) and \"data\", one a line",
     capture: "k6 run --out json=k6.jsonl script.js",

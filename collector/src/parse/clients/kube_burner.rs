@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use syncline_schema::clock::ClockToken;
 
 use crate::form::instant::rfc3339;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::syntax::yaml;
 
 /// The format.
@@ -26,7 +26,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "[{\"quantileName\":\"Ready\",\"uuid\":\"u\",\"P99\":2000,\"P95\":2000,\"P50\":1000,\"min\":0,\"max\":2000,\"avg\":1107,\"timestamp\":\"2026-01-15T21:00:44.774555062Z\",\"metricName\":\"podLatencyQuantilesMeasurement\"}]\n",
     recognised: "JSON objects with \"metricName\" and \"uuid\", \"quantileName\" or \"jobConfig\"",
     capture: "kube-burner init -c … --metrics-directory collected-metrics (local indexer)",

@@ -14,7 +14,7 @@ use syncline_schema::loss;
 use syncline_schema::requests::RequestRow;
 
 use crate::form::instant::{epoch, rfc3339};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::syntax::csv;
 
 /// The format.
@@ -24,7 +24,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Headed,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "timestamp,latency_ms,status,error\n1795407846.393076,1.48,200,\n",
     recognised: "a first line of column names with a time and a latency among them, or vegeta's twelve columns",
     capture: "a client that writes time,latency_ms,status,error; k6 run --out csv=k6.csv; vegeta encode -to csv",
@@ -120,7 +120,15 @@ fn is_vegeta(cells: &[String]) -> bool {
 
 fn first_cells(bytes: &[u8]) -> Vec<String> {
     let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
-    let chunk = Chunk { bytes: &bytes[..end], first_line: 1, offset: 0, first: true, last: true, truncated: false };
+    let chunk = Chunk {
+        bytes: &bytes[..end],
+        first_line: 1,
+        offset: 0,
+        first: true,
+        last: true,
+        truncated: false,
+        around: None,
+    };
     csv::records(&chunk).into_iter().next().map(|record| record.cells).unwrap_or_default()
 }
 

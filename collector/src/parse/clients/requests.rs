@@ -12,7 +12,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::requests::RequestRow;
 
 use crate::form::instant::{epoch, rfc3339};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -21,7 +21,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"ts":"2026-11-23T04:21:50.004693726Z","kind":"new","latency_ns":622950,"connect_ns":124100,"status":200,"backend":"test-xlz7l"}"#,
     recognised: "JSON objects with \"ts\" (or time, timestamp) and \"latency_ns\" (or _us, _ms), one a line",
     capture: "a client that logs each request: ts, kind (new or keepalive), latency_ns, connect_ns, status, backend, err",

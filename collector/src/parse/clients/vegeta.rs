@@ -13,7 +13,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::requests::RequestRow;
 
 use crate::form::instant::rfc3339;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -22,7 +22,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"attack\":\"\",\"seq\":0,\"code\":200,\"timestamp\":\"2026-11-23T04:24:06.393076Z\",\"latency\":1482361,\"bytes_out\":0,\"bytes_in\":2,\"error\":\"\"}\n",
     recognised: "JSON objects with \"attack\", \"seq\", \"code\" and \"latency\", one a line",
     capture: "vegeta attack … | tee results.bin | vegeta encode > vegeta.jsonl",

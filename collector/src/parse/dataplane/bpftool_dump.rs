@@ -30,18 +30,20 @@ use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Dissector, End};
+use crate::form::stamp;
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::cilium_lb_list;
-use crate::parse::dataplane::series::{self, End};
+use crate::parse::dataplane::series;
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "bpftool-dump",
     title: "bpftool map dump of Cilium's load-balancer maps",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "# TIMESTAMP 1795408951.216680516\n[{\"key\":[\"0x0a\",\"0x60\",\"0x64\",\"0x64\",\"0x00\",\"0x50\",\"0x01\",\"0x00\",\"0x06\",\"0x00\",\"0x00\",\"0x00\"],\"value\":[\"0x03\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x02\",\"0x00\",\"0x00\",\"0x00\",\"0x00\"]}]\n[{\"key\":[\"0x03\",\"0x00\",\"0x00\",\"0x00\"],\"value\":[\"0x0a\",\"0xf4\",\"0x00\",\"0x15\",\"0x1f\",\"0x90\",\"0x06\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\"]}]\n",
     recognised: "entries `{\"key\":[\"0x…\"],\"value\":[…]}` or `key: …  value: …` with the widths of the load-balancer maps' keys and values",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; for m in services_v2 backends_v3 reverse_nat; do bpftool map dump pinned /sys/fs/bpf/tc/globals/cilium_lb4_$m -j; done; sleep 0.2; done",
@@ -104,7 +106,7 @@ fn hash_of_backend(pair: &Pair) -> bool {
 fn texts(bytes: &[u8]) -> Vec<(&[u8], bool)> {
     let mut found = Vec::new();
     let mut from = 0;
-    let mark = series::MARK.as_bytes();
+    let mark = stamp::MARK.as_bytes();
     for at in memchr::memmem::find_iter(bytes, mark).chain([bytes.len()]) {
         if at > from {
             let text = &bytes[from..at];
@@ -120,11 +122,15 @@ fn texts(bytes: &[u8]) -> Vec<(&[u8], bool)> {
     found
 }
 
+/// Read as the list that it is turned into; whether a dump came to its end is judged by its entries.
+const DUMPED: Dissector = Dissector {
+    end: |text| if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Marked },
+    ..cilium_lb_list::DISSECTOR
+};
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let before = batch.snapshots.len();
-    series::take(context, chunk, batch, cilium_lb_list::FORMAT.kind, |text| {
-        if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Marked }
-    });
+    series::take(context, chunk, batch, &DUMPED);
     let taken = batch.snapshots.split_off(before);
     for mut snapshot in taken {
         let (pairs, closed) = pairs(&snapshot.text);
@@ -429,7 +435,7 @@ mod tests {
         // 0x0100600a is 10.96.0.1 as a little-endian host reads it.
         assert_eq!(list(&fields.replace("16801802", &0x0100_600a_u32.to_string())), expected);
         let batch = parse_text(&FORMAT, TEXT);
-        assert_eq!((batch.snapshots.len(), batch.snapshots[0].format), (1, "cilium-lb-list"));
+        assert_eq!((batch.snapshots.len(), batch.snapshots[0].dissector.format), (1, "cilium-lb-list"));
         assert!(batch.snapshots[0].complete && batch.rejected == 0);
     }
 

@@ -20,20 +20,20 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::address_and_port;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "cilium-lb-list",
     title: "cilium-dbg bpf lb list, JSON or text, one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795408951.210283656\n{\n  \"10.96.100.100:80/TCP (1)\": [\n    \"10.244.0.21:8080/TCP (2) (1)\"\n  ]\n}\n",
     recognised: "keys `\"address:port/PROTOCOL (slot)\"`, or the column names `SERVICE ADDRESS … BACKEND ADDRESS (REVNAT_ID) (SLOT)`, or rows `address:port  address:port (id) (slot)`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; cilium-dbg bpf lb list -o json; sleep 0.2; done",
@@ -42,12 +42,12 @@ pub const FORMAT: Format = Format {
 
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
-    Dissector { format: FORMAT.kind, split, section, counters: |_| Counters::default(), fields };
+    Dissector { format: "cilium-lb-list", end, split, section, counters: |_| Counters::default(), fields };
 
 const TEXT_HEADER: &[u8] = b"SERVICE ADDRESS";
 
 fn sniff(head: &Head) -> Sniff {
-    let mut said = series::tried_lines(head.bytes, head.whole).filter(|line| !line.trim_ascii().is_empty());
+    let mut said = stamp::tried_lines(head.bytes, head.whole).filter(|line| !line.trim_ascii().is_empty());
     let mut said = said.by_ref().skip_while(|line| line.starts_with(b"#") || prompt::is_around(line));
     let first = said.next().unwrap_or_default();
     if first.starts_with(TEXT_HEADER) && memchr::memmem::find(first, b"BACKEND ADDRESS").is_some() {
@@ -72,10 +72,6 @@ fn is_row(line: &[u8]) -> bool {
     let backed = words.next().is_some_and(|place| frontend(place).is_some());
     let numbered = |word: &str| word.strip_prefix('(').and_then(|word| word.strip_suffix(')')?.parse::<u32>().ok());
     backed && frontend(&key).is_some() && words.by_ref().take(2).filter_map(numbered).count() == 2
-}
-
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 fn end(text: &[u8]) -> End {

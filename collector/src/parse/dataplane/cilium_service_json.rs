@@ -14,18 +14,18 @@ use std::ops::Range;
 use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
-use crate::parse::dataplane::series::{self, End};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "cilium-service-json",
     title: "cilium-dbg service list, JSON: one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795408951.210283656\n[{\"spec\":{\"frontend-address\":{\"ip\":\"10.96.0.1\",\"port\":443,\"protocol\":\"TCP\"},\"id\":1},\"status\":{\"realized\":{\"backend-addresses\":[{\"ip\":\"172.18.0.2\",\"port\":6443,\"state\":\"active\"}]}}}]\n",
     recognised: "a JSON array of objects with `spec`, `frontend-address` and `realized`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; cilium-dbg service list -o json; sleep 0.2; done",
@@ -34,7 +34,7 @@ pub const FORMAT: Format = Format {
 
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
-    Dissector { format: FORMAT.kind, split, section, counters: |_| Counters::default(), fields };
+    Dissector { format: "cilium-service-json", end, split, section, counters: |_| Counters::default(), fields };
 
 /// What a frontend's place stands behind, and where its realized backends begin.
 const SPEC: &[u8] = b"\"spec\"";
@@ -44,17 +44,15 @@ const BACKENDS: &[u8] = b"\"backend-addresses\"";
 
 fn sniff(head: &Head) -> Sniff {
     let has = |mark: &[u8]| memchr::memmem::find(head.bytes, mark).is_some();
-    let array = series::tried_lines(head.bytes, head.whole)
+    let array = stamp::tried_lines(head.bytes, head.whole)
         .find(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
         .is_some_and(|line| line.trim_ascii_start().starts_with(b"["));
     if array && has(SPEC) && has(FRONTEND) && has(BACKENDS) { Sniff::Yes } else { Sniff::No }
 }
 
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, |text| {
-        let text = text.trim_ascii();
-        if text.ends_with(b"]") { End::Marked } else { End::Broken }
-    });
+fn end(text: &[u8]) -> End {
+    let text = text.trim_ascii();
+    if text.ends_with(b"]") { End::Marked } else { End::Broken }
 }
 
 /// Cuts ahead of the keys that matter, and ahead of each object in an array of backends.

@@ -15,19 +15,19 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, lines};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::address_and_port;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "cilium-service-list",
     title: "cilium-dbg service list, text: one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795408951.210283656\nID   Frontend                Service Type   Backend\n2    10.96.100.100:80/TCP    ClusterIP      1 => 10.244.0.121:8080/TCP (active)\n",
     recognised: "the column names `ID   Frontend   Service Type   Backend`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; cilium-dbg service list; sleep 0.2; done",
@@ -36,7 +36,7 @@ pub const FORMAT: Format = Format {
 
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
-    Dissector { format: FORMAT.kind, split, section, counters: |_| Counters::default(), fields };
+    Dissector { format: "cilium-service-list", end, split, section, counters: |_| Counters::default(), fields };
 
 fn is_header(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
@@ -45,13 +45,11 @@ fn is_header(line: &[u8]) -> bool {
 }
 
 fn sniff(head: &Head) -> Sniff {
-    if series::tried_lines(head.bytes, head.whole).any(is_header) { Sniff::Yes } else { Sniff::No }
+    if stamp::tried_lines(head.bytes, head.whole).any(is_header) { Sniff::Yes } else { Sniff::No }
 }
 
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, |text| {
-        if text.split(|byte| *byte == b'\n').any(is_header) { End::Unmarked } else { End::Broken }
-    });
+fn end(text: &[u8]) -> End {
+    if text.split(|byte| *byte == b'\n').any(is_header) { End::Unmarked } else { End::Broken }
 }
 
 fn split(text: &[u8]) -> Vec<Range<usize>> {

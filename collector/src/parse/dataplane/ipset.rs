@@ -14,19 +14,19 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, counters_behind, lines};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, lines};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "ipset",
     title: "ipset save or list: one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795407710.648307833\ncreate KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536 comment\nadd KUBE-CLUSTER-IP 10.96.0.1,tcp:443 comment \"default/kubernetes:https\"\n",
     recognised: "lines `create SET TYPE …` and `add SET …`, or `Name: …`, `Type: …`, `Members:`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; ipset save; sleep 1; done",
@@ -35,7 +35,8 @@ pub const FORMAT: Format = Format {
 
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector = Dissector {
-    format: FORMAT.kind,
+    format: "ipset",
+    end,
     split: |text: &[u8]| -> Vec<Range<usize>> { lines(text) },
     section,
     counters: |piece: &[u8]| -> Counters { counters_behind(piece, b" packets ", b" bytes ") },
@@ -47,7 +48,7 @@ const TYPES: [&str; 6] = ["hash:", "bitmap:", "list:", "iphash", "ipmap", "macip
 
 fn sniff(head: &Head) -> Sniff {
     let (mut sets, mut other) = (0, 0);
-    for line in series::tried_lines(head.bytes, head.whole) {
+    for line in stamp::tried_lines(head.bytes, head.whole) {
         let text = String::from_utf8_lossy(line);
         let words: Vec<&str> = text.split_whitespace().collect();
         let of_type = |at: usize| words.get(at).is_some_and(|word| TYPES.iter().any(|kind| word.starts_with(kind)));
@@ -65,10 +66,8 @@ fn sniff(head: &Head) -> Sniff {
     }
 }
 
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, |text| {
-        if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Unmarked }
-    });
+fn end(text: &[u8]) -> End {
+    if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Unmarked }
 }
 
 /// The set of a listing; empty in what `save` prints.

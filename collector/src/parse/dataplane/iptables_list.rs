@@ -15,19 +15,19 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, lines};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "iptables-list",
     title: "iptables -L of one chain or of a table, one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795407710.654642669\nChain KUBE-SVC-YEZFJYGKNSPCOFP3 (1 references)\nnum      pkts      bytes target     prot opt in     out     source               destination\n2        2218   133540 KUBE-SEP-2FPKVZBYZLLQOE3G  0    --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/test:http -> 10.244.0.252:8080 */\n",
     recognised: "begins with `Chain NAME (policy …)` or `Chain NAME (N references)` and a line of column names",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; iptables -w -t nat -L KUBE-SVC-… -v -n -x --line-numbers; sleep 0.1; done",
@@ -35,13 +35,13 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: FORMAT.kind, split: lines, section, counters, fields };
+pub const DISSECTOR: Dissector = Dissector { format: "iptables-list", end, split: lines, section, counters, fields };
 
 /// What iptables prints on standard error for a chain that does not exist: an answer, not a failure.
 const NO_CHAIN: &[u8] = b"No chain/target/match by that name";
 
 fn sniff(head: &Head) -> Sniff {
-    let mut said = series::tried_lines(head.bytes, head.whole)
+    let mut said = stamp::tried_lines(head.bytes, head.whole)
         .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#") && !line.starts_with(b"Every "));
     let lines: Vec<&[u8]> = said.by_ref().take(24).collect();
     // A pasted session has a prompt, and what was done before, ahead of the first chain.
@@ -58,10 +58,6 @@ fn sniff(head: &Head) -> Sniff {
 fn is_header(line: &[u8]) -> bool {
     let words: Vec<&[u8]> = words(line).into_iter().map(|word| &line[word]).collect();
     words.contains(&b"target".as_slice()) && words.contains(&b"prot".as_slice())
-}
-
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 fn end(text: &[u8]) -> End {

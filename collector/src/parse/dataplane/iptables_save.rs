@@ -26,20 +26,20 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, lines};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "iptables-save",
     title: "iptables-save: whole tables, one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795407710.648307833\n*nat\n:KUBE-SERVICES - [0:0]\n[2218:133540] -A KUBE-SEP-2FPKVZBYZLLQOE3G -p tcp -m comment --comment \"default/test:http\" -m tcp -j DNAT --to-destination 10.244.0.252:8080\nCOMMIT\n",
     recognised: "lines `*table`, `:CHAIN`, `-A CHAIN …`, `[packets:bytes] -A CHAIN …`, of `iptables -S` also `-P` and `-N`, and hardly any other",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; iptables-save -c -t nat; sleep 0.1; done",
@@ -47,11 +47,11 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: FORMAT.kind, split: lines, section, counters, fields };
+pub const DISSECTOR: Dissector = Dissector { format: "iptables-save", end, split: lines, section, counters, fields };
 
 fn sniff(head: &Head) -> Sniff {
     let (mut good, mut bad) = (0, 0);
-    for line in series::tried_lines(head.bytes, head.whole) {
+    for line in stamp::tried_lines(head.bytes, head.whole) {
         match kind_of(line) {
             Kind::Rule | Kind::Chain | Kind::Table => good += 1,
             Kind::Other if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" => {}
@@ -60,10 +60,6 @@ fn sniff(head: &Head) -> Sniff {
         }
     }
     if good > 0 && bad * 5 <= good { Sniff::Yes } else { Sniff::No }
-}
-
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 /// Every table must have both its ends; text without either is the output of a filter.

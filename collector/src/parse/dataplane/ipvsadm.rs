@@ -18,19 +18,19 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::address_and_port;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "ipvsadm",
     title: "ipvsadm -Ln or -Sn: one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795407710.648307833\nIP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\nTCP  10.96.100.100:80 rr\n  -> 10.244.0.121:8080            Masq    1      0          0\n",
     recognised: "the heading `Prot LocalAddress:Port`, or lines `-A -t ADDRESS:PORT -s …` and `-a -t … -r …`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; ipvsadm -Ln; sleep 0.1; done",
@@ -39,12 +39,12 @@ pub const FORMAT: Format = Format {
 
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
-    Dissector { format: FORMAT.kind, split, section, counters: |_| Counters::default(), fields };
+    Dissector { format: "ipvsadm", end, split, section, counters: |_| Counters::default(), fields };
 
 fn sniff(head: &Head) -> Sniff {
     let (mut headings, mut saved) = (0, 0);
     let mut virtual_server = false;
-    for line in series::tried_lines(head.bytes, head.whole) {
+    for line in stamp::tried_lines(head.bytes, head.whole) {
         // A listing that was cut out of another has no heading.
         let scheduled = |line: &[u8]| {
             matches!(
@@ -62,10 +62,8 @@ fn sniff(head: &Head) -> Sniff {
     if headings > 0 || saved > 1 { Sniff::Yes } else { Sniff::No }
 }
 
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, |text| {
-        if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Unmarked }
-    });
+fn end(text: &[u8]) -> End {
+    if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Unmarked }
 }
 
 /// `A` or `a` and the rest of a line of `-Sn`.

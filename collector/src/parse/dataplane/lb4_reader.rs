@@ -13,9 +13,9 @@ use std::ops::Range;
 use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, RawSnapshot, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, RawSnapshot, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::address_and_port;
 
 /// The format.
@@ -25,7 +25,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"ts\":\"1795408951.424676740\",\"count\":1,\"qcount\":0,\"slots\":[[1,2,\"10.244.0.21:8080\",0]],\"samples_since_last_line\":1,\"read_ns\":121433}\n",
     recognised: "JSON lines with `ts`, `count`, `qcount` and `slots`",
     capture: "a program that looks up cilium_lb4_services_v2 by bpf(2), 50 times a second, and names its file lb4-<namespace>-<service>.jsonl",
@@ -33,8 +33,14 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector =
-    Dissector { format: FORMAT.kind, split, section: |_, _| {}, counters: |_| Counters::default(), fields };
+pub const DISSECTOR: Dissector = Dissector {
+    format: "lb4-reader",
+    end: |_| End::Unmarked,
+    split,
+    section: |_, _| {},
+    counters: |_| Counters::default(),
+    fields,
+};
 
 /// A line, as far as it is looked at here.
 #[derive(Deserialize)]
@@ -72,7 +78,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         let to = memchr::memchr(b'\n', &chunk.bytes[from..]).map_or(chunk.bytes.len(), |length| from + length + 1);
         batch.record(Some(time));
         batch.snapshots.push(RawSnapshot {
-            format: FORMAT.kind,
+            dissector: &DISSECTOR,
             record: line.number,
             first_line: line.number,
             time: Some(time),

@@ -15,21 +15,21 @@ use std::ops::Range;
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, counters_behind, lines};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, lines};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::nft_names::chain_name;
 use crate::parse::dataplane::nft_text::{finish, parts};
 use crate::parse::dataplane::rule_comment;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "nft-json",
     title: "nft -j list ruleset, table or chain: JSON, one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795410230.527218371\n{\"nftables\": [{\"metainfo\": {\"version\": \"1.1.7\", \"json_schema_version\": 1}}, {\"rule\": {\"family\": \"ip\", \"table\": \"kube-proxy\", \"chain\": \"service-JKB34KST-default/test/tcp/http\", \"handle\": 70, \"expr\": [{\"dnat\": {\"family\": \"ip\", \"addr\": {\"map\": {\"key\": {\"numgen\": {\"mode\": \"random\", \"mod\": 1, \"offset\": 0}}, \"data\": {\"set\": [[0, {\"concat\": [\"10.244.0.121\", 8080]}]]}}}}}]}}]}\n",
     recognised: "a JSON object whose first key is `nftables`",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; nft -j list table ip kube-proxy; sleep 0.1; done",
@@ -37,7 +37,7 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: FORMAT.kind, split, section, counters, fields };
+pub const DISSECTOR: Dissector = Dissector { format: "nft-json", end, split, section, counters, fields };
 
 /// Keys of the objects in the list.
 const OBJECTS: [&str; 9] = ["metainfo", "table", "chain", "set", "map", "rule", "counter", "flowtable", "ct helper"];
@@ -50,10 +50,6 @@ fn sniff(head: &Head) -> Sniff {
     }
     let key = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     if key.is_some_and(|key| key.starts_with(b"\"nftables\"")) { Sniff::Yes } else { Sniff::No }
-}
-
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 fn end(text: &[u8]) -> End {

@@ -23,20 +23,20 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, RuleFields, Section, counters_behind};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind};
+use crate::form::stamp;
+use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::nft_names::chain_name;
 use crate::parse::dataplane::rule_comment;
-use crate::parse::dataplane::series::{self, End};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "nft-text",
     title: "nft list ruleset, table, chain or map: text, one file or a stream of snapshots",
     clock: ClockToken::Node,
-    cut: Cut::Marks(series::MARK),
+    cut: Cut::Marks(stamp::MARK),
     sniff,
-    parse,
+    reads: Reads::State(&DISSECTOR),
     sample: "# TIMESTAMP 1795410230.503735502\ntable ip kube-proxy {\n\tchain service-JKB34KST-default/test/tcp/http {\n\t\tmeta l4proto tcp dnat ip to numgen random mod 1 map { 0 : 10.244.0.121 . 8080 }\n\t}\n}\n",
     recognised: "a line `table FAMILY NAME {` and blocks `chain NAME {`, `set NAME {`, `map NAME {` in it",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; nft list table ip kube-proxy; sleep 0.1; done",
@@ -44,7 +44,7 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: FORMAT.kind, split, section, counters, fields };
+pub const DISSECTOR: Dissector = Dissector { format: "nft-text", end, split, section, counters, fields };
 
 /// Families of nftables.
 const FAMILIES: [&str; 6] = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
@@ -52,7 +52,7 @@ const FAMILIES: [&str; 6] = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
 fn sniff(head: &Head) -> Sniff {
     let (mut tables, mut blocks, mut strange) = (0, 0, 0);
     let mut depth = 0_i32;
-    for line in series::tried_lines(head.bytes, head.whole) {
+    for line in stamp::tried_lines(head.bytes, head.whole) {
         let text = String::from_utf8_lossy(line);
         match block(&text) {
             Some(("table", _)) => tables += 1,
@@ -63,10 +63,6 @@ fn sniff(head: &Head) -> Sniff {
         depth = (depth + braces(line)).max(0);
     }
     if tables > 0 && tables + blocks > 2 * strange { Sniff::Yes } else { Sniff::No }
-}
-
-fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    series::take(context, chunk, batch, FORMAT.kind, end);
 }
 
 fn end(text: &[u8]) -> End {

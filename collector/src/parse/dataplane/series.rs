@@ -15,22 +15,10 @@ use std::ops::Range;
 
 use syncline_schema::loss;
 
+use crate::form::dissector::{Dissector, End};
 use crate::form::instant;
+use crate::form::stamp::MARK;
 use crate::form::{Batch, Chunk, Context, RawSnapshot};
-
-/// The line ahead of each snapshot.
-pub const MARK: &str = "# TIMESTAMP ";
-
-/// What the text of a snapshot says of its own end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// An end mark stands where it belongs.
-    Marked,
-    /// The end or the beginning is missing, or there is nothing at all.
-    Broken,
-    /// The format has no end mark: whether the output was cut off cannot be seen.
-    Unmarked,
-}
 
 /// A snapshot that is being gathered.
 struct Running {
@@ -41,11 +29,11 @@ struct Running {
     text: Range<usize>,
 }
 
-/// Takes the snapshots of a chunk. `end` judges the text of one.
+/// Takes the snapshots of a chunk.
 ///
 /// The last snapshot of a stream in a format without an end mark is never called complete: whoever stopped the
 /// capture may have stopped the command in the middle of its output, and an absence must not rest on that.
-pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, format: &'static str, end: fn(&[u8]) -> End) {
+pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'static Dissector) {
     let mut found: Vec<Running> = Vec::new();
     for line in chunk.lines() {
         let from = (line.offset - chunk.offset) as usize;
@@ -84,7 +72,7 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, format: &'stati
             continue;
         }
         let last = chunk.last && at + 1 == count;
-        let complete = match end(text) {
+        let complete = match (dissector.end)(text) {
             End::Broken => false,
             End::Marked => text.ends_with(b"\n") || !(last && chunk.truncated),
             // Every program ends its last line: without that end the text was cut, perhaps in the middle of a value.
@@ -103,7 +91,7 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, format: &'stati
         }
         batch.record(time.filter(|_| time_from != "mtime"));
         batch.snapshots.push(RawSnapshot {
-            format,
+            dissector,
             record: running.record,
             first_line: running.first_line,
             time,
@@ -136,26 +124,25 @@ fn is_of_series(path: &str) -> bool {
     instant::in_name(path).is_some() || stem.ends_with(|last: char| last.is_ascii_digit()) || numbered
 }
 
-/// The first lines of a file's head that are whole, without the stamps.
-pub fn tried_lines<'a>(bytes: &'a [u8], whole: bool) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    let kept = if whole { bytes } else { &bytes[..memchr::memrchr(b'\n', bytes).unwrap_or(bytes.len())] };
-    kept.split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.starts_with(MARK.as_bytes()))
-        .take(2_000)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{End, is_of_series, take};
+    use super::{is_of_series, take};
+    use crate::form::dissector::{Counters, Dissector, End, RuleFields, lines};
     use crate::form::{Batch, Chunk, Context};
     use crate::parse::harness::{context, whole};
 
+    const LISTING: Dissector = Dissector {
+        format: "iptables-list",
+        end: |text| if text.is_empty() { End::Broken } else { End::Unmarked },
+        split: lines,
+        section: |_, _| {},
+        counters: |_| Counters::default(),
+        fields: |_, _, _| RuleFields::default(),
+    };
+
     fn snapshots(text: &str) -> Batch {
         let mut batch = Batch::default();
-        take(&context(), &whole(text.as_bytes()), &mut batch, "iptables-list", |text| {
-            if text.is_empty() { End::Broken } else { End::Unmarked }
-        });
+        take(&context(), &whole(text.as_bytes()), &mut batch, &LISTING);
         batch
     }
 
@@ -185,15 +172,23 @@ mod tests {
     #[test]
     fn a_file_without_stamps_takes_the_time_of_its_name_or_its_own() {
         let mut batch = Batch::default();
-        let chunk = Chunk { bytes: b"a\r\n", first_line: 1, offset: 0, first: true, last: true, truncated: false };
+        let chunk = Chunk {
+            bytes: b"a\r\n",
+            first_line: 1,
+            offset: 0,
+            first: true,
+            last: true,
+            truncated: false,
+            around: None,
+        };
         let named = Context { path: "nat/1795407710.5.txt".to_owned(), ..context() };
-        take(&named, &chunk, &mut batch, "iptables-list", |_| End::Unmarked);
-        take(&context(), &chunk, &mut batch, "iptables-list", |_| End::Unmarked);
+        take(&named, &chunk, &mut batch, &LISTING);
+        take(&context(), &chunk, &mut batch, &LISTING);
         let first = &batch.snapshots[0];
         assert_eq!((first.time, first.time_from), (Some(1_795_407_710_500_000_000), "name"));
         assert!(first.file_of_series && first.complete);
         let cut = Chunk { bytes: b"a\r\nb", ..chunk };
-        take(&named, &cut, &mut batch, "iptables-list", |_| End::Unmarked);
+        take(&named, &cut, &mut batch, &LISTING);
         assert!(!batch.snapshots.pop().expect("a snapshot").complete);
         assert_eq!(batch.snapshots[1].time_from, "mtime");
         assert!(!batch.snapshots[1].file_of_series);

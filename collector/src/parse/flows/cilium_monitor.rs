@@ -15,7 +15,7 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::address_and_port;
 
@@ -26,7 +26,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"cpu\":\"CPU 01:\",\"type\":\"drop\",\"mark\":\"0xfddd76f6\",\"ifindex\":29,\"reason\":\"Policy denied\",\"source\":1234,\"srcLabel\":48447,\"dstLabel\":2}\n",
     recognised: "JSON objects with \"cpu\" and \"type\", one a line; lines `xx drop (…) flow 0x… …` and `-> … flow 0x…`",
     capture: "cilium-dbg monitor -j | ts %.s > monitor.jsonl",

@@ -19,7 +19,7 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_TIME};
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::syntax::borrowed;
 use crate::parse::syntax::json_pairs::Pairs;
 
@@ -30,7 +30,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"flow":{"time":"2026-11-23T04:42:31.189816901Z","verdict":"FORWARDED","IP":{"source":"10.244.0.2","destination":"10.244.0.21"}},"node_name":"node-a"}"#,
     recognised: "objects with `flow`, or with `verdict` and `IP`",
     capture: "hubble observe -f -o jsonpb > hubble.jsonl",

@@ -16,7 +16,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::flows::hubble_text::{Columns, VERDICTS, is_time, lost, plain, row, time};
 
 /// What each flow begins with.
@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Marks(MARK),
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "  TIMESTAMP: Aug 27 08:40:09.757\n     SOURCE: default/client:41022\nDESTINATION: default/web:80\n       TYPE: to-endpoint\n    VERDICT: FORWARDED\n    SUMMARY: TCP Flags: SYN\n------------\n",
     recognised: "lines `TIMESTAMP:`, `SOURCE:`, `DESTINATION:`, `VERDICT:`",
     capture: "hubble observe -o dict (better: -o jsonpb, which has the year)",

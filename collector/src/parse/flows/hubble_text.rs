@@ -21,7 +21,7 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::prompt;
 
 /// Hubble flows as people read them.
@@ -31,7 +31,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "Aug 27 08:40:09.757: 10.0.2.79:35475 (ingress) -> demo/nginx-lpxdf:80 (ID:23472) to-endpoint FORWARDED (TCP Flags: SYN)",
     recognised: "lines `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`, or a table `TIMESTAMP SOURCE DESTINATION TYPE VERDICT SUMMARY`",
     capture: "hubble observe -f (better: -o jsonpb, which has the year)",

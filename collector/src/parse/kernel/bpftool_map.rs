@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// Maps of the kernel.
 pub const LIST: Format = Format {
@@ -23,7 +23,7 @@ pub const LIST: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff: sniff_list,
-    parse: parse_list,
+    reads: Reads::Rows(parse_list),
     sample: r#"[{"id":951,"type":"hash","name":"cilium_ratelimi","flags":0,"bytes_key":4,"bytes_value":8,"max_entries":64}]"#,
     recognised: "a JSON array of objects with `id`, `type`, `bytes_key` and `max_entries`",
     capture: "bpftool map list -j",
@@ -37,7 +37,7 @@ pub const DESCRIPTORS: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff: sniff_descriptors,
-    parse: parse_descriptors,
+    reads: Reads::Rows(parse_descriptors),
     sample: "38\t968\t1\n",
     recognised: "a file `*map-fds*` with lines of three numbers: descriptor, map id, map type",
     capture: "for f in /proc/PID/fdinfo/*; do awk -v fd=${f##*/} '/^map_id/{i=$2} /^map_type/{t=$2} END{if(i)print fd\"\\t\"i\"\\t\"t}' $f; done > agent-map-fds.tsv",

@@ -17,7 +17,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::parse::syntax::metric_line::labels_json;
 
 /// Listings of BPF programs.
@@ -27,7 +27,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "1795408951.160522272\n[{\"id\":2047,\"type\":\"cgroup_sock\",\"name\":\"cil_sock_release\",\"run_time_ns\":3112649,\"run_cnt\":5283,\"bytes_xlated\":384}]\n",
     recognised: "a JSON array of objects with `id`, `type` and `bytes_xlated`, behind an optional line with the epoch",
     capture: "sysctl kernel.bpf_stats_enabled=1; (date +%s.%N; bpftool prog show -j) > bpftool-prog-before.json",

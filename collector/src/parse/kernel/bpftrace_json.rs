@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::LOST_TRACE_EVENTS;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::kernel::trace_line::{Place, push_bucket, push_event, push_value};
 use crate::parse::syntax::json_pairs::Pairs;
 
@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::NodeBoottime,
     cut: Cut::Marks(MARK),
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"type": "printf", "data": "6811070045601 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 ret=0\n"}"#,
     recognised: "lines `{\"type\": …, \"data\": …}` with a type of bpftrace's",
     capture: "bpftrace -B line -f json script.bt > trace.json",

@@ -16,7 +16,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::LOST_TRACE_EVENTS;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::kernel::trace_line::{Place, push_bucket, push_event, push_value};
 
 /// Text output.
@@ -26,7 +26,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::NodeBoottime,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "Attaching 5 probes...\n6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0\n@updates: 1542\n",
     recognised: "`Attaching N probes...` or `Attached N probes`; mostly lines `@map: value` or `nsecs EVENT key=value`",
     capture: "bpftrace -B line script.bt > trace.txt, with lines that begin with nsecs and an upper-case word",

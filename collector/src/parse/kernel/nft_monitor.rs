@@ -17,7 +17,7 @@ use syncline_schema::loss;
 use syncline_schema::trace::EventRow;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -26,7 +26,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{\"add\": {\"element\": {\"family\": \"ip\", \"table\": \"kube-proxy\", \"name\": \"hairpin-connections\", \"elem\": {\"set\": [{\"concat\": [\"10.244.0.125\", \"10.244.0.125\", \"tcp\", 8080]}]}}}}\n",
     recognised: "lines `{\"add\": {\"rule\": …}}` (or chain, set, map, element, table) or `add rule FAMILY TABLE …`",
     capture: "nft -j monitor | ts %.s > monitor.jsonl",

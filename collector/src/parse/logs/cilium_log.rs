@@ -18,7 +18,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_TIME;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::log_line::{Joined, fields, strip, unquoted};
 use crate::parse::syntax::json_pairs::Pairs;
 
@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "time=2026-11-23T04:43:12.169061113Z level=info msg=\"New endpoint\" endpointID=864 subsys=endpoint",
     recognised: "lines with `level=` and `msg=`, or JSON with both, also behind CRI, docker or journald prefixes; `subsys` or `module`, or Cilium's name",
     capture: "kubectl -n kube-system logs --timestamps <cilium pod>",

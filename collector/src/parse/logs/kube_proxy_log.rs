@@ -19,7 +19,7 @@ use syncline_schema::loss::NO_YEAR;
 use syncline_schema::syncs::SyncRow;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::log_line::{Joined, fields, quoted_length, strip, unquoted};
 
 /// kube-proxy's log.
@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "I1123 04:22:33.606679       1 proxier.go:662] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"38.026082ms\"",
     recognised: "klog lines (`I1123 04:22:33.606679 1 file.go:662] …`) of a proxier, also behind CRI, docker or journald prefixes",
     capture: "kubectl -n kube-system logs --timestamps <kube-proxy pod>, with kube-proxy at -v=4",

@@ -15,7 +15,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::layers::prompt;
 use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::metric_line::labels_json;
@@ -27,7 +27,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"[{"labels":{"direction":"EGRESS"},"name":"cilium_forward_count_total","value":1027}]"#,
     recognised: "a JSON array of objects with `name`, `labels` and `value`, whose names begin with `cilium_`; the column names `Metric Labels Value`",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg metrics list -o json > $(date +%s.%N).json",

@@ -26,7 +26,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::layers::prompt;
 use crate::parse::metrics::promtool_dump;
 use crate::parse::syntax::metric_line::{Stamp, identity, reading};
@@ -38,7 +38,7 @@ pub const SCRAPE: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Marks("# SCRAPE "),
     sniff: sniff_scrape,
-    parse: parse_scrape,
+    reads: Reads::Rows(parse_scrape),
     sample: "# SCRAPE 1795407710.671684257\n# TYPE go_goroutines gauge\ngo_goroutines 203\n",
     recognised: "a line `# SCRAPE <epoch seconds>`",
     capture: "while :; do date '+# SCRAPE %s.%N'; curl -s http://127.0.0.1:10249/metrics; sleep 1; done",
@@ -52,7 +52,7 @@ pub const EXPOSITION: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff: sniff_exposition,
-    parse: parse_exposition,
+    reads: Reads::Rows(parse_exposition),
     sample: "# HELP go_goroutines Number of goroutines.\n# TYPE go_goroutines gauge\ngo_goroutines 203\n",
     recognised: "`# TYPE` or `# HELP` lines and samples `name{labels} value`",
     capture: "curl -s http://127.0.0.1:10249/metrics > $(date +%s.%N).prom",

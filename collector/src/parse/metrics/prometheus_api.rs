@@ -17,10 +17,10 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::batch::SeriesKey;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
-use syncline_tsdb::native_histogram::{Bounded, NativeHistogram};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::parse::metrics::prometheus_facts;
 use crate::parse::syntax::metric_line::{labels_json, value};
+use syncline_tsdb::native_histogram::{Bounded, NativeHistogram};
 
 /// Answers of the HTTP API.
 pub const FORMAT: Format = Format {
@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Prometheus,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"up","job":"a"},"values":[[1795408968.164,"1"]]}]}}"#,
     recognised: "a JSON object with `status` and `data`, as the API answers",
     capture: "curl -sG http://prometheus:9090/api/v1/query_range --data-urlencode query=up -d start=… -d end=… -d step=1",

@@ -25,10 +25,10 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{DELETED_SAMPLES, START_TIMES};
 
 use crate::form::batch::SeriesKey;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
-use syncline_tsdb::native_histogram::NativeHistogram;
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::parse::syntax::metric_line::labels_json;
 use syncline_tsdb::bytes::{Bytes, Expected};
+use syncline_tsdb::native_histogram::NativeHistogram;
 use syncline_tsdb::parcel::{self, Entry, Home};
 use syncline_tsdb::{crc32c, floats, histograms, records};
 
@@ -39,7 +39,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Prometheus,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "01M83A9Q5K9PVYWE04H4KBZE6D/{index,chunks/000001,meta.json,tombstones}, chunks_head/000001, wal/00000000\n",
     recognised: "a folder with an `index` (0xBAAAD700) and `chunks`, or with `wal` or `chunks_head`, also in a tar",
     capture: "curl -XPOST http://prometheus:9090/api/v1/admin/tsdb/snapshot (needs --web.enable-admin-api), then tar it",

@@ -14,9 +14,9 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::STALE_OR_NAN;
 
 use crate::form::batch::SeriesKey;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sample, Sniff};
-use syncline_tsdb::native_histogram::{Bounded, NativeHistogram};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::parse::syntax::metric_line::{Stamp, identity, reading, value};
+use syncline_tsdb::native_histogram::{Bounded, NativeHistogram};
 
 /// Dumps.
 pub const FORMAT: Format = Format {
@@ -25,7 +25,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Prometheus,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "{__name__=\"heavy_metric\", foo=\"bar\"} 5 1700000000000\n",
     recognised: "lines that begin with `{__name__=\"`, or samples without metadata that all have a time with three decimals",
     capture: "promtool tsdb dump /prometheus/data",

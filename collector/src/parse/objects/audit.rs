@@ -14,7 +14,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::layers::prompt;
 use crate::parse::objects::{audit_envelope, audit_event};
 
@@ -25,7 +25,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Apiserver,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","stage":"ResponseComplete","verb":"update","objectRef":{"resource":"endpointslices",…},…}"#,
     recognised: "lines with a JSON object that has \"auditID\" or an apiVersion of audit.k8s.io, or wraps such events",
     capture: "kube-apiserver --audit-log-path=… --audit-policy-file=… (RequestResponse for endpointslices, pods, deployments and node leases)",

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::objects::{audit_envelope, audit_event};
 use crate::parse::syntax::{csv, yaml};
 
@@ -24,7 +24,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Apiserver,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "kind: Event\napiVersion: audit.k8s.io/v1\nlevel: Metadata\nauditID: 7a816f5c-b093-4f2f-8124-0c6083e41cd4\nstage: ResponseComplete\nverb: update\nrequestReceivedTimestamp: '2025-04-01T13:33:59.446Z'\n",
     recognised: "the marks of audit events, in a document that is not one event a line",
     capture: "aws logs get-query-results …; jq . audit.log; gcloud logging read … --format json",

@@ -18,7 +18,7 @@ use syncline_schema::loss;
 use syncline_schema::services::ServiceRow;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::layers::prompt;
 
 /// The format.
@@ -28,7 +28,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "NAMESPACE   NAME   TYPE        CLUSTER-IP      EXTERNAL-IP   PORT(S)   AGE\ndefault     test   ClusterIP   10.96.100.100   <none>        80/TCP    75m\n",
     recognised: "a line of kubectl's column names (NAME … READY, CLUSTER-IP, ENDPOINTS; LAST SEEN … REASON)",
     capture: "kubectl get services,pods -A -o wide (better: -o json, which has times and identifiers)",

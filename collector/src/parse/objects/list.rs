@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::objects::kubernetes::{self, Witness};
 use crate::parse::objects::kubernetes_facts;
 use crate::parse::syntax::yaml;
@@ -28,7 +28,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{ "apiVersion": "v1", "items": [ { "kind": "Service", … } ], "kind": "List" }"#,
     recognised: "JSON objects with \"apiVersion\" and either \"items\" or \"kind\" and \"metadata\"; YAML with these keys at the left margin",
     capture: "kubectl get services,endpointslices,pods -A -o json (or -o yaml)",

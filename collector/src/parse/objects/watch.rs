@@ -14,7 +14,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::instant::{epoch, rfc3339};
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::objects::kubernetes::{self, Witness};
 use crate::parse::objects::kubernetes_facts;
 
@@ -25,7 +25,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: r#"{"received":1795407753.588056,"event":{"type":"MODIFIED","object":{"kind":"EndpointSlice",…}}}"#,
     recognised: "JSON objects with \"type\" (ADDED, MODIFIED, DELETED, BOOKMARK) and \"object\", one a line, bare or under \"event\" beside \"received\"",
     capture: "kubectl get endpointslices -A -w -o json --output-watch-events | jq -c --unbuffered '{received: now, event: .}'",

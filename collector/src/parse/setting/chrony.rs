@@ -12,7 +12,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::clock_anchors::ClockAnchorRow;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -21,7 +21,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "C0A80001,192.168.0.1,3,1795409228.280778771,-0.000012345,0.000004567,0.000021000,-12.345,0.001,0.042,0.000512000,0.000301000,64.2,Normal\n",
     recognised: "lines of 14 fields separated by commas: eight hexadecimal digits first, a leap status last",
     capture: "chronyc -c tracking >> chrony-$(hostname).csv (on each machine, at the start and the end; of another machine than the node: --source 'chrony@operator=GLOB')",

@@ -16,7 +16,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::layers::prompt;
 use crate::parse::setting::chrony;
 
@@ -27,7 +27,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "Reference ID    : C0A80001 (192.168.0.1)\nStratum         : 3\nRef time (UTC)  : Mon Nov 23 04:33:48 2026\nSystem time     : 0.000012345 seconds slow of NTP time\nLast offset     : +0.000004567 seconds\nRMS offset      : 0.000021000 seconds\nFrequency       : 12.345 ppm slow\nResidual freq   : +0.001 ppm\nSkew            : 0.042 ppm\nRoot delay      : 0.000512000 seconds\nRoot dispersion : 0.000301000 seconds\nUpdate interval : 64.2 seconds\nLeap status     : Normal\n",
     recognised: "lines `Reference ID :`, `System time : … of NTP time` and `Leap status :`",
     capture: "chronyc tracking (better: chronyc -c tracking, which has the time of the last update to a nanosecond)",

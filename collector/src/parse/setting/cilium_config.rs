@@ -11,7 +11,7 @@
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::prompt;
 
 /// The agent's options.
@@ -21,7 +21,7 @@ pub const CONFIG: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff: sniff_config,
-    parse: parse_config,
+    reads: Reads::Rows(parse_config),
     sample: "#### Read-only configurations ####\nRoutingMode                       : native\n",
     recognised: "the heading `#### Read-only configurations ####`, or columns of options, two of which every agent has",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg config -a",
@@ -35,7 +35,7 @@ pub const VERSION: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff: sniff_version,
-    parse: parse_version,
+    reads: Reads::Rows(parse_version),
     sample: "Client: 1.19.4 cf4b9c48 2026-06-10T15:09:30+08:00 go version go1.25.5 linux/amd64\nDaemon: 1.19.4 cf4b9c48 2026-06-10T15:09:30+08:00 go version go1.25.5 linux/amd64\n",
     recognised: "lines `Client: <version> <commit> …` and `Daemon: …`, and nothing else",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg version",

@@ -12,7 +12,7 @@
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::layers::prompt;
 
 /// The format.
@@ -22,7 +22,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "KVStore:                 Disabled\nKubernetes:              Ok         1.36 (v1.36.2) [linux/amd64]\nKubeProxyReplacement:    True   [eth0 172.30.0.1 (Direct Routing)]\nCilium:                  Ok   1.19.4 (v1.19.4-cf4b9c48)\n",
     recognised: "lines `KubeProxyReplacement: …` and `Cilium: …` at the left margin; its JSON; the picture of `cilium status`",
     capture: "kubectl -n kube-system exec ds/cilium -- cilium-dbg status --verbose",

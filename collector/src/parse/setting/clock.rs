@@ -11,7 +11,7 @@
 use syncline_schema::clock::ClockToken;
 use syncline_schema::clock_anchors::ClockAnchorRow;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -20,7 +20,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Node,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "sample\tmonotonic_ns\tboottime_ns\trealtime_ns\tmonotonic_after_ns\nstart\t5568059442412\t5568059444679\t1795407709556412905\t5568059445983",
     recognised: "its header",
     capture: "read CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME, CLOCK_MONOTONIC in this order, at the start and the end of the run",

@@ -10,7 +10,7 @@ use syncline_schema::loss;
 use syncline_schema::markers::MarkerRow;
 
 use crate::form::instant::epoch_seconds;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -19,7 +19,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Lines,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "epoch_s\tlabel\tcommand\n1795407750.679907121\taction_start\tkubectl scale deploy/test --replicas=44",
     recognised: "a header epoch_s, label (and command), tab-separated; or a name markers.tsv with epoch seconds in the first column",
     capture: "printf '%s\\taction_start\\tkubectl scale …\\n' \"$(date +%s.%N)\" >> markers.tsv",

@@ -21,7 +21,9 @@ use syncline_schema::facts::FactRow;
 use syncline_schema::loss;
 use syncline_schema::markers::MarkerRow;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Sniff, instant};
+use crate::form::instant::SECOND;
+use crate::form::stamp::{self, Dating};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -30,98 +32,30 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::Operator,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "1795407750.679907121\ndeployment.apps/test scaled\n1795407750.826147409",
     recognised: "two lines that are nothing but a time, with a line of kubectl's answer (deployment.apps/test scaled, pod \"a\" deleted) or the output of a typed command that changes something between them",
     capture: "(date +%s.%N; kubectl scale deploy/test --replicas=44; date +%s.%N) | tee transcript.txt",
     proves: "when the command was given and when it returned, on the operator's clock",
 };
 
-/// A time that a line is nothing but.
+/// A line, and the command that printed it where what lay around the line said so (its prompt was taken off then).
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    text: &'a str,
+    command: Option<&'a str>,
+}
+
+/// A time that a line is nothing but, and its resolution, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct At {
     time: i64,
-    /// By the digits of its fraction, ns.
     resolution: i64,
 }
 
-/// Nanoseconds that the last of so many digits of a fraction stands for.
-fn resolution(digits: usize) -> i64 {
-    10_i64.pow(9 - digits.min(9) as u32)
-}
-
-/// Epoch seconds, ms, µs or ns; ISO 8601 and RFC 3339 with a zone; `date` as it prints by itself, and RFC 2822.
-fn stamp(line: &[u8], utc_offset: Option<i32>) -> Option<Stamp> {
-    let text = std::str::from_utf8(line).ok()?.trim();
-    if text.len() > 60 || !text.bytes().any(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b',') {
-        let plain = text.replace(',', ".");
-        let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
-        let digits = match whole.len() {
-            10 => part.len(),
-            13 | 16 | 19 if part.is_empty() => whole.len() - 10,
-            _ => return None,
-        };
-        return Some(Stamp { time: instant::epoch(plain.as_bytes())?, resolution: resolution(digits) });
-    }
-    let fraction = |text: &str| {
-        let digits =
-            text.rsplit_once(['.', ',']).map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-        resolution(digits)
-    };
-    if let Some(time) = instant::rfc3339(text.replace(" +", "+").as_bytes()) {
-        return Some(Stamp { time, resolution: fraction(text) });
-    }
-    calendar(text, utc_offset).map(|time| Stamp { time, resolution: fraction(text) })
-}
-
-/// `Thu Nov 26 11:50:57 UTC 2026`, `Thu 26 Nov 2026 11:50:57 AM UTC`, `Thu, 26 Nov 2026 11:50:57 +0000`: the same words in
-/// the order of some locale.
-fn calendar(text: &str, utc_offset: Option<i32>) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let (mut month, mut day, mut year, mut clock, mut zone, mut half) = (None, None, None, None, None, None);
-    for word in text.split_ascii_whitespace() {
-        let word = word.trim_end_matches(',');
-        let digits = word.bytes().all(|byte| byte.is_ascii_digit());
-        let signed = word.starts_with(['+', '-']) && word.len() > 1;
-        let slot = match word {
-            _ if digits && word.len() == 4 => &mut year,
-            _ if digits && word.len() <= 2 => &mut day,
-            _ if word.contains(':') && !signed => &mut clock,
-            "AM" | "PM" | "am" | "pm" => &mut half,
-            _ if MONTHS.contains(&word.get(..3)?) => &mut month,
-            _ if DAYS.contains(&word.get(..3)?) => continue,
-            _ if signed || word.bytes().all(|byte| byte.is_ascii_uppercase()) => &mut zone,
-            _ => return None,
-        };
-        if slot.replace(word).is_some() {
-            return None;
-        }
-    }
-    let (clock, fraction) = clock.map(|clock| clock.split_once(['.', ',']).unwrap_or((clock, "")))?;
-    let (hour, rest) = clock.split_once(':')?;
-    let hour = match (hour.parse::<i64>().ok()?, half) {
-        (hour, None) => hour,
-        (hour, Some("PM" | "pm")) => hour % 12 + 12,
-        (hour, Some(_)) => hour % 12,
-    };
-    let month = 1 + MONTHS.iter().position(|name| month.is_some_and(|month| month.starts_with(name)))?;
-    let offset = match zone {
-        Some("UTC" | "GMT" | "Z") => "Z".to_owned(),
-        Some(zone) if zone.starts_with(['+', '-']) => zone.to_owned(),
-        // Names of zones are not unique: the capture states which it is.
-        _ => {
-            let seconds = utc_offset?;
-            let sign = if seconds < 0 { '-' } else { '+' };
-            format!("{sign}{:02}:{:02}", seconds.abs() / 3600, seconds.abs() / 60 % 60)
-        }
-    };
-    let point = if fraction.is_empty() { "" } else { "." };
-    let day = day?.parse::<u8>().ok()?;
-    instant::rfc3339(format!("{}-{month:02}-{day:02}T{hour:02}:{rest}{point}{fraction}{offset}", year?).as_bytes())
+fn time_of(line: &str, dating: &Dating) -> Option<At> {
+    let found = stamp::line(line.as_bytes())?;
+    Some(At { time: found.time(dating)?, resolution: found.resolution })
 }
 
 /// A prompt with what was typed behind it, and its host.
@@ -244,26 +178,27 @@ enum Between {
     Nothing,
 }
 
-fn between(ahead: &[&str], inside: &[&str]) -> Between {
-    let typed = |lines: &[&str]| {
-        lines.iter().rev().filter_map(|line| prompt(line)).find_map(|one| Some(changing(one.typed)?.to_owned()))
+fn between(ahead: &[Written<'_>], inside: &[Written<'_>]) -> Between {
+    let typed = |lines: &[Written<'_>]| {
+        let own = |line: &Written<'_>| {
+            let typed = prompt(line.text).map(|one| one.typed).or(line.command)?;
+            Some(changing(typed)?.to_owned())
+        };
+        lines.iter().rev().find_map(own)
     };
-    let output: Vec<&str> =
-        inside.iter().copied().filter(|line| !line.trim().is_empty() && prompt(line).is_none()).collect();
+    let output: Vec<&str> = inside
+        .iter()
+        .map(|line| line.text)
+        .filter(|text| !text.trim().is_empty() && prompt(text).is_none())
+        .collect();
     let answers: Vec<&str> = output.iter().copied().filter(|line| answer(line)).collect();
     let completes = output.iter().any(|line| is_rolled_out(line));
-    let is_error = |line: &&str| {
-        ["error:", "Error from server", "Error:", "The connection to the server", "Unable to connect", "error "]
-            .iter()
-            .any(|start| line.starts_with(start))
-    };
-    let wrong = answers.is_empty() && output.iter().any(|line| is_error(&line));
-    let only_rollout = answers.is_empty() && completes;
+    let wrong = answers.is_empty() && output.iter().any(|line| is_error(line));
     let command = typed(inside).or_else(|| typed(ahead));
     match (command, answers.first()) {
         (Some(command), _) if wrong => Between::Failed(command),
         // Whether this was typed on the same line or belongs to the command before.
-        (_, None) if only_rollout => Between::Complete,
+        (_, None) if completes => Between::Complete,
         (Some(command), Some(_)) if completes => Between::RolledOut(command),
         (None, Some(answer)) if completes => Between::RolledOut(format!("({})", answer.trim())),
         (Some(command), Some(_)) => Between::Action(command),
@@ -273,15 +208,20 @@ fn between(ahead: &[&str], inside: &[&str]) -> Between {
     }
 }
 
+fn is_error(line: &str) -> bool {
+    let starts = ["error:", "Error from server", "Error:", "The connection to the server", "Unable to connect", "error "];
+    starts.iter().any(|start| line.starts_with(start))
+}
+
 /// Stamps by line, and what stands between each and the next.
 struct Reading {
-    stamps: Vec<(usize, Stamp)>,
+    stamps: Vec<(usize, At)>,
     between: Vec<Between>,
 }
 
-fn read(lines: &[&str], utc_offset: Option<i32>) -> Reading {
-    let stamps: Vec<(usize, Stamp)> =
-        lines.iter().enumerate().filter_map(|(at, line)| Some((at, stamp(line.as_bytes(), utc_offset)?))).collect();
+fn read(lines: &[Written<'_>], dating: &Dating) -> Reading {
+    let stamps: Vec<(usize, At)> =
+        lines.iter().enumerate().filter_map(|(at, line)| Some((at, time_of(line.text, dating)?))).collect();
     let mut before = 0;
     let mut found = Vec::new();
     for pair in stamps.windows(2) {
@@ -298,22 +238,26 @@ fn is_action(between: &Between) -> bool {
 
 fn sniff(head: &Head) -> Sniff {
     let Ok(text) = std::str::from_utf8(head.bytes) else { return Sniff::No };
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<Written<'_>> = text.lines().map(|text| Written { text, command: None }).collect();
     if !head.whole || lines.len() >= 1_000 {
         return Sniff::No;
     }
-    // A zone that is not known yet is no reason to take it for something else.
-    if read(&lines, Some(0)).between.iter().any(is_action) { Sniff::Yes } else { Sniff::No }
+    // A year or zone that is not known yet is no reason to take it for something else.
+    let any = Dating { year: Some(2000), utc_offset: Some(0), span: Some((0, 1)) };
+    if read(&lines, &any).between.iter().any(is_action) { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let lines: Vec<Line<'_>> = chunk.lines().collect();
     let owned: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.bytes)).collect();
-    let texts: Vec<&str> = owned.iter().map(AsRef::as_ref).collect();
-    let reading = read(&texts, context.utc_offset);
+    let known = |line: &Line<'_>| chunk.known(line.number);
+    let written: Vec<Written<'_>> =
+        lines.iter().zip(&owned).map(|(line, text)| Written { text, command: known(line).command }).collect();
+    let dating = Dating { year: context.year, utc_offset: context.utc_offset, span: None };
+    let reading = read(&written, &dating);
     let mut number = 0;
-    let mut marker = |at: usize, stamp: &Stamp, label: String, command: &str| {
-        if stamp.resolution == instant::SECOND {
+    let mut marker = |at: usize, stamp: &At, label: String, command: &str| {
+        if stamp.resolution == SECOND {
             batch.loss(loss::WHOLE_SECONDS, 1);
         }
         batch.record(Some(stamp.time));
@@ -349,11 +293,14 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             Between::Complete | Between::Nothing => {}
         }
     }
-    let host = texts.iter().enumerate().find_map(|(at, line)| Some((at, prompt(line)?.host?)));
-    if let (Some((at, host)), true) = (host, number > 0) {
+    let host = lines.iter().zip(&owned).find_map(|(line, text)| {
+        let host = prompt(text).and_then(|one| one.host).or(known(line).node)?;
+        Some((line.number, host.to_owned()))
+    });
+    if let (Some((record, host)), true) = (host, number > 0) {
         batch.push(&FactRow {
             source: Some(context.source),
-            record: lines[at].number,
+            record,
             key: "prompt-host".into(),
             value: host.into(),
             ..Default::default()
@@ -367,14 +314,15 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Between, FORMAT, answer, changing, prompt, read, stamp};
+    use super::{Between, Dating, FORMAT, Written, answer, changing, prompt, read};
     use crate::form::Sniff;
     use crate::parse::harness::{head, parse_text};
 
     const TEXT: &str = "$ date +%s; kubectl scale deploy/test --replicas=44; date +%s\n1795407750\ndeployment.apps/test scaled\n1795407751\n";
 
     fn between(text: &str) -> Vec<Between> {
-        read(&text.lines().collect::<Vec<_>>(), None).between
+        let lines: Vec<_> = text.lines().map(|text| Written { text, command: None }).collect();
+        read(&lines, &Dating::default()).between
     }
 
     #[test]
@@ -466,26 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_may_be_written_in_many_ways() {
-        let known = |text: &str| stamp(text.as_bytes(), None).map(|one| (one.time, one.resolution));
-        let at = 1_795_686_080_000_000_000;
-        for (text, expected) in [
-            ("1795686080", Some((at, 1_000_000_000))),
-            ("1795686080.927401346", Some((at + 927_401_346, 1))),
-            ("1795686080927", Some((at + 927_000_000, 1_000_000))),
-            ("1795686080927401346", Some((at + 927_401_346, 1))),
-            ("2026-11-26T09:41:20,927401346+00:00", Some((at + 927_401_346, 1))),
-            ("2026-11-26 09:41:20.927 +0000", Some((at + 927_000_000, 1_000_000))),
-            ("2026-11-26T09:41:20Z", Some((at, 1_000_000_000))),
-            ("Thu Nov 26 09:41:20 UTC 2026", Some((at, 1_000_000_000))),
-            ("Thu Nov 26 09:41:20 AM UTC 2026", Some((at, 1_000_000_000))),
-            ("Thu, 26 Nov 2026 10:41:20 +0100", Some((at, 1_000_000_000))),
-            ("Thu 26 Nov 2026 09:41:20 PM UTC", Some((at + 43_200_000_000_000, 1_000_000_000))),
-            ("Thu Nov 26 09:41:20 CET 2026", None),
-            ("17956860", None),
-            ("test-abc 1/1 Running 0 5m", None),
-        ] {
-            assert_eq!(known(text), expected, "{text}");
-        }
+    fn a_command_may_be_known_by_what_was_taken_off_the_line() {
+        let command = Some("date +%s; helm upgrade test ./chart; date +%s");
+        let of = |text: &'static str| Written { text, command };
+        let lines = [of("1795407750"), of("Release \"test\" has been upgraded. Happy Helming!"), of("1795407752")];
+        let found = read(&lines, &Dating::default()).between;
+        assert_eq!(found, [Between::Action("helm upgrade test ./chart".to_owned())]);
     }
 }

@@ -9,7 +9,7 @@
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Sniff};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::prompt;
 
 /// The format.
@@ -19,7 +19,7 @@ pub const FORMAT: Format = Format {
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
-    parse,
+    reads: Reads::Rows(parse),
     sample: "Server Version: v1.36.2\nbpftrace v0.17.0\niptables v1.8.13 (legacy)",
     recognised: "the name versions.txt, and at least one line of a known program; what `kubectl version` (also as JSON) and `uname -a` print",
     capture: "(uname -sr; kubectl version; bpftrace --version; iptables --version; cilium-dbg version) > versions.txt",
