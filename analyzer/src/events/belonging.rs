@@ -54,9 +54,9 @@ impl Captured<'_> {
         for row in self.bundle.rows::<RequestRow<'static>>(Some(col("error").is_not_null()))? {
             found.others.extend(at(row.time + row.latency.unwrap_or(0).max(0), &row.clock));
         }
-        let stated = markers.iter().filter(|one| one.label == "end" && one.clock == windows.clock).map(|one| one.time).max();
-        let captured =
-            self.bundle.manifest.sources.iter().filter_map(|one| at(one.last?, one.clock.as_deref()?)).max();
+        let stated =
+            markers.iter().filter(|one| one.label == "end" && one.clock == windows.clock).map(|one| one.time).max();
+        let captured = self.bundle.manifest.sources.iter().filter_map(|one| at(one.last?, one.clock.as_deref()?)).max();
         found.last = stated.or(captured);
         Ok(found)
     }

@@ -257,7 +257,7 @@ fn committed(
         let first = watches().min_by_key(|row| (latest(row), row.source, row.record));
         return Observed {
             low: None,
-            high: first.and_then(latest),
+            high: first.and_then(|row| latest(row)),
             clock: first.map(|row| row.clock.to_string()).unwrap_or_default(),
             witness: "watch".to_owned(),
             evidence: first.map(|row| evidence(row, "first delivery by a watch")).into_iter().collect(),

@@ -67,7 +67,10 @@ impl Reasons {
                 _ if is_lead && (target.starts_with("KUBE-SVC-") || chain.starts_with("KUBE-SEP-")) => {
                     ("kube-proxy-iptables", "a chain of a Service that kube-proxy made with iptables")
                 }
-                _ if is_lead && format.starts_with("nft") && (chain_of_a_service(chain) || chain_of_a_service(target)) => {
+                _ if is_lead
+                    && format.starts_with("nft")
+                    && (chain_of_a_service(chain) || chain_of_a_service(target)) =>
+                {
                     ("kube-proxy-nftables", "a Service in kube-proxy's table of nftables")
                 }
                 _ => continue,
@@ -85,12 +88,7 @@ impl Reasons {
     ///
     /// # Errors
     /// A table that cannot be read.
-    pub fn add_programs(
-        &mut self,
-        bundle: &Bundle,
-        facts: &Facts,
-        path: &dyn Fn(i32) -> String,
-    ) -> anyhow::Result<()> {
+    pub fn add_programs(&mut self, bundle: &Bundle, facts: &Facts, path: &dyn Fn(i32) -> String) -> anyhow::Result<()> {
         let mode = facts.get("mode").and_then(|(mode, evidence)| Some((of_mode(mode)?, evidence)));
         if let Some((dataplane, evidence)) = &mode {
             self.add(Worth::Output, dataplane, || (*evidence).clone());

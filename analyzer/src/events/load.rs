@@ -105,8 +105,10 @@ impl Run {
         }
         found.next = next_action(&markers, &actions, &found, is_marked);
         if is_open {
-            let belongs = belonging::Captured { bundle: &bundle, clocks: &clocks, episodes: &episodes, presences: &seen };
-            windows::close(&mut found, belongs.events(&found, &markers)?);
+            let belongs =
+                belonging::Captured { bundle: &bundle, clocks: &clocks, episodes: &episodes, presences: &seen };
+            let events = belongs.events(&found, &markers)?;
+            windows::close(&mut found, events);
         } else {
             let last = last_seen(&episodes, &clocks, &found);
             windows::extend(&mut found, last, is_marked);
@@ -118,8 +120,7 @@ impl Run {
         follow::set_phases(&mut episodes, &clocks, &found);
         findings.extend(contradictions.findings());
         let scenario = scenario(&bundle, &actions, &markers, &path, &mut findings);
-        let service_under_test =
-            moves::under_test(&episodes).or_else(|| moves::most_changed(&seen, &clocks, &found));
+        let service_under_test = moves::under_test(&episodes).or_else(|| moves::most_changed(&seen, &clocks, &found));
         let moves = moves::of(&seen, service_under_test.as_deref(), &path);
         if found.action.is_some() && moves.all.is_empty() {
             let words: Vec<&str> = markers

@@ -113,7 +113,8 @@ fn owners(rows: &[SyncRow<'static>], path: &dyn Fn(i32) -> String) -> BTreeMap<K
     unnamed.sort_by_key(|(key, span, clock)| (*clock, *span, (*key).clone()));
     for pair in unnamed.windows(2) {
         let [(first, before, one), (second, after, other)] = pair else { continue };
-        if one == other && before.1 <= after.0
+        if one == other
+            && before.1 <= after.0
             && let Some(name) = found.get(*first).cloned()
         {
             found.insert((*second).clone(), name);

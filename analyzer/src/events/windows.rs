@@ -153,8 +153,10 @@ pub fn from_markers(markers: &[MarkerRow<'static>], path: &dyn Fn(i32) -> String
 
 /// The scenario that a command, or kubectl's answer to it, begins; null where its words do not tell.
 pub fn scenario_of(command: &str) -> Option<&'static str> {
-    let words: Vec<&str> =
-        command.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-').filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = command
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
+        .filter(|word| !word.is_empty())
+        .collect();
     let has = |word: &str| words.contains(&word);
     let set = has("set") && ["image", "env", "resources"].iter().any(|word| has(word));
     if has("rollout") && (has("restart") || has("undo")) || has("restarted") || command.contains("rolled back") || set {
@@ -163,7 +165,9 @@ pub fn scenario_of(command: &str) -> Option<&'static str> {
         Some("rolling-restart")
     } else if has("scale") || has("scaled") {
         Some("scale-up")
-    } else if ["kill", "pkill", "killall"].iter().any(|word| has(word)) || (has("delete") || has("deleted")) && ["pod", "pods", "po"].iter().any(|word| has(word)) {
+    } else if ["kill", "pkill", "killall"].iter().any(|word| has(word))
+        || (has("delete") || has("deleted")) && ["pod", "pods", "po"].iter().any(|word| has(word))
+    {
         Some("pod-crash")
     } else {
         None
@@ -262,7 +266,13 @@ mod tests {
     use super::*;
 
     fn marker(label: &'static str, seconds: i64, resolution: i64) -> MarkerRow<'static> {
-        MarkerRow { clock: "operator".into(), time: seconds * SECOND, resolution, label: label.into(), ..Default::default() }
+        MarkerRow {
+            clock: "operator".into(),
+            time: seconds * SECOND,
+            resolution,
+            label: label.into(),
+            ..Default::default()
+        }
     }
 
     fn stated(markers: &[MarkerRow<'static>]) -> Stated {

@@ -59,8 +59,7 @@ fn between(run: &Run, start: &MarkerRow<'_>, end: &MarkerRow<'_>) -> Measurement
     let later = |marker: &MarkerRow<'_>| if marker.resolution > 1 { marker.resolution } else { 0 };
     let seconds = |time: i64| time as f64 / 1e9;
     let time = end.time - start.time;
-    let estimate =
-        Estimate::between(seconds((time - later(start)).max(0)), seconds(time), seconds(time + later(end)));
+    let estimate = Estimate::between(seconds((time - later(start)).max(0)), seconds(time), seconds(time + later(end)));
     let command = start.command.as_deref().unwrap_or("the command");
     Measurement {
         n: 1,

@@ -104,8 +104,12 @@ type OnClock<'a> = dyn Fn(&Observed) -> Option<Observed> + 'a;
 
 fn from_looks(run: &Run, on_clock: &OnClock<'_>) -> Result<Measurement, Refused> {
     let nothing = |what: &str| Refused::Nothing(lacking(what, SNAPSHOTS));
-    let command = request(run, &run.windows.clock)
-        .ok_or_else(|| Refused::Nothing(lacking("no action: neither markers nor a transcript nor an audit log tell of one", "date +%s.%N; kubectl scale …; date +%s.%N")))?;
+    let command = request(run, &run.windows.clock).ok_or_else(|| {
+        Refused::Nothing(lacking(
+            "no action: neither markers nor a transcript nor an audit log tell of one",
+            "date +%s.%N; kubectl scale …; date +%s.%N",
+        ))
+    })?;
     let (Some(earliest), Some(latest)) = (command.low, command.high) else { return Err(nothing("no action")) };
     if run.moves.streams.is_empty() {
         return Err(nothing("no look at the dataplane shows the endpoints of a Service"));

@@ -55,7 +55,10 @@ fn failures(run: &Run) -> Measurement {
         row.details.insert("failed syncs in the log".into(), logged.count as f64);
         row.evidence.extend(logged.evidence.iter().cloned());
         if logged.undated > 0 {
-            row.notes.push(format!("{} of them have no date (no year, no zone): all of the log is counted.", logged.undated));
+            row.notes.push(format!(
+                "{} of them have no date (no year, no zone): all of the log is counted.",
+                logged.undated
+            ));
         }
     }
     // A failure that a line tells is one, whatever a counter says; that no line tells of any counts only where the log
@@ -105,7 +108,8 @@ fn logged(run: &Run) -> Option<Logged> {
         made.syncs.iter().map(|(_, row)| row).filter(|row| row.moment == "failed" && is_of(row)).collect();
     let sources: BTreeSet<i32> = made.syncs.iter().map(|(_, row)| row.source).collect();
     let covers = action.as_ref().is_some_and(|action| {
-        let span = |at: &i32| run.bundle.manifest.sources.get(usize::try_from(*at).ok()?).map(|one| (one.first, one.last));
+        let span =
+            |at: &i32| run.bundle.manifest.sources.get(usize::try_from(*at).ok()?).map(|one| (one.first, one.last));
         let inside = |(first, last): (Option<i64>, Option<i64>)| {
             first.is_some_and(|first| first <= action.start) && last.is_some_and(|last| last + 1 >= action.end)
         };

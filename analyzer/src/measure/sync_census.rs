@@ -287,8 +287,11 @@ mod tests {
         });
         let census = take(&run);
         assert_eq!(census.witness, "histogram");
-        let bounds: Vec<_> =
-            census.syncs.iter().map(|s| (s.end.unwrap() / SECOND, s.duration.low, s.duration.value, s.duration.high)).collect();
+        let bounds: Vec<_> = census
+            .syncs
+            .iter()
+            .map(|s| (s.end.unwrap() / SECOND, s.duration.low, s.duration.value, s.duration.high))
+            .collect();
         assert_eq!(bounds, [(2, Some(0.002), None, Some(0.004)), (2, Some(16.384), None, None)]);
     }
 

@@ -34,13 +34,12 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         return found;
     }
     let census = sync_census::take(run);
-    let of = |proxy: &str, all: Vec<&'_ Sync>| all.into_iter().filter(|s| s.proxy == proxy).collect::<Vec<_>>();
     // By proxy: what one made over the run, and in the action.
     let (whole, action) = (census.of_run(run), census.within(run, Phase::Action));
     let parts: Vec<Part<'_>> = census
         .proxies()
         .into_iter()
-        .map(|proxy| Part { proxy, whole: of(proxy, whole.clone()), action: of(proxy, action.clone()) })
+        .map(|proxy| Part { proxy, whole: of(proxy, &whole), action: of(proxy, &action) })
         .collect();
     let each = |row: &dyn Fn(&Part<'_>) -> Measurement| {
         sync_census::worst(parts.iter().map(|part| (part.proxy, row(part))).collect())
@@ -62,6 +61,10 @@ struct Part<'a> {
     proxy: &'a str,
     whole: Vec<&'a Sync>,
     action: Vec<&'a Sync>,
+}
+
+fn of<'a>(proxy: &str, syncs: &[&'a Sync]) -> Vec<&'a Sync> {
+    syncs.iter().copied().filter(|one| one.proxy == proxy).collect()
 }
 
 fn total(syncs: &[&Sync]) -> Estimate {
@@ -87,8 +90,11 @@ fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Optio
     let mut counted = row(run, census, name, "1", &part.action);
     match least {
         Some(least) if !census.witness.is_empty() && !undated(&part.whole) => {
-            let high: Vec<&&Sync> =
-                part.action.iter().filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least)).collect();
+            let high: Vec<&&Sync> = part
+                .action
+                .iter()
+                .filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least))
+                .collect();
             counted.estimate = Estimate::exact(high.len() as f64);
             counted.statistic = format!("syncs of {least:.3} s or more");
             counted.details.insert("threshold_seconds".into(), least);
@@ -170,7 +176,10 @@ fn undated(syncs: &[&Sync]) -> bool {
 fn absent(row: &mut Measurement, known: &[&Sync]) {
     row.missing = Some(if undated(known) {
         super::Missing {
-            what: format!("the {} syncs in the log have no date (no year, no zone), so none can be placed in the action", known.len()),
+            what: format!(
+                "the {} syncs in the log have no date (no year, no zone), so none can be placed in the action",
+                known.len()
+            ),
             remedy: "State year and timezone in capture.toml, or keep the log with `kubectl logs --timestamps`.".into(),
         }
     } else {

@@ -62,7 +62,9 @@ fn of_proxies(run: &Run, census: &Census, phase: Phase, variant: &str) -> Vec<Me
             }
             window => {
                 let what = match (dated, window) {
-                    (false, _) => "the syncs in the log have no date (no year, no zone): state year and timezone in capture.toml",
+                    (false, _) => {
+                        "the syncs in the log have no date (no year, no zone): state year and timezone in capture.toml"
+                    }
                     (true, None) => "the run has no such window on the clock of its syncs",
                     (true, Some(_)) => "no sync of kube-proxy was captured",
                 };

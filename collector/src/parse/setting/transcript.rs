@@ -186,11 +186,8 @@ fn between(ahead: &[Written<'_>], inside: &[Written<'_>]) -> Between {
         };
         lines.iter().rev().find_map(own)
     };
-    let output: Vec<&str> = inside
-        .iter()
-        .map(|line| line.text)
-        .filter(|text| !text.trim().is_empty() && prompt(text).is_none())
-        .collect();
+    let output: Vec<&str> =
+        inside.iter().map(|line| line.text).filter(|text| !text.trim().is_empty() && prompt(text).is_none()).collect();
     let answers: Vec<&str> = output.iter().copied().filter(|line| answer(line)).collect();
     let completes = output.iter().any(|line| is_rolled_out(line));
     let wrong = answers.is_empty() && output.iter().any(|line| is_error(line));
@@ -209,7 +206,8 @@ fn between(ahead: &[Written<'_>], inside: &[Written<'_>]) -> Between {
 }
 
 fn is_error(line: &str) -> bool {
-    let starts = ["error:", "Error from server", "Error:", "The connection to the server", "Unable to connect", "error "];
+    let starts =
+        ["error:", "Error from server", "Error:", "The connection to the server", "Unable to connect", "error "];
     starts.iter().any(|start| line.starts_with(start))
 }
 
