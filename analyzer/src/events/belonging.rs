@@ -1,7 +1,11 @@
 //! What may belong to an action that markers only begin: changes of endpoints and of the dataplane, syncs, failed requests.
 
+use std::collections::BTreeSet;
+
 use polars::prelude::{col, lit};
 use syncline_schema::audit::AuditRow;
+use syncline_schema::loss;
+use syncline_schema::manifest::Source;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::requests::RequestRow;
 use syncline_schema::syncs::SyncRow;
@@ -60,4 +64,16 @@ impl Captured<'_> {
         found.last = stated.or(captured);
         Ok(found)
     }
+}
+
+/// Sources whose times somebody wrote: a modification time may be that of the last copy.
+pub fn timed(bundle: &Bundle) -> impl Iterator<Item = &Source> {
+    let by_file: BTreeSet<&str> = bundle
+        .manifest
+        .losses
+        .iter()
+        .filter(|one| one.name == loss::TIME_FROM_MTIME.name)
+        .filter_map(|one| one.source.as_deref())
+        .collect();
+    bundle.manifest.sources.iter().filter(move |one| !by_file.contains(one.path.as_str()))
 }

@@ -64,13 +64,14 @@ impl Reasons {
                 _ if (format.starts_with("cilium") || format == "lb4-reader") && rule.kind == "frontend" => {
                     ("cilium", "a frontend of Cilium's load balancer")
                 }
-                _ if is_lead && (target.starts_with("KUBE-SVC-") || chain.starts_with("KUBE-SEP-")) => {
+                _ if is_lead
+                    && [chain, target]
+                        .iter()
+                        .any(|one| one.starts_with("KUBE-SVC-") || one.starts_with("KUBE-SEP-")) =>
+                {
                     ("kube-proxy-iptables", "a chain of a Service that kube-proxy made with iptables")
                 }
-                _ if is_lead
-                    && format.starts_with("nft")
-                    && (chain_of_a_service(chain) || chain_of_a_service(target)) =>
-                {
+                _ if is_lead && format.starts_with("nft") && [chain, target].iter().any(|one| is_of_nftables(one)) => {
                     ("kube-proxy-nftables", "a Service in kube-proxy's table of nftables")
                 }
                 _ => continue,
@@ -194,6 +195,10 @@ impl Reasons {
     fn evidence(&self, wanted: impl Fn(&str) -> bool) -> Vec<Evidence> {
         self.found.iter().filter(|((_, name), _)| wanted(name)).map(|(_, evidence)| evidence.clone()).collect()
     }
+}
+
+fn is_of_nftables(chain: &str) -> bool {
+    chain_of_a_service(chain) && !chain.starts_with("KUBE-")
 }
 
 fn of_mode(mode: &str) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use syncline_schema::audit::AuditRow;
 use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 use syncline_schema::endpoints::EndpointRow;
 use syncline_schema::facts::FactRow;
+use syncline_schema::manifest::Source;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::services::ServiceRow;
 use syncline_schema::syncs::SyncRow;
@@ -221,9 +222,13 @@ fn services_in_dataplane(rules: &[RuleRow<'static>]) -> Option<u64> {
 
 /// A run without markers and without actions: all of it is baseline.
 fn whole_run(bundle: &Bundle, node: &str) -> Windows {
-    let on_node = || bundle.manifest.sources.iter().filter(|source| source.clock.as_deref() == Some(node));
-    let start = on_node().filter_map(|source| source.first).min();
-    let end = on_node().filter_map(|source| source.last).max();
+    let of_node = |source: &&Source| source.clock.as_deref() == Some(node);
+    let mut on_node: Vec<&Source> = belonging::timed(bundle).filter(of_node).collect();
+    if on_node.iter().all(|source| source.first.is_none()) {
+        on_node = bundle.manifest.sources.iter().filter(of_node).collect();
+    }
+    let start = on_node.iter().filter_map(|source| source.first).min();
+    let end = on_node.iter().filter_map(|source| source.last).max();
     let window = start.zip(end).filter(|(start, end)| end > start);
     Windows {
         clock: node.to_owned(),
