@@ -1,6 +1,7 @@
 //! What a parser fills: rows as Arrow columns, and what the sequential pass of `write` needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use syncline_schema::facts::FactRow;
 use syncline_schema::loss::Loss;
@@ -9,7 +10,7 @@ use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
-use super::line::{Context, Line};
+use super::line::{Around, Context, Line};
 
 /// Identity of a series within its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,8 @@ pub struct RawSnapshot {
     /// The state as captured, without its stamp line.
     pub text: Vec<u8>,
     pub complete: bool,
+    /// What lay around its lines; `first_line` and the lines behind it then count what stood inside.
+    pub around: Option<Arc<Around>>,
     /// True for one file of a series of files: they form one stream with the other files of their folder.
     pub file_of_series: bool,
 }

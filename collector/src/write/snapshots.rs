@@ -115,7 +115,11 @@ impl Encoder {
                             };
                             tables.push(&RuleRow {
                                 source: context.source,
-                                record: line,
+                                record: snapshot
+                                    .around
+                                    .as_ref()
+                                    .and_then(|around| around.place(line))
+                                    .map_or(line, |place| place.line),
                                 stream: stream.id,
                                 rule,
                                 kind: fields.kind.into(),
@@ -410,6 +414,7 @@ mod tests {
                 time_from: "none",
                 text: state.clone(),
                 complete: true,
+                around: None,
                 file_of_series: false,
             };
             encoder.encode(&context, &snapshot, &mut tables).expect("encoded");

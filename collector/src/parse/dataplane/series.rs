@@ -98,6 +98,7 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
             time_from,
             text: text.to_vec(),
             complete,
+            around: None,
             file_of_series: !stream && is_of_series(&context.path),
         });
     }

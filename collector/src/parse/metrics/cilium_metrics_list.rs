@@ -16,7 +16,6 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::layers::prompt;
 use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::metric_line::labels_json;
 
@@ -108,10 +107,6 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         _ => {}
     }
     for line in chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty() && !is_header(line.bytes)) {
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
-            continue;
-        }
         let text = String::from_utf8_lossy(line.bytes);
         let text = text.trim();
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));

@@ -19,7 +19,6 @@ use syncline_schema::services::ServiceRow;
 
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -96,12 +95,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         match &columns {
-            Some(names)
-                if cells(text).len() >= 2 && !text.starts_with(['{', '$', '#']) && !prompt::is_around(line.bytes) =>
-            {
+            Some(names) if cells(text).len() >= 2 && !text.starts_with(['{', '$', '#']) => {
                 row(context, &line, names, time, text, batch);
             }
-            _ if prompt::is_around(line.bytes) => prompt::keep(context, &line, batch),
             _ => batch.reject(context, &line, "expected a row of a table that kubectl printed"),
         }
     }

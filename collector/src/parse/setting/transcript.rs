@@ -292,7 +292,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
     }
     let host = lines.iter().zip(&owned).find_map(|(line, text)| {
-        let host = prompt(text).and_then(|one| one.host).or(known(line).node)?;
+        let host = prompt(text).and_then(|one| one.host).or(known(line).host)?;
         Some((line.number, host.to_owned()))
     });
     if let (Some((record, host)), true) = (host, number > 0) {
