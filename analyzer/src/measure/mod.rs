@@ -5,6 +5,7 @@
 //! first row of a name has an empty `variant` and is the one that verdicts use unless a claim names another.
 
 pub mod alerts;
+pub mod api_processing_time;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::math::Estimate;
 pub mod across;
 pub mod cilium_updates;
 pub mod connection_setup_time;
+pub mod convergence_time;
 pub mod cpu;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -276,9 +276,15 @@ pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Inc
 
 /// Rise of a counter of *events* over a window: from the last reading at or before its start to the last one before
 /// its end. A counter that appears only within the capture began at zero (most counters do so at their first event).
-/// `None` without readings, or where nothing is known of the start.
+/// `None` where nothing is known of the start; and where no reading lies in the window, unless those around it are equal: two
+/// readings far from a window prove nothing of what happened in it.
 pub fn events_in(series: &Series, window: &Window) -> Option<f64> {
     let before = series.readings.iter().rev().find(|r| r.high <= window.start);
+    let mut inside = series.readings.iter().filter(|r| r.high > window.start && r.high < window.end).peekable();
+    if inside.peek().is_none() {
+        let after = series.readings.iter().find(|r| r.high >= window.end);
+        return before.zip(after).filter(|(before, after)| before.value == after.value).map(|_| 0.0);
+    }
     let start = match before {
         Some(reading) => reading.value,
         None => {
@@ -290,7 +296,7 @@ pub fn events_in(series: &Series, window: &Window) -> Option<f64> {
     };
     let mut at = start;
     let mut delta = 0.0;
-    for reading in series.readings.iter().filter(|r| r.high > window.start && r.high < window.end) {
+    for reading in inside {
         delta += if reading.value >= at { reading.value - at } else { reading.value };
         at = reading.value;
     }
@@ -482,6 +488,8 @@ mod tests {
         assert_eq!(steps(&s, &window(10, 30)).len(), 2);
         s.began = Some(19_000_000_000);
         assert_eq!(events_in(&s, &window(10, 30)), Some(1.0));
-        assert_eq!(events_in(&s, &window(21, 30)), Some(0.0));
+        assert_eq!(events_in(&s, &window(21, 30)), None, "nothing tells of the time behind the last reading");
+        assert_eq!(events_in(&series(&[(5, 7.0), (40, 7.0)]), &window(10, 30)), Some(0.0));
+        assert_eq!(events_in(&series(&[(5, 7.0), (40, 9.0)]), &window(10, 30)), None);
     }
 }
