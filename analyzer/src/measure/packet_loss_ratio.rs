@@ -21,8 +21,15 @@ use crate::math::{Estimate, exact};
 
 const TRACE: &str = "Run tcp.bt (tracepoint:tcp:tcp_retransmit_skb with addresses and state) with bpftrace from before the baseline on.";
 
-/// Reasons of Cilium's drops that can hit a Service's traffic.
-const SERVICE_REASONS: [&str; 6] = ["stale", "unroutable", "no_service_backend", "no service backend", "nat", "ct"];
+/// Words in the reasons of Cilium's drops that can hit a Service's traffic: as whole words, since "destination" holds "nat".
+const SERVICE_REASONS: [&str; 5] = ["stale", "unroutable", "backend", "nat", "ct"];
+
+/// Whether a drop for this reason can have been of a Service's traffic (`Stale or unroutable IP`, `NO_SERVICE_BACKEND`, `CT: …`).
+pub(super) fn can_hit_a_service(reason: &str) -> bool {
+    let reason = reason.to_lowercase();
+    let mut words = reason.split(|c: char| !c.is_alphanumeric());
+    !reason.contains("unsupported") && words.any(|word| SERVICE_REASONS.contains(&word))
+}
 
 /// A SYN retransmit.
 struct Retransmit {
@@ -194,7 +201,7 @@ fn drops(run: &Run) -> Measurement {
             continue;
         }
         let reason = flow.drop_reason.as_deref().unwrap_or("").to_lowercase();
-        if SERVICE_REASONS.iter().any(|r| reason.contains(r)) && !reason.contains("unsupported") {
+        if can_hit_a_service(&reason) {
             if seen.insert((flow.time, flow.source_address.clone(), flow.source_port, flow.destination_address.clone()))
                 && row.evidence.len() < 5
             {
@@ -220,7 +227,24 @@ mod tests {
 
     use syncline_schema::trace::EventRow;
 
-    use super::syn;
+    use super::{can_hit_a_service, syn};
+
+    #[test]
+    fn reasons_are_read_by_words() {
+        for reason in [
+            "Stale or unroutable IP",
+            "NO_SERVICE_BACKEND",
+            "CT: Map insertion failed",
+            "No mapping for NAT masquerade",
+        ] {
+            assert!(can_hit_a_service(reason), "{reason}");
+        }
+        for reason in
+            ["Invalid destination mac", "Unsupported L3 protocol", "Policy denied", "Authentication required (direct)"]
+        {
+            assert!(!can_hit_a_service(reason), "{reason}");
+        }
+    }
 
     fn row(text: &'static str) -> EventRow<'static> {
         EventRow { time: Some(5_707_400_172_462), text: text.into(), ..Default::default() }

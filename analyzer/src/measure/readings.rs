@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
+use super::stated_time;
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, arithmetic};
@@ -116,7 +117,12 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         Some(exact) => near.and(exact),
         None => near,
     };
+    let unstated = stated_time::unstated(run);
     for row in run.bundle.rows_or_note::<SampleRow<'static>>(Some(filter)) {
+        // What only a file's modification time dates is a reading of no moment.
+        if owners.get(&row.series).is_some_and(|(source, _)| unstated.get(source) == Some(&row.time)) {
+            continue;
+        }
         // NaN is a staleness marker or no measurement: neither is a reading of a counter.
         if row.value.is_nan() {
             continue;
