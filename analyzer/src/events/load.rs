@@ -13,6 +13,7 @@ use syncline_schema::services::ServiceRow;
 use super::contradictions::Contradictions;
 use super::dataplane::{Presence, Total, presences, totals};
 use super::pods::{self, Pods};
+use super::probes;
 use super::programmed;
 use super::run::Moves;
 use super::{
@@ -102,6 +103,7 @@ impl Run {
         // The phases of episodes follow the windows, which follow the last episode.
         follow::set_phases(&mut episodes, &clocks, &found);
         findings.extend(contradictions.findings());
+        findings.extend(probes::findings(&bundle, &path));
         let scenario = scenario(&bundle, &actions, &markers, &mut findings);
         let service_under_test = under_test(&episodes);
         let moves = moves(&seen, service_under_test.as_deref(), &path);

@@ -10,6 +10,7 @@ mod load;
 pub mod metric_names;
 mod nft_order;
 pub mod pods;
+pub mod probes;
 mod programmed;
 pub mod received;
 pub mod run;

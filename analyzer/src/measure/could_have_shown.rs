@@ -118,14 +118,23 @@ pub fn counted(run: &Run, component: &Component, phase: Phase) -> Result<Vec<Evi
 /// Whether readings show all that a counter did in a window: up to its end, and either from its start on or of a process that
 /// had started before. A reading may lie outside by the usual distance between two.
 pub fn covers(times: &[i64], window: &Window, since: Option<i64>) -> bool {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return false };
+    let Some(first) = times.first() else { return false };
+    let before = *first <= window.start.saturating_add(near(times, window));
+    reaches(times, window) && (before || since.is_some_and(|since| since < window.start))
+}
+
+/// Whether readings reach to the end of a window.
+pub fn reaches(times: &[i64], window: &Window) -> bool {
+    times.last().is_some_and(|last| *last >= window.end.saturating_sub(near(times, window)))
+}
+
+/// How far a reading may lie from the edge of a window that it covers.
+fn near(times: &[i64], window: &Window) -> i64 {
     let mut gaps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
     let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0);
     // Twice: a scrape may be late. Of few readings the distance says nothing.
-    let near = if times.len() < 4 { 0 } else { 2 * usual } + window.slack;
-    let before = *first <= window.start.saturating_add(near);
-    *last >= window.end.saturating_sub(near) && (before || since.is_some_and(|since| since < window.start))
+    if times.len() < 4 { window.slack } else { 2 * usual + window.slack }
 }
 
 /// Whole pages of a component before and after, by the names of their files or by stated times; empty where there are none.

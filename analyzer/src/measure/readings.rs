@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
-use super::stated_time;
+use super::{could_have_shown, stated_time};
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, arithmetic};
@@ -327,12 +327,16 @@ pub fn steps(series: &Series, window: &Window) -> Vec<Step> {
     found
 }
 
-/// Sum of [`events_in`] over series, in a phase; `None` where there are no series or the run has no such phase.
+/// Sum of [`events_in`] over series, in a phase; `None` where there are no series, where none reaches to the end of the phase (what
+/// followed its last reading is not known), or where the run has no such phase.
 pub fn events_in_phase(run: &Run, series: &[Series], phase: Phase) -> Option<f64> {
     let mut sum = None;
     for one in series {
         let window = run.window(phase, &one.clock)?;
-        if let Some(delta) = events_in(one, &window) {
+        let times: Vec<i64> = one.readings.iter().map(|reading| reading.high).collect();
+        if could_have_shown::reaches(&times, &window)
+            && let Some(delta) = events_in(one, &window)
+        {
             sum = Some(sum.unwrap_or(0.0) + delta);
         }
     }

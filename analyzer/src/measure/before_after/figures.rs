@@ -218,6 +218,18 @@ fn larger(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     Some(a?.max(b?))
 }
 
+/// Whether a counter fell between the readings.
+fn reset(changes: &[&Change]) -> bool {
+    changes.iter().any(|change| change.difference.value.is_none() && change.before.is_some() && change.after.is_some())
+}
+
+fn after_a_reset(things: &str) -> Missing {
+    Missing {
+        what: format!("the counter of {things} fell between the two readings: its process was restarted"),
+        remedy: "Read it again before and after, without a restart of the process in between; or scrape it every second, which sees a restart.".into(),
+    }
+}
+
 /// Events per second: the counts hold at the two readings, an event may fall on either edge.
 fn rate(run: &Run, name: &str, changes: &[&Change], things: &str) -> Vec<Measurement> {
     let of = |(target, changes): (&str, Vec<&Change>)| {
@@ -225,6 +237,10 @@ fn rate(run: &Run, name: &str, changes: &[&Change], things: &str) -> Vec<Measure
         let mut row = blank(run, name, "1/s", &changes);
         row.n = n as u64;
         row.statistic = "mean".into();
+        if reset(&changes) {
+            row.missing = Some(after_a_reset(things));
+            return (target.to_owned(), row);
+        }
         let seconds = changes.first().map(|change| change.seconds).unwrap_or_default();
         let events = Estimate::between((n - 1.0).max(0.0), n, n + 1.0);
         row.estimate = arithmetic::ratio(events, seconds);
@@ -284,7 +300,9 @@ fn used(run: &Run, changes: &[&Change]) -> Option<Measurement> {
         first.name
     );
     row.details.extend(first.difference.value.map(|value| ("cpu_seconds".to_owned(), value)));
-    if row.estimate == Estimate::default() {
+    if reset(changes) {
+        row.missing = Some(after_a_reset("the proxy's CPU seconds"));
+    } else if row.estimate == Estimate::default() {
         row.missing = Some(Missing {
             what: "CPU seconds of the proxy were read twice, but nobody stated when".into(),
             remedy: TIMES.into(),
@@ -337,6 +355,9 @@ fn drops(run: &Run, found: &BeforeAfter) -> Option<Measurement> {
         return None;
     }
     let dropped = counters(found, "cilium_drop_count_total", |_| true);
+    if reset(&forwarded) || reset(&dropped) {
+        return None;
+    }
     let hits = |change: &&&Change| {
         change.labels.get("reason").is_some_and(|reason| packet_loss_ratio::can_hit_a_service(reason))
     };

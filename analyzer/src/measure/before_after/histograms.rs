@@ -51,6 +51,83 @@ pub(super) fn changes(run: &Run, read: &BTreeMap<Key, Read>, index: &Index, know
     }
 }
 
+/// BPF programs in two dumps of bpftool, by name: how often they ran, and how long in all. Those of an endpoint that came or went in
+/// between are in one dump only: what came began at zero, what went took its counters along.
+pub(super) fn programs(run: &Run, read: &BTreeMap<Key, Read>, index: &Index, known: &Known, found: &mut BeforeAfter) {
+    let mut named: BTreeMap<(String, String), (Change, u64, u64)> = BTreeMap::new();
+    for count in read.values().filter(|one| one.name == "bpftool_prog_run_cnt") {
+        let times = index.of("bpftool_prog_run_time_ns", count);
+        let Some(time) = times.iter().find(|other| other.labels == count.labels) else { continue };
+        let (Some(counted), Some(timed)) =
+            (series::difference(run, index, count, known), series::difference(run, index, time, known))
+        else {
+            continue;
+        };
+        let label = |name: &str| count.labels.get(name).map_or("", String::as_str).to_owned();
+        let (Some(runs), Some(nanoseconds)) = (counted.difference.value, timed.difference.value) else {
+            if let Some((_, _, gone)) = named.get_mut(&(label("name"), count.target.clone())) {
+                *gone += 1;
+            }
+            continue;
+        };
+        if runs == 0.0 {
+            found.unchanged += 1;
+            continue;
+        }
+        let (whole, programs, _) = named.entry((label("name"), count.target.clone())).or_insert_with(|| {
+            let zero = Estimate::exact(0.0);
+            let what = format!("runs of the BPF program {} ({})", label("name"), label("type"));
+            let own = Change {
+                kind: Kind::Histogram,
+                what,
+                before: Some(0.0),
+                after: Some(0.0),
+                difference: zero,
+                ..counted.clone()
+            };
+            (
+                Change {
+                    name: "bpftool_prog_seconds".to_owned(),
+                    total: Some(0.0),
+                    notes: Vec::new(),
+                    evidence: Vec::new(),
+                    ..own
+                },
+                0,
+                0,
+            )
+        });
+        *programs += 1;
+        let add = |sum: &mut Option<f64>, more: Option<f64>| *sum = sum.map(|sum| sum + more.unwrap_or(0.0));
+        add(&mut whole.before, counted.before);
+        add(&mut whole.after, counted.after);
+        add(&mut whole.total, Some(nanoseconds / 1e9));
+        whole.difference = Estimate::exact(whole.difference.value.unwrap_or(0.0) + runs);
+        if whole.evidence.len() < 4 {
+            whole.evidence.extend(counted.evidence);
+        }
+        for note in counted.notes.into_iter().filter(|note| note.starts_with("The times")) {
+            if !whole.notes.contains(&note) {
+                whole.notes.push(note);
+            }
+        }
+    }
+    for (mut change, programs, gone) in named.into_values() {
+        let (Some(runs), Some(total)) = (change.difference.value, change.total) else { continue };
+        change.mean = Estimate::exact(total / runs);
+        change.longest = Estimate { value: None, low: change.mean.value, high: Some(total) };
+        change.rate = series::per_second(&change);
+        if programs > 1 {
+            change.notes.insert(0, format!("{programs} programs of this name."));
+        }
+        if gone > 0 {
+            change.notes.push(format!("{gone} more were reset or removed in between: what they did is not in it."));
+        }
+        change.notes.push("bpftool counts the measuring itself.".to_owned());
+        found.changes.push(change);
+    }
+}
+
 fn times(one: &Read) -> Vec<(Option<i64>, i32)> {
     // Two files that were read at one stated moment are as good as one.
     let same = |point: &Point| (point.time, if point.time.is_some() { 0 } else { point.source });

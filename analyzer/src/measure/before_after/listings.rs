@@ -145,11 +145,11 @@ fn listing(
 fn plain(text: &str) -> String {
     let is_count = |word: &&str| {
         let digits = word.trim_end_matches(['K', 'M', 'G', 'T']);
-        word.starts_with(COUNTER) || !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        word.contains(COUNTER) || !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     let words: Vec<&str> = text.split_whitespace().skip_while(is_count).collect();
-    let words: Vec<&str> = words.into_iter().filter(|word| !word.starts_with(COUNTER)).collect();
-    words.join(" ").replace(COUNTER, "")
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.contains(COUNTER)).collect();
+    words.join(" ")
 }
 
 /// Pairs of listings: of files by their names, of one file its first and last.
@@ -215,25 +215,25 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
             counted(run, identity, old, new, seconds, &notes, (before, after), found);
         }
     }
+    // Chains that are wholly new, or wholly gone, are one row by the kind of their name.
+    let mut whole_chains: BTreeMap<(String, String, String, bool), (Vec<String>, u64)> = BTreeMap::new();
     for ((kind, table, chain), (added, removed, [a, b])) in groups {
         if added.is_empty() && removed.is_empty() {
             found.unchanged += 1;
             continue;
         }
-        let place: Vec<&str> = [table.as_str(), chain.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
-        let mut change =
-            blank(run, Kind::Entries, format!("{} of {} ({})", plural(&kind), place.join(" "), before.format));
-        (change.before, change.after) = (Some(a as f64), Some(b as f64));
-        change.difference = Estimate::exact(b as f64 - a as f64);
+        if a == 0 || b == 0 {
+            let stem = stem(&chain);
+            let all = whole_chains.entry((kind, table, stem, a == 0)).or_default();
+            all.0.push(chain);
+            all.1 += a + b;
+            continue;
+        }
+        let mut change = entries(run, before, after, &kind, &[&table, &chain], [a, b]);
         change.seconds = seconds;
         for (word, texts) in [("added", &added), ("removed", &removed)] {
             if let Some(first) = texts.first() {
-                let mut shown: Vec<&str> = texts.iter().take(NAMED).map(String::as_str).collect();
-                let more = format!("and {} more", texts.len().saturating_sub(NAMED));
-                if texts.len() > NAMED {
-                    shown.push(&more);
-                }
-                change.notes.push(format!("{} {word}: {}", texts.len(), shown.join("; ")));
+                change.notes.push(format!("{} {word}: {}", texts.len(), few(texts)));
                 let listing = if word == "added" { after } else { before };
                 if let Some(entry) = listing.entries.get(&(table.clone(), chain.clone(), first.clone())) {
                     change.evidence.push(line(run, listing, entry, format!("first {word}")));
@@ -246,6 +246,17 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
         }
         found.changes.push(change);
     }
+    for ((kind, table, stem, came), (chains, count)) in whole_chains {
+        let counts = if came { [0, count] } else { [count, 0] };
+        let name = if chains.len() == 1 { chains.concat() } else { format!("{} {stem}…", chains.len()) };
+        let mut change = entries(run, before, after, &kind, &[&table, &name], counts);
+        change.seconds = seconds;
+        let word = if came { "new" } else { "gone" };
+        change.notes.push(format!("{} {word}: {}", chains.len(), few(&chains)));
+        change.notes.extend(notes.iter().cloned());
+        change.evidence = vec![whole(run, before), whole(run, after)];
+        found.changes.push(change);
+    }
     let same = before.entries.keys().eq(after.entries.keys());
     if same && before.order != after.order {
         let mut change = blank(run, Kind::Entries, "the order of the rules".to_owned());
@@ -254,6 +265,39 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
         change.evidence = vec![whole(run, before), whole(run, after)];
         found.changes.push(change);
     }
+}
+
+/// How many rules, backends or chains something holds.
+fn entries(run: &Run, before: &Listing, after: &Listing, kind: &str, place: &[&str], [a, b]: [u64; 2]) -> Change {
+    let place: Vec<&str> = place.iter().copied().filter(|part| !part.is_empty()).collect();
+    let what = match kind {
+        // A chain, or a frontend, stands in itself.
+        "chain" | "frontend" => format!("{kind} {} ({})", place.join(" "), before.format),
+        _ => format!("{kind}s of {} ({})", place.join(" "), before.format),
+    };
+    let mut change = blank(run, Kind::Entries, what);
+    (change.before, change.after) = (Some(a as f64), Some(b as f64));
+    change.difference = Estimate::exact(b as f64 - a as f64);
+    if after.format != before.format {
+        change.notes.push(format!("Listed as {} later.", after.format));
+    }
+    change
+}
+
+/// The first few of many.
+fn few(texts: &[String]) -> String {
+    let shown: Vec<&str> = texts.iter().take(NAMED).map(String::as_str).collect();
+    match texts.len().saturating_sub(NAMED) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+/// What chains of one kind have in common: `KUBE-SEP-`, `endpoint-`.
+fn stem(chain: &str) -> String {
+    let mut parts = chain.split_inclusive('-');
+    let first = parts.next().unwrap_or_default();
+    if first == "KUBE-" { format!("{first}{}", parts.next().unwrap_or_default()) } else { first.to_owned() }
 }
 
 /// The packets of one rule.
@@ -276,6 +320,9 @@ fn counted(
     let service = if new.service.is_empty() { String::new() } else { format!(" ({})", new.service) };
     let mut change = blank(run, Kind::Rule, format!("packets of {}: {}{service}", identity.1, identity.2));
     "packets".clone_into(&mut change.unit);
+    if !new.service.is_empty() {
+        change.labels = [("service".to_owned(), new.service.clone())].into();
+    }
     (change.before, change.after) = (Some(from as f64), Some(to as f64));
     change.seconds = seconds;
     if to < from {
@@ -373,10 +420,6 @@ fn line(run: &Run, listing: &Listing, entry: &Entry, what: String) -> Evidence {
         return run.evidence(entry.source, entry.record, what);
     }
     run.evidence(listing.source, listing.record, what)
-}
-
-fn plural(kind: &str) -> String {
-    format!("{kind}s")
 }
 
 fn blank(run: &Run, kind: Kind, what: String) -> Change {

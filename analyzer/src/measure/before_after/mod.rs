@@ -180,7 +180,9 @@ fn class(run: &Run, change: &Change) -> usize {
     let own = if run.is_kube_proxy() { "kubeproxy_" } else { "cilium_" };
     let about_itself = ["_process_", "_memstats_", "_k8s_client", "_virtual_memory", "_version"];
     match change.kind {
-        Kind::Rule | Kind::Entries => 0,
+        Kind::Entries => 0,
+        // The built-in chains see every packet of the node.
+        Kind::Rule => usize::from(!change.labels.contains_key("service") && !change.what.contains("KUBE-S")),
         _ if change.name.starts_with("bpftool_") => 0,
         _ if change.name.starts_with("container_") => {
             let costs = ["container_cpu_usage_seconds_total", "container_memory_working_set_bytes"];

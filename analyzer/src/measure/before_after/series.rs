@@ -36,10 +36,10 @@ pub(super) struct Point {
 pub(super) struct Read {
     pub(super) name: String,
     pub(super) labels: Labels,
-    target: String,
+    pub(super) target: String,
     metric_type: Option<String>,
     by_api: bool,
-    witness: String,
+    pub(super) witness: String,
     by: By,
     pub(super) points: Vec<Point>,
 }
@@ -122,6 +122,7 @@ pub fn changes(run: &Run) -> BeforeAfter {
     let known = Known { pages: page_times(&read), action: action_length(run) };
     let index = Index::new(&read);
     histograms::changes(run, &read, &index, &known, &mut found);
+    histograms::programs(run, &read, &index, &known, &mut found);
     for one in read.values().filter(|one| !is_part(&index, one)) {
         let Some(change) = difference(run, &index, one, &known) else { continue };
         if change.difference.value == Some(0.0) { found.unchanged += 1 } else { found.changes.push(change) }
@@ -235,6 +236,9 @@ fn counts(one: &Read) -> bool {
 
 /// Whether a series is shown as part of its histogram.
 fn is_part(index: &Index, one: &Read) -> bool {
+    if one.witness == "bpftool" {
+        return true;
+    }
     let has = |name: String| index.of(&name, one).iter().any(|other| !other.points.is_empty());
     if let Some(base) = one.name.strip_suffix("_bucket") {
         return one.labels.contains_key("le") && has(format!("{base}_count"));
@@ -348,7 +352,7 @@ pub(super) fn difference(run: &Run, index: &Index, one: &Read, known: &Known) ->
 }
 
 /// Per second, where anything but the length of the action is known of the time between.
-fn per_second(change: &Change) -> Estimate {
+pub(super) fn per_second(change: &Change) -> Estimate {
     match change.seconds.high {
         Some(_) => arithmetic::ratio(change.difference, change.seconds),
         None => Estimate::default(),
