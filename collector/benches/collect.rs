@@ -19,8 +19,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use syncline_collector::form::{Batch, Chunk, Context, Format, Head, Sniff};
 use syncline_collector::input::Cutter;
-use syncline_collector::parse::{Batch, Chunk, Context, FORMATS, Format, Head, Sniff};
+use syncline_collector::parse::{FORMATS, read};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -126,10 +127,11 @@ fn formats(runs: &[PathBuf]) -> Outcome {
                     first: piece.first,
                     last: piece.last,
                     truncated: false,
+                    around: None,
                 };
                 let mut batch = Batch::default();
                 let start = Instant::now();
-                (format.parse)(&context, &chunk, &mut batch);
+                read(format, &context, &chunk, &mut batch);
                 spent += start.elapsed();
                 records += batch.records;
                 if piece.last {
@@ -147,11 +149,12 @@ fn formats(runs: &[PathBuf]) -> Outcome {
                 first: true,
                 last: true,
                 truncated: false,
+                around: None,
             };
             for _ in 0..AGAIN {
                 let mut batch = Batch::default();
                 let start = Instant::now();
-                (format.parse)(&context, &chunk, &mut batch);
+                read(format, &context, &chunk, &mut batch);
                 spent += start.elapsed();
                 (bytes, records) = (bytes + chunk.bytes.len(), records + batch.records);
             }

@@ -1,12 +1,9 @@
-//! From raw captures to a Parquet bundle: `input` → `parse` → `write`.
+//! From raw captures to a Parquet bundle: `input` → `layers` → `parse` → `write`, conducted by `bundle`.
 
 pub mod bundle;
-pub mod capture_toml;
+pub mod cli;
+pub mod form;
 pub mod input;
-pub mod inspect;
+pub mod layers;
 pub mod parse;
-mod pass;
-pub mod pipeline;
-mod progress;
-mod reader;
 pub mod write;

@@ -66,6 +66,7 @@ losses! {
     BACKENDS_MAP_MISSING = "backends-map-missing", Warning, "Dumps of the map of services alone: it names backends by number, and no address can be told.", "Dump cilium_lb4_backends_v3 (and cilium_lb6_…) behind it in the same stream, or use cilium-dbg bpf lb list.";
     SERVICES_MAP_MISSING = "services-map-missing", Warning, "Dumps of load-balancer maps without that of services: which Service a backend belongs to cannot be told.", "Dump cilium_lb4_services_v2 (and cilium_lb6_…) in the same stream, or use cilium-dbg bpf lb list.";
     KIND_NOT_USED = "kind-not-used", Info, "Kubernetes objects of kinds, or ConfigMaps, that nothing is read from.", "Nothing: they do not tell of the dataplane.";
+    SAME_CONTENT = "same-content", Info, "A file with the same content as another one of the capture: it is one source under two paths, and was read once.", "Nothing.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 

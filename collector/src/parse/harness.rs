@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Batch, Chunk, Context, Format, Head};
+use crate::form::{Batch, Chunk, Context, Format, Head};
 
 /// A context without year and zone; the file's modification time is one second after the epoch.
 pub fn context() -> Context {
@@ -19,7 +19,7 @@ pub fn context() -> Context {
 
 /// A whole file as one chunk.
 pub fn whole(bytes: &[u8]) -> Chunk<'_> {
-    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false }
+    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false, around: None }
 }
 
 /// Parses a text as one chunk.
@@ -30,7 +30,7 @@ pub fn parse_text(format: &Format, text: &str) -> Batch {
 /// Parses a text as one chunk in a context.
 pub fn parse_in(format: &Format, context: &Context, text: &str) -> Batch {
     let mut batch = Batch::default();
-    (format.parse)(context, &whole(text.as_bytes()), &mut batch);
+    super::read(format, context, &whole(text.as_bytes()), &mut batch);
     batch
 }
 

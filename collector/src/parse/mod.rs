@@ -5,149 +5,81 @@
 //! by `write` in one sequential pass. The table [`FORMATS`] declares every format: how it is recognised, where it
 //! may be cut, how to capture it and what it can prove.
 
-mod audit;
-mod audit_document;
-mod audit_envelope;
-mod audit_event;
-mod batch;
-mod borrowed;
-mod bpftool_dump;
-mod bpftool_map;
-mod bpftool_prog;
-mod bpftrace_json;
-mod bpftrace_text;
-mod chrony;
-mod chrony_text;
-mod cilium_config;
-mod cilium_lb_list;
-mod cilium_log;
-mod cilium_metrics_list;
-mod cilium_monitor;
-mod cilium_service_json;
-mod cilium_service_list;
-mod cilium_status;
-mod client_summary;
-mod clock;
-mod cluster_loader;
-mod csv;
-mod exposition;
-mod format;
+pub mod clients;
+pub mod dataplane;
+pub mod flows;
 #[cfg(test)]
-mod harness;
-mod hubble;
-mod hubble_dict;
-mod hubble_text;
-mod instant;
-mod ipset;
-mod iptables_list;
-mod iptables_save;
-mod ipvsadm;
-mod json_pairs;
-mod k6;
-mod kube_burner;
-mod kube_proxy_log;
-mod kubectl_table;
-mod kubernetes;
-mod kubernetes_facts;
-mod lb4_reader;
-mod list;
-mod log_line;
-mod markers;
-mod metric_line;
-mod native_histogram;
-mod nearest;
-mod nft_json;
-mod nft_monitor;
-mod nft_names;
-mod nft_text;
-mod prometheus_api;
-mod prometheus_facts;
-pub mod prometheus_tsdb;
-mod promtool_dump;
+pub(crate) mod harness;
+pub mod kernel;
+pub mod logs;
+pub mod metrics;
+pub mod objects;
 #[cfg(test)]
 mod recognition;
-mod request_csv;
-mod requests;
-mod rule_comment;
-pub mod snapshot;
-mod stamped;
-pub mod terminal;
-mod trace_line;
-mod transcript;
-mod vegeta;
-mod versions;
-mod watch;
-mod yaml;
+pub mod setting;
+pub mod syntax;
 
-pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
-pub use format::{Chunk, Context, Cut, Format, Head, Line, Sniff};
-pub use nearest::nearest;
+use crate::form::{Batch, Chunk, Context, Format, Reads};
 
 /// Every format, in the order in which they are asked: the more certain first.
 pub const FORMATS: &[&Format] = &[
-    &clock::FORMAT,
-    &chrony::FORMAT,
-    &chrony_text::FORMAT,
-    &markers::FORMAT,
-    &versions::FORMAT,
-    &lb4_reader::FORMAT,
-    &cilium_lb_list::FORMAT,
-    &cilium_service_json::FORMAT,
-    &cilium_service_list::FORMAT,
-    &bpftool_dump::FORMAT,
-    &iptables_save::FORMAT,
-    &iptables_list::FORMAT,
-    &ipvsadm::FORMAT,
-    &ipset::FORMAT,
-    &nft_json::FORMAT,
-    &nft_monitor::FORMAT,
-    &nft_text::FORMAT,
-    &audit::FORMAT,
-    &audit_document::FORMAT,
-    &watch::FORMAT,
-    &requests::FORMAT,
-    &k6::FORMAT,
-    &vegeta::FORMAT,
-    &request_csv::FORMAT,
-    &client_summary::FORMAT,
-    &list::FORMAT,
-    &kube_burner::FORMAT,
-    &cluster_loader::FORMAT,
-    &transcript::FORMAT,
-    &exposition::SCRAPE,
-    &bpftrace_json::FORMAT,
-    &bpftool_prog::FORMAT,
-    &bpftool_map::LIST,
-    &bpftool_map::DESCRIPTORS,
-    &hubble::FORMAT,
-    &hubble_dict::FORMAT,
-    &hubble_text::FORMAT,
-    &cilium_metrics_list::FORMAT,
-    &cilium_config::CONFIG,
-    &cilium_config::VERSION,
-    &cilium_status::FORMAT,
-    &cilium_monitor::FORMAT,
-    &prometheus_api::FORMAT,
-    &prometheus_tsdb::FORMAT,
-    &promtool_dump::FORMAT,
-    &kube_proxy_log::FORMAT,
-    &cilium_log::FORMAT,
-    &bpftrace_text::FORMAT,
-    &kubectl_table::FORMAT,
+    &setting::clock::FORMAT,
+    &setting::chrony::FORMAT,
+    &setting::chrony_text::FORMAT,
+    &setting::markers::FORMAT,
+    &setting::versions::FORMAT,
+    &dataplane::lb4_reader::FORMAT,
+    &dataplane::cilium_lb_list::FORMAT,
+    &dataplane::cilium_service_json::FORMAT,
+    &dataplane::cilium_service_list::FORMAT,
+    &dataplane::bpftool_dump::FORMAT,
+    &dataplane::iptables_save::FORMAT,
+    &dataplane::iptables_list::FORMAT,
+    &dataplane::ipvsadm::FORMAT,
+    &dataplane::ipset::FORMAT,
+    &dataplane::nft_json::FORMAT,
+    &kernel::nft_monitor::FORMAT,
+    &dataplane::nft_text::FORMAT,
+    &objects::audit::FORMAT,
+    &objects::audit_document::FORMAT,
+    &objects::watch::FORMAT,
+    &clients::requests::FORMAT,
+    &clients::k6::FORMAT,
+    &clients::vegeta::FORMAT,
+    &clients::request_csv::FORMAT,
+    &clients::client_summary::FORMAT,
+    &objects::list::FORMAT,
+    &clients::kube_burner::FORMAT,
+    &clients::cluster_loader::FORMAT,
+    &setting::transcript::FORMAT,
+    &metrics::exposition::SCRAPE,
+    &kernel::bpftrace_json::FORMAT,
+    &kernel::bpftool_prog::FORMAT,
+    &kernel::bpftool_map::LIST,
+    &kernel::bpftool_map::DESCRIPTORS,
+    &flows::hubble::FORMAT,
+    &flows::hubble_dict::FORMAT,
+    &flows::hubble_text::FORMAT,
+    &metrics::cilium_metrics_list::FORMAT,
+    &setting::cilium_config::CONFIG,
+    &setting::cilium_config::VERSION,
+    &setting::cilium_status::FORMAT,
+    &flows::cilium_monitor::FORMAT,
+    &metrics::prometheus_api::FORMAT,
+    &metrics::prometheus_tsdb::FORMAT,
+    &metrics::promtool_dump::FORMAT,
+    &logs::kube_proxy_log::FORMAT,
+    &logs::cilium_log::FORMAT,
+    &kernel::bpftrace_text::FORMAT,
+    &objects::kubectl_table::FORMAT,
     // Text that hardly anything marks: asked last.
-    &exposition::EXPOSITION,
+    &metrics::exposition::EXPOSITION,
 ];
 
-/// How each format of snapshots is taken apart.
-pub const DISSECTORS: &[&snapshot::Dissector] = &[
-    &cilium_lb_list::DISSECTOR,
-    &cilium_service_json::DISSECTOR,
-    &cilium_service_list::DISSECTOR,
-    &iptables_list::DISSECTOR,
-    &iptables_save::DISSECTOR,
-    &ipset::DISSECTOR,
-    &ipvsadm::DISSECTOR,
-    &lb4_reader::DISSECTOR,
-    &nft_json::DISSECTOR,
-    &nft_text::DISSECTOR,
-];
+/// Makes rows of a chunk.
+pub fn read(format: &Format, context: &Context, chunk: &Chunk, batch: &mut Batch) {
+    match format.reads {
+        Reads::Rows(parse) => parse(context, chunk, batch),
+        Reads::State(dissector) => dataplane::series::take(context, chunk, batch, dissector),
+    }
+}

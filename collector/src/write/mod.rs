@@ -1,6 +1,5 @@
 //! From batches to a Parquet bundle.
 
-pub mod columns;
 pub mod gaps;
 pub mod rebuild;
 pub mod samples;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use syncline_schema::samples::{STALE_NAN, SampleRow, SeriesRow};
 
 use super::tables::{Tables, WriteError};
-use crate::parse::{Batch, Context, SeriesKey};
+use crate::form::{Batch, Context, SeriesKey};
 
 /// Samples of a sorted run. Fixed, for determinism; about 10 MB.
 const RUN: usize = 200_000;
@@ -77,7 +77,7 @@ impl Samples {
     }
 
     /// A series that is gone from the next successful scrape became stale then.
-    fn mark_stale(&mut self, source: i32, batch: &Batch, samples: &[crate::parse::Sample], global: &[i64]) {
+    fn mark_stale(&mut self, source: i32, batch: &Batch, samples: &[crate::form::Sample], global: &[i64]) {
         let state = self.scrapes.entry(source).or_default();
         let mut at = 0;
         for (record, time) in &batch.scrapes {

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 
 use super::tables::{Tables, WriteError};
-use crate::parse::snapshot::{Counters, Dissector, RuleFields, Section};
-use crate::parse::{Context, RawSnapshot};
+use crate::form::dissector::{Counters, RuleFields, Section};
+use crate::form::{Context, RawSnapshot};
 
 /// How far ahead a common piece is searched for, in either list.
 const SEARCH: usize = 4_096;
@@ -52,13 +52,12 @@ impl Encoder {
         &mut self,
         context: &Context,
         snapshot: &RawSnapshot,
-        dissector: &Dissector,
         tables: &mut Tables,
     ) -> Result<i32, WriteError> {
         let folder = context.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let name =
             if snapshot.file_of_series { folder.to_owned() } else { format!("{}#{}", context.path, context.source) };
-        let stream = self.streams.entry((name, snapshot.format)).or_insert_with(|| Stream {
+        let stream = self.streams.entry((name, snapshot.dissector.format)).or_insert_with(|| Stream {
             id: context.source,
             dictionary: HashMap::new(),
             state: Vec::new(),
@@ -68,6 +67,7 @@ impl Encoder {
             section_ids: HashMap::new(),
             next: 0,
         });
+        let dissector = snapshot.dissector;
         let pieces = (dissector.split)(&snapshot.text);
         let number = stream.next;
         stream.next += 1;
@@ -115,7 +115,11 @@ impl Encoder {
                             };
                             tables.push(&RuleRow {
                                 source: context.source,
-                                record: line,
+                                record: snapshot
+                                    .around
+                                    .as_ref()
+                                    .and_then(|around| around.place(line))
+                                    .map_or(line, |place| place.line),
                                 stream: stream.id,
                                 rule,
                                 kind: fields.kind.into(),
@@ -151,7 +155,7 @@ impl Encoder {
             clock: context.clock.as_str().into(),
             time: snapshot.time,
             time_from: snapshot.time_from.into(),
-            format: snapshot.format.into(),
+            format: dissector.format.into(),
             pieces: now.len() as i64,
             complete: snapshot.complete,
             ..Default::default()
@@ -283,6 +287,8 @@ fn differences(old: &[Held], new: &[Held]) -> Vec<ChangeRow<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::form::Reads;
+    use crate::form::dissector::{Dissector, End};
     use crate::write::rebuild::render;
     use proptest::prelude::*;
 
@@ -349,18 +355,19 @@ mod tests {
 
     #[test]
     fn every_snapshot_of_a_real_stream_is_rebuilt() {
-        let dissector = Dissector {
+        const LINES: Dissector = Dissector {
             format: "test",
-            split: crate::parse::snapshot::lines,
+            end: |_| End::Marked,
+            split: crate::form::dissector::lines,
             section: |section, piece| {
                 if piece.starts_with(b"*") {
                     *section = String::from_utf8_lossy(piece).into_owned();
                 }
             },
             counters,
-            fields: |_, _, _| crate::parse::snapshot::RuleFields { kind: "rule", ..Default::default() },
+            fields: |_, _, _| crate::form::dissector::RuleFields { kind: "rule", ..Default::default() },
         };
-        rebuilds("iptables-scale-up-1/iptables/nat-save.stream.zst", &dissector);
+        rebuilds("iptables-scale-up-1/iptables/nat-save.stream.zst", &LINES);
     }
 
     #[test]
@@ -370,12 +377,13 @@ mod tests {
             ("nftables-rolling-restart-1/nft/ruleset.stream.zst", "nft-text"),
             ("nftables-rolling-restart-1/nft/chain-default-test.stream.zst", "nft-text"),
         ] {
-            let dissector = crate::parse::DISSECTORS.iter().find(|one| one.format == format).expect("a dissector");
+            let one = crate::parse::FORMATS.iter().find(|one| one.kind == format).expect("a format");
+            let Reads::State(dissector) = one.reads else { panic!("{format} is a state") };
             rebuilds(stream, dissector);
         }
     }
 
-    fn rebuilds(stream: &str, dissector: &Dissector) {
+    fn rebuilds(stream: &str, dissector: &'static Dissector) {
         let stream = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(stream);
         let text = zstd::decode_all(std::fs::File::open(&stream).expect("a sample")).expect("decompressed");
         let mark = b"# TIMESTAMP ";
@@ -388,7 +396,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut tables = Tables::new(folder.path());
         let mut encoder = Encoder::default();
-        let context = crate::parse::Context {
+        let context = crate::form::Context {
             source: 0,
             path: "x".to_owned(),
             clock: "node".to_owned(),
@@ -399,16 +407,17 @@ mod tests {
         };
         for state in &states {
             let snapshot = RawSnapshot {
-                format: "test",
+                dissector,
                 record: 1,
                 first_line: 1,
                 time: None,
                 time_from: "none",
                 text: state.clone(),
                 complete: true,
+                around: None,
                 file_of_series: false,
             };
-            encoder.encode(&context, &snapshot, dissector, &mut tables).expect("encoded");
+            encoder.encode(&context, &snapshot, &mut tables).expect("encoded");
         }
         tables.close().expect("closed");
         for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use syncline_schema::manifest::Table;
 use syncline_schema::{Column, ColumnType, Row, TABLES};
 
-use super::columns::TableBuilder;
+use crate::form::columns::TableBuilder;
 
 /// Rows of a row group (`feasibility`: statistics prune groups of about this size well).
 const GROUP_ROWS: usize = 100_000;

@@ -12,9 +12,9 @@ use std::io;
 use super::index::{Index, Next};
 use super::window::Window;
 use super::{Member, Packer, Part};
-use crate::parse::prometheus_tsdb::bytes::Bytes;
-use crate::parse::prometheus_tsdb::crc32c::crc32c;
-use crate::parse::prometheus_tsdb::parcel::{Entry, Home};
+use syncline_tsdb::bytes::Bytes;
+use syncline_tsdb::crc32c::crc32c;
+use syncline_tsdb::parcel::{Entry, Home};
 
 /// First bytes of a segment of chunks.
 pub const CHUNKS_MAGIC: [u8; 4] = [0x85, 0xBD, 0x40, 0xDD];

@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet};
 use super::block::LONGEST_CHUNK;
 use super::window::Window;
 use super::{Member, Packer, Part, log};
-use crate::parse::prometheus_tsdb::bytes::Bytes;
-use crate::parse::prometheus_tsdb::crc32c::crc32c;
-use crate::parse::prometheus_tsdb::parcel::{Entry, Home};
-use crate::parse::prometheus_tsdb::records::{Item, items};
+use syncline_tsdb::bytes::Bytes;
+use syncline_tsdb::crc32c::crc32c;
+use syncline_tsdb::parcel::{Entry, Home};
+use syncline_tsdb::records::{Item, items};
 
 /// First bytes of a file of chunks of the head.
 pub const HEAD_MAGIC: [u8; 4] = [0x01, 0x30, 0xBC, 0x91];

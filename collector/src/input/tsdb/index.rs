@@ -16,8 +16,8 @@ use std::io;
 use std::path::Path;
 
 use super::window::Window;
-use crate::parse::prometheus_tsdb::bytes::{Bytes, put_blob};
-use crate::parse::prometheus_tsdb::crc32c::crc32c;
+use syncline_tsdb::bytes::{Bytes, put_blob};
+use syncline_tsdb::crc32c::crc32c;
 
 /// First bytes of an index.
 pub const MAGIC: [u8; 4] = [0xBA, 0xAA, 0xD7, 0x00];

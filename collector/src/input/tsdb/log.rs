@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::parse::prometheus_tsdb::crc32c::crc32c;
+use syncline_tsdb::crc32c::crc32c;
 
 const PAGE: usize = 32 << 10;
 /// Kind, length, checksum.

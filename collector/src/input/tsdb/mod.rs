@@ -17,7 +17,7 @@ mod window;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::parse::prometheus_tsdb::parcel::{Entry, Parcel};
+use syncline_tsdb::parcel::{Entry, Parcel};
 
 /// What a file is to a TSDB, in the order in which they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

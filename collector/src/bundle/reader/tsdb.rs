@@ -1,0 +1,218 @@
+//! The reader's part for a Prometheus TSDB: finds the groups of files, lists each file as a source, and hands the
+//! parcels of the group on.
+//!
+//! A TSDB is read at many places at once, which neither a compressed file nor a tar allows: such files are first put into a
+//! scratch folder beside the bundle, which goes away with it.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sha2::{Digest, Sha256};
+use syncline_schema::manifest::Source;
+
+use super::{Reader, read_head};
+use crate::bundle::pipeline::Outlet;
+use crate::bundle::rules::plain_path;
+use crate::bundle::said::Said;
+use crate::input::tsdb::{self, Group, Member};
+use crate::input::{self, Digested, Entry, Piece};
+use crate::parse::metrics::prometheus_tsdb::FORMAT;
+
+/// Kind of the files of a group; the group itself is a source of the format's kind.
+const MEMBER_KIND: &str = "prometheus-tsdb-file";
+
+/// A file that may belong to a TSDB.
+pub struct Candidate {
+    /// Path of the source, as given.
+    pub path: String,
+    /// Path that tells its place.
+    pub place: String,
+    /// Where its bytes lie, decompressed; hash and size of the file as it lies; why it broke off.
+    pub kept: Option<Kept>,
+    /// Modification time, ns.
+    pub mtime: Option<i64>,
+    /// The file itself, where it is not kept elsewhere.
+    pub file: PathBuf,
+}
+
+/// A file whose bytes are at hand.
+#[derive(Clone)]
+pub struct Kept {
+    pub file: PathBuf,
+    pub digest: (String, u64),
+    pub broken: Option<String>,
+}
+
+/// Files of a directory walk that belong to a TSDB: by entry the number of its group.
+pub struct Grouped {
+    pub groups: Vec<Group>,
+    pub of_entry: HashMap<usize, usize>,
+}
+
+impl Reader<'_> {
+    /// Finds the groups among the files of a walk.
+    pub fn grouped(&self, entries: &[Entry]) -> Grouped {
+        let files = entries.iter().map(|entry| {
+            let path = place_of(&entry.file);
+            let mut head = Vec::new();
+            if !entry.skipped
+                && entry.path != "-"
+                && tsdb::place(&path).is_some()
+                && let Ok((mut reader, _)) = input::open(&entry.file, self.window_log)
+            {
+                read_head(&mut reader, &mut head);
+            }
+            (if entry.skipped { String::new() } else { path }, head)
+        });
+        let files: Vec<(String, Vec<u8>)> = files.collect();
+        let groups = tsdb::groups(files.iter().map(|(path, head)| (path.as_str(), head.as_slice())));
+        let of = |(number, group): (usize, &Group)| group.files.iter().map(move |at| (*at, number)).collect::<Vec<_>>();
+        let of_entry = groups.iter().enumerate().flat_map(of).collect();
+        Grouped { groups, of_entry }
+    }
+
+    /// Reads a group of the files of a walk.
+    pub fn walked(&self, group: &Group, entries: &[Entry], index: &mut i32, outlet: &Outlet<Said>) {
+        let members = group.files.iter().map(|at| &entries[*at]).map(|entry| Candidate {
+            path: entry.path.clone(),
+            place: place_of(&entry.file),
+            kept: None,
+            mtime: None,
+            file: entry.file.clone(),
+        });
+        self.group(group, members.collect(), index, outlet);
+    }
+
+    /// Puts what a reader gives into the scratch folder.
+    pub fn keep(&self, reader: &mut dyn Read, digest: &Digested) -> io::Result<Kept> {
+        fs::create_dir_all(self.scratch)?;
+        let number = self.kept.fetch_add(1, Ordering::Relaxed);
+        let file = self.scratch.join(number.to_string());
+        let mut out = File::create(&file)?;
+        let broken = io::copy(reader, &mut out).err().map(|error| error.to_string());
+        Ok(Kept { file, digest: digest.finish(), broken })
+    }
+
+    /// Reads the files of an archive that may belong to a TSDB: groups first, then the others like any file.
+    pub fn archived(&self, mut candidates: Vec<Candidate>, index: &mut i32, outlet: &Outlet<Said>) {
+        let heads = candidates.iter().map(|one| {
+            let mut head = Vec::new();
+            if let Some(Ok(mut file)) = one.kept.as_ref().map(|kept| File::open(&kept.file)) {
+                read_head(&mut file, &mut head);
+            }
+            (one.place.as_str(), head)
+        });
+        let heads: Vec<(&str, Vec<u8>)> = heads.collect();
+        let groups = tsdb::groups(heads.iter().map(|(path, head)| (*path, head.as_slice())));
+        let mut left: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
+        for group in &groups {
+            let members = group.files.iter().filter_map(|at| left[*at].take()).collect();
+            self.group(group, members, index, outlet);
+        }
+        for one in left.into_iter().flatten() {
+            let Some(kept) = one.kept else { continue };
+            let own = *index;
+            *index += 1;
+            let mut head = Vec::new();
+            let (mut reader, mut broken): (Box<dyn Read>, _) = match File::open(&kept.file) {
+                Ok(file) => (Box::new(file), None),
+                Err(error) => (Box::new(io::empty()), Some(error.to_string())),
+            };
+            broken = broken.or_else(|| read_head(&mut reader, &mut head));
+            self.source(own, &one.path, &plain_path(&one.path), one.mtime, head, broken, &mut reader, outlet);
+            if let Some(why) = kept.broken {
+                let context = Arc::new(self.context(own, &one.path, None, None));
+                outlet.say(Said::Truncated { context, offset: 0, why });
+            }
+            outlet.say(Said::End { index: own, digest: Some(kept.digest) });
+        }
+    }
+
+    /// Lists a group and its files, then reads it.
+    fn group(&self, group: &Group, candidates: Vec<Candidate>, index: &mut i32, outlet: &Outlet<Said>) {
+        let own = *index;
+        *index += 1;
+        let path = path_of(group, &candidates);
+        let plain = plain_path(&path);
+        let rule = self.rule(&plain);
+        let clock = rule.and_then(|rule| rule.clock.clone()).unwrap_or_else(|| FORMAT.clock.token().to_owned());
+        let context = Arc::new(self.context(own, &plain, Some(clock), None));
+        let clock = Some(context.clock.clone());
+        let source = Source { path, kind: FORMAT.kind.to_owned(), clock, ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
+        let (mut members, mut bytes, mut hash) = (Vec::new(), 0, Sha256::new());
+        for one in candidates {
+            let inner = *index;
+            *index += 1;
+            let named = Arc::new(self.context(inner, &one.path, None, None));
+            let source = Source { path: one.path.clone(), kind: MEMBER_KIND.to_owned(), ..Source::default() };
+            outlet.say(Said::Begin { source, context: Arc::clone(&named), losses: Vec::new() });
+            let kept = match one.kept.map_or_else(|| self.settled(&one.file), Ok) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    outlet.say(Said::Unread { context: named, why: error.to_string() });
+                    continue;
+                }
+            };
+            if let Some(why) = kept.broken {
+                outlet.say(Said::Truncated { context: named, offset: 0, why });
+            }
+            let name = name_in(group, &one.place);
+            hash.update(format!("{}  {name}\n", kept.digest.0));
+            bytes += kept.digest.1;
+            outlet.say(Said::End { index: inner, digest: Some(kept.digest) });
+            if let Some((_, part)) = tsdb::place(&one.place) {
+                members.push(Member { name, file: kept.file, part });
+            }
+        }
+        let mut first = true;
+        tsdb::read(group.is_head, &members, &mut |bytes, rows| {
+            let piece = Piece { bytes, first_line: 1, first, rows, ..Piece::default() };
+            first = false;
+            outlet.chunk(piece, &context, &FORMAT);
+        });
+        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        outlet.say(Said::End { index: own, digest: Some((hash, bytes)) });
+    }
+
+    /// A file of a walk: hashed, and decompressed into the scratch folder where it is compressed.
+    fn settled(&self, path: &Path) -> io::Result<Kept> {
+        let mut magic = Vec::new();
+        File::open(path)?.take(4).read_to_end(&mut magic)?;
+        let (mut reader, digest) = input::open(path, self.window_log)?;
+        if magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] {
+            return self.keep(&mut reader, &digest);
+        }
+        let broken = io::copy(&mut reader, &mut io::sink()).err().map(|error| error.to_string());
+        Ok(Kept { file: path.to_owned(), digest: digest.finish(), broken })
+    }
+}
+
+/// The path that tells the place of a file of a walk. The argument itself may be the folder of a block.
+fn place_of(file: &Path) -> String {
+    plain_path(&file.to_string_lossy().replace('\\', "/"))
+}
+
+/// Name of a file within the folder of its group.
+fn name_in(group: &Group, place: &str) -> String {
+    place.strip_prefix(&group.folder).unwrap_or(place).trim_start_matches('/').to_owned()
+}
+
+/// Path of a group: its folder as far as the argument shows it, else its own name.
+fn path_of(group: &Group, members: &[Candidate]) -> String {
+    let Some(first) = members.first() else { return group.folder.clone() };
+    let name = name_in(group, &first.place);
+    let shown = plain_path(&first.path);
+    let above = shown.strip_suffix(&name).map(|above| above.trim_end_matches('/')).unwrap_or_default();
+    let own = group.folder.rsplit('/').next().unwrap_or_default();
+    let folder = if above.is_empty() { own } else { above };
+    if !group.is_head {
+        return folder.to_owned();
+    }
+    let kind = if members.iter().any(|one| !one.place.contains("chunks_head/")) { "wal" } else { "chunks_head" };
+    if folder.is_empty() { kind.to_owned() } else { format!("{folder}/{kind}") }
+}

@@ -1,0 +1,19 @@
+//! What the reader tells the sequential pass.
+
+use std::sync::Arc;
+
+use syncline_schema::loss::Loss;
+use syncline_schema::manifest::Source;
+
+use crate::form::Context;
+use crate::input::Skipped;
+
+/// What the reader tells the write pass.
+pub enum Said {
+    Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
+    Skipped { context: Arc<Context>, record: Skipped },
+    Truncated { context: Arc<Context>, offset: i64, why: String },
+    Fact { context: Arc<Context>, key: String, value: String },
+    Unread { context: Arc<Context>, why: String },
+    End { index: i32, digest: Option<(String, u64)> },
+}

@@ -1,0 +1,113 @@
+//! `bundle`: raw captures in, a Parquet bundle out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::bundle::capture_toml::{DATAPLANES, SCENARIOS, check_kind};
+use crate::bundle::{BundleOptions, SourceRule, bundle};
+
+/// Arguments of `bundle`.
+#[derive(Args, Debug)]
+pub struct BundleArguments {
+    /// Capture files and folders; - is standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    inputs: Vec<PathBuf>,
+    /// Directory to make; it is whole or absent
+    #[arg(long, value_name = "BUNDLE")]
+    out: PathBuf,
+    /// cilium, kube-proxy-iptables, kube-proxy-nftables, kube-proxy-ipvs
+    #[arg(long, value_name = "D", value_parser = DATAPLANES)]
+    dataplane: Option<String>,
+    /// scale-up, rolling-restart, steady-state, pod-crash
+    #[arg(long, value_name = "S", value_parser = SCENARIOS)]
+    scenario: Option<String>,
+    /// Node of the node-level captures: the name of its clock
+    #[arg(long, value_name = "N")]
+    node: Option<String>,
+    /// Kind (and clock) of files, where content does not tell; repeatable
+    #[arg(long = "source", value_name = "KIND[@CLOCK]=GLOB", value_parser = source_rule)]
+    sources: Vec<SourceRule>,
+    /// Memory to use at most, e.g. 512MiB
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
+    memory: usize,
+    /// Exit with 1 where anything was rejected
+    #[arg(long)]
+    strict: bool,
+    /// Replace an existing bundle
+    #[arg(long)]
+    force: bool,
+}
+
+/// Makes a bundle and says what became of it.
+///
+/// # Errors
+/// As [`bundle`].
+pub fn run(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
+    let out = arguments.out.clone();
+    let summary = bundle(&BundleOptions {
+        inputs: arguments.inputs,
+        out: arguments.out,
+        dataplane: arguments.dataplane,
+        scenario: arguments.scenario,
+        node: arguments.node,
+        sources: arguments.sources,
+        memory: arguments.memory,
+        threads: 0,
+        force: arguments.force,
+        progress: true,
+    })?;
+    let manifest = &summary.manifest;
+    let unread = manifest.sources.iter().filter(|source| source.kind == "unread").count();
+    let records: u64 = manifest.sources.iter().map(|source| source.records).sum();
+    eprintln!("{}: {} sources, {records} records, {unread} unread", out.display(), manifest.sources.len());
+    for source in &manifest.sources {
+        if let Some(nearest) = &source.nearest {
+            eprintln!("unread: {}: {}", source.path.escape_debug(), nearest.escape_debug());
+        }
+    }
+    if records == 0 {
+        eprintln!("warning: no capture in it could be read: `syncline-collector formats` lists what can");
+    }
+    if summary.rejected > 0 {
+        eprintln!(
+            "warning: {} records were rejected: syncline-collector inspect {} shows them",
+            summary.rejected,
+            out.display()
+        );
+    }
+    Ok(ExitCode::from(u8::from(arguments.strict && summary.rejected > 0)))
+}
+
+fn source_rule(text: &str) -> Result<SourceRule, String> {
+    let wrong = || format!("`{text}`: expected KIND[@CLOCK]=GLOB");
+    let (what, glob) = text.split_once('=').ok_or_else(wrong)?;
+    let (kind, clock) = what.split_once('@').map_or((what, None), |(kind, clock)| (kind, Some(clock.to_owned())));
+    if glob.is_empty() || (kind.is_empty() && clock.is_none()) {
+        return Err(wrong());
+    }
+    let kind = (!kind.is_empty()).then(|| kind.to_owned());
+    check_kind(kind.as_deref())?;
+    Ok(SourceRule { glob: glob.to_owned(), kind, clock })
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..digits].parse().map_err(|_| format!("`{text}`: expected a size such as 512MiB"))?;
+    let unit = match text[digits..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "kb" => 1_000,
+        "m" | "mib" => 1 << 20,
+        "mb" => 1_000_000,
+        "g" | "gib" => 1 << 30,
+        "gb" => 1_000_000_000,
+        _ => return Err(format!("`{text}`: expected a size such as 512MiB")),
+    };
+    let bytes = number.checked_mul(unit).ok_or_else(|| format!("`{text}`: too large"))?;
+    if bytes < 32 << 20 {
+        return Err(format!("`{text}`: at least 32MiB are needed"));
+    }
+    Ok(bytes)
+}

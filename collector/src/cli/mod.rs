@@ -1,0 +1,4 @@
+//! The commands: arguments, what is printed, exit codes.
+
+pub mod bundle;
+pub mod inspect;

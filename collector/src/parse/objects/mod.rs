@@ -1,0 +1,11 @@
+//! What the API was told: audit events, watches, lists, tables of objects.
+
+pub mod audit;
+pub mod audit_document;
+pub mod audit_envelope;
+pub mod audit_event;
+pub mod kubectl_table;
+pub mod kubernetes;
+pub mod kubernetes_facts;
+pub mod list;
+pub mod watch;

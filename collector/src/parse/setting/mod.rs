@@ -1,0 +1,11 @@
+//! The setting of a run: clocks, markers, commands typed, versions, configuration.
+
+pub mod chrony;
+pub mod chrony_text;
+pub mod cilium_config;
+pub mod cilium_status;
+pub mod clock;
+pub mod markers;
+pub mod session;
+pub mod transcript;
+pub mod versions;
