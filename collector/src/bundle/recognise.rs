@@ -79,7 +79,7 @@ pub fn layers_of(path: &str, bytes: &[u8], whole: bool, setting: &Setting) -> Ve
 pub struct What {
     /// Outermost first.
     pub layers: Vec<&'static Layer>,
-    /// Of the first section that one reads.
+    /// That most of it is read by.
     pub format: Option<&'static Format>,
     /// What had to be found out for it.
     pub facts: Vec<(String, String)>,
@@ -119,7 +119,7 @@ pub fn recognise(
     }
     let sections = inside(&what.layers, head, whole, setting);
     what.stamped = sections.iter().any(|one| one.text.starts_with(MARK.as_bytes()));
-    what.format = stated.or_else(|| first_format(path, &sections));
+    what.format = stated.or_else(|| main_format(path, &sections));
     if what.format.is_none()
         && let Some((format, _)) = format_of(path, head, whole)
     {
@@ -130,9 +130,19 @@ pub fn recognise(
     what
 }
 
-fn first_format(path: &str, sections: &[Section]) -> Option<&'static Format> {
-    let read = |one: &Section| format_of(path, &one.text, one.whole).map(|(format, _)| format);
-    sections.iter().find_map(read).or_else(|| {
+fn main_format(path: &str, sections: &[Section]) -> Option<&'static Format> {
+    // What most of it is: a session may begin with a table and go on with a log.
+    let mut found: Vec<(&'static Format, usize)> = Vec::new();
+    for one in sections {
+        if let Some((format, _)) = format_of(path, &one.text, one.whole) {
+            match found.iter_mut().find(|(known, _)| known.kind == format.kind) {
+                Some((_, bytes)) => *bytes += one.text.len(),
+                None => found.push((format, one.text.len())),
+            }
+        }
+    }
+    let most = found.iter().rev().max_by_key(|(_, bytes)| *bytes).map(|(format, _)| *format);
+    most.or_else(|| {
         let mut left = Vec::new();
         for one in sections {
             if let Some(command) = &one.names.command {
@@ -161,7 +171,7 @@ pub fn span(context: &Context, head: &[u8], whole: bool, setting: &Setting) -> O
     }
     let sections = inside(&layers, head, whole, setting);
     let mut batch = Batch::default();
-    let found = first_format(&context.path, &sections)?;
+    let found = main_format(&context.path, &sections)?;
     if matches!(found.clock, ClockToken::None | ClockToken::NodeBoottime | ClockToken::NodeMonotonic) {
         return None;
     }
@@ -260,7 +270,7 @@ mod tests {
     #[test]
     fn what_a_session_holds_is_read_part_by_part() {
         let text = "$ kubectl get pods -A\nNAMESPACE     NAME      READY   STATUS    RESTARTS   AGE\nkube-system   kcm-a     1/1     Running   0          20h\n$ kubectl -n kube-system logs cilium-a\ntime=2026-02-03T04:05:00.000000000Z level=error msg=\"Endpoint  failed\" module=agent endpointID=0\n";
-        assert_eq!(told("session.txt", text), ("kubectl-table", vec!["prompt"], 2));
+        assert_eq!(told("session.txt", text), ("cilium-log", vec!["prompt"], 2));
         let typed = "$ date +%s; kubectl scale deploy/test --replicas=44; date +%s\n1795407750\ndeployment.apps/test scaled\n1795407751\n";
         assert_eq!(told("scale.txt", typed), ("transcript", vec!["prompt", "dates"], 1));
     }

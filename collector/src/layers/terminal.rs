@@ -44,6 +44,8 @@ const LARGEST: (NonZero<u16>, NonZero<u16>) = match (NonZero::new(200), NonZero:
     (Some(lines), Some(columns)) => (lines, columns),
     _ => (NonZero::<u16>::MIN, NonZero::<u16>::MIN),
 };
+/// Columns beyond those that a recording states.
+const WIDER: u16 = 200;
 /// What a frame that may be cut ends with.
 const CUT: &str = "…";
 
@@ -118,7 +120,8 @@ impl Terminal {
                     out.bare(&text, true);
                 }
             }
-            self.screen = Some(vt100::Parser::new(self.size.0, self.size.1, 0));
+            // Wider than stated: what does not fit there is better read than wrapped into the row below.
+            self.screen = Some(vt100::Parser::new(self.size.0, self.size.1.saturating_add(WIDER), 0));
             return begin.0 + begin.1;
         }
         if end.is_none() && !ended && line.len() <= self.limit {
@@ -197,10 +200,11 @@ impl Terminal {
     fn take_frame(&mut self, out: &mut Out) {
         let Some(screen) = &self.screen else { return };
         let (lines, columns) = (self.size.0.get(), self.size.1.get());
-        let top = screen.screen().rows(0, columns).next().unwrap_or_default();
+        let top = screen.screen().rows(0, columns.saturating_add(WIDER)).next().unwrap_or_default();
         // A heading without its date is still being drawn.
         let Some(Heading { command, node, time: Some(time) }) = heading(top.trim_end().as_bytes()) else { return };
-        let mut rows: Vec<String> = screen.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
+        let mut rows: Vec<String> =
+            screen.screen().rows(0, columns.saturating_add(WIDER)).map(|row| row.trim_end().to_owned()).collect();
         if rows == self.frame {
             return;
         }

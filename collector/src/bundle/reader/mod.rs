@@ -82,6 +82,7 @@ impl Reader<'_> {
                 continue;
             }
             if let Some(first) = twins.get(&at).map(|first| &entries[*first])
+                && [entry, first].iter().all(|one| self.rule(&plain_path(&one.path)).is_none())
                 && self.is_dated(entry)
             {
                 self.same(index, entry, first, outlet);
