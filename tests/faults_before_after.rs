@@ -305,6 +305,28 @@ fn every_figure_stands_somewhere_on_the_page() {
 }
 
 #[test]
+fn a_trace_that_attached_to_nothing_is_named_for_what_it_is() {
+    let report = Capture::of("n22-document-cilium", &[("capture.toml", "dataplane = \"cilium\"\n")]).report();
+    let finding = report.finding("A trace attached to nothing").expect("a finding");
+    assert_eq!(finding["evidence"][0]["path"], "bpftrace.txt");
+    assert_eq!(finding["evidence"][0]["record"], 4);
+    for page in [&report.html, &report.markdown] {
+        assert!(page.contains("A trace attached to nothing") && page.contains("tracepoint:syscalls:sys_enter_bpf"));
+    }
+    let script = "@calls[args-&gt;cmd] = count();";
+    assert!(report.html.contains(script) || report.html.contains("@calls[args->cmd] = count();"), "verbatim");
+    assert!(report.markdown.contains("@calls[args->cmd] = count();"), "verbatim");
+}
+
+#[test]
+fn a_page_that_lost_labels_makes_no_differences() {
+    let list = |twice: &str| format!("cilium_a_total{{}} 1\ncilium_b_total{{}} 2\n{twice}");
+    let page = format!("# TYPE cilium_a_total counter\n{}", list("cilium_b_total{} 7\n"));
+    let capture = Capture::new(&[("capture.toml", "dataplane = \"cilium\"\n"), ("page.prom", &page)]);
+    assert_eq!(capture.report().json["before_after"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn a_histogram_that_bpftrace_printed_is_a_distribution() {
     let text = "Attaching 2 probes...\n^C\n\n@latency: \n[1K, 2K)               5 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@|\n[2K, 4K)               3 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@                     |\n\n";
     let capture = Capture::new(&[("capture.toml", "dataplane = \"cilium\"\n"), ("bpftrace.txt", text)]);

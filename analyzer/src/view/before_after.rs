@@ -19,6 +19,8 @@ pub struct BeforeAfter {
     pub more: usize,
     /// How many readings did not change, in words.
     pub unchanged: String,
+    /// What several rows must be read with; a row names it by its number, from 1.
+    pub shared: Vec<String>,
     /// Which files are pairs.
     pub pairs: Vec<String>,
     /// All changes, for `report.json`.
@@ -40,6 +42,8 @@ pub struct Row {
     /// Seconds between the readings.
     pub apart: String,
     pub notes: Vec<String>,
+    /// Numbers of shared notes.
+    pub limits: Vec<usize>,
     pub evidence: Vec<String>,
 }
 
@@ -61,6 +65,7 @@ pub fn build(runs: &[RunResult<'_>]) -> BeforeAfter {
         section.more += section.rows.len() - MOST;
         section.rows.truncate(MOST);
     }
+    share_notes(&mut section);
     section.pairs.truncate(MOST);
     if unchanged > 0 {
         let word = if unchanged == 1 { "thing" } else { "things" };
@@ -71,6 +76,28 @@ pub fn build(runs: &[RunResult<'_>]) -> BeforeAfter {
         );
     }
     section
+}
+
+/// What stands in three rows or more is said once, below the table.
+fn share_notes(section: &mut BeforeAfter) {
+    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for note in section.rows.iter().flat_map(|row| &row.notes) {
+        *counts.entry(note.clone()).or_default() += 1;
+    }
+    for row in &mut section.rows {
+        let shared = &mut section.shared;
+        row.notes.retain(|note| {
+            if counts.get(note).is_none_or(|count| *count < 3) {
+                return true;
+            }
+            let at = shared.iter().position(|one| one == note).unwrap_or_else(|| {
+                shared.push(note.clone());
+                shared.len() - 1
+            });
+            row.limits.push(at + 1);
+            false
+        });
+    }
 }
 
 fn row(change: &Change) -> Row {
@@ -106,6 +133,7 @@ fn row(change: &Change) -> Row {
             ),
         },
         notes: change.notes.iter().map(|note| cut(&sentence(note), 400)).collect(),
+        limits: Vec::new(),
         evidence: change.evidence.iter().map(evidence_line).collect(),
     }
 }

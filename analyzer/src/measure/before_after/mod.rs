@@ -112,6 +112,7 @@ pub fn of(run: &Run) -> BeforeAfter {
     found.changes.extend(listed.changes);
     found.unchanged += listed.unchanged;
     found.pairs.extend(listed.pairs);
+    found.pairs.extend(equal_pairs(run));
     let better = better_witnesses(&found.changes);
     let mut ranked: Vec<(usize, f64, Change)> = found
         .changes
@@ -127,6 +128,24 @@ pub fn of(run: &Run) -> BeforeAfter {
     });
     found.changes = ranked.into_iter().map(|(.., change)| change).collect();
     found
+}
+
+/// Pairs of files with the same content, of which one was read: nothing in them changed.
+fn equal_pairs(run: &Run) -> Vec<String> {
+    let sources = run.bundle.manifest.sources.iter().filter_map(|source| Some((source, source.same_as.as_deref()?)));
+    let said = sources.filter_map(|(source, same)| {
+        let one = |at: i32, path: &str| pairs::Candidate {
+            source: at,
+            path: path.to_owned(),
+            kind: String::new(),
+            stated: false,
+        };
+        let group = pairs::groups(&[one(0, same), one(1, &source.path)]).into_iter().next()?;
+        let name = |at: i32| if at == 0 { same } else { source.path.as_str() };
+        let names: Vec<&str> = group.members.iter().map(|(_, at)| name(*at)).collect();
+        Some(format!("{}: the same content, nothing changed", names.join(" → ")))
+    });
+    said.collect()
 }
 
 /// The catalogue's measurements as far as such pairs give them, with the variant [`VARIANT`].

@@ -213,6 +213,7 @@ fn read(
         }
         one.points.retain(|point| of.get(&point.source).is_none_or(|count| *count < 2));
     }
+    lone_pages(&mut found);
     for one in found.values_mut() {
         // Stated times order everything that has them; else the names do, and within a file its lines.
         if one.points.iter().all(|point| point.time.is_some()) {
@@ -223,6 +224,26 @@ fn read(
         }
     }
     found
+}
+
+/// A file by itself, without times, holds two readings only if nearly everything in it stands as often as the rest: a page with a few
+/// series twice has lost labels.
+fn lone_pages(found: &mut BTreeMap<Key, Read>) {
+    let mut counts: BTreeMap<i32, BTreeMap<usize, usize>> = BTreeMap::new();
+    let lone = |one: &Read| one.by == By::Time && one.points.iter().any(|point| point.time.is_none());
+    for one in found.values().filter(|one| lone(one)) {
+        if let Some(first) = one.points.first() {
+            *counts.entry(first.source).or_default().entry(one.points.len()).or_default() += 1;
+        }
+    }
+    for one in found.values_mut().filter(|one| lone(one)) {
+        let Some(of) = one.points.first().and_then(|first| counts.get(&first.source)) else { continue };
+        let all: usize = of.values().sum();
+        let like: usize = of.get(&one.points.len()).copied().unwrap_or(0);
+        if 10 * like < 9 * all {
+            one.points.clear();
+        }
+    }
 }
 
 /// Whether a series counts, going by its type and then by its name.
