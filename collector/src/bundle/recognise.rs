@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn what_a_session_holds_is_read_part_by_part() {
-        let text = "$ kubectl get pods -A\nNAMESPACE     NAME      READY   STATUS    RESTARTS   AGE\nkube-system   kcm-a     1/1     Running   0          20h\n$ kubectl -n kube-system logs cilium-a\ntime=2026-02-03T04:05:00.000000000Z level=error msg=\"Endpoint  failed\" module=agent endpointID=0\n";
+        let text = "$ kubectl get pods -A\nNAMESPACE     NAME      READY   STATUS    RESTARTS   AGE\nkube-system   kcm-a     1/1     Running   0          20h\n$ kubectl -n kube-system logs cilium-a\ntime=2026-02-03T04:05:00.000000000Z level=error msg=\"Endpoint  failed\" module=agent endpointID=0\n".to_owned();
+        let text = &format!("{text}{}", text.lines().last().unwrap_or_default().repeat(2));
         assert_eq!(told("session.txt", text), ("cilium-log", vec!["prompt"], 2));
         let typed = "$ date +%s; kubectl scale deploy/test --replicas=44; date +%s\n1795407750\ndeployment.apps/test scaled\n1795407751\n";
         assert_eq!(told("scale.txt", typed), ("transcript", vec!["prompt", "dates"], 1));
