@@ -114,13 +114,7 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             Some(at) => (rest[..at].trim(), rest[at..].trim()),
             None => ("", rest.trim()),
         };
-        let mut pairs = Vec::new();
-        let mut left = labels;
-        while let Some((key, behind)) = left.split_once("=\"") {
-            let Some((inside, behind)) = behind.split_once('"') else { break };
-            pairs.push((Cow::Owned(key.trim().to_owned()), Cow::Owned(inside.to_owned())));
-            left = behind;
-        }
+        let pairs = pairs(labels);
         let plausible = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
         let labels = labels_json(pairs).ok().filter(|_| plausible && !value.is_empty());
         let Some(labels) = labels else {
@@ -135,8 +129,54 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
 }
 
+/// `direction="EGRESS" reason="…"`, and as newer agents print it `direction=EGRESS reason=Unsupported L3 protocol`: a value ends
+/// where the next word with `=` begins.
+fn pairs(labels: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    let key = |word: &str| {
+        let key = word.split_once('=').map_or("", |(key, _)| key);
+        let name = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        !key.is_empty() && name && !key.as_bytes()[0].is_ascii_digit()
+    };
+    let mut found: Vec<(String, String)> = Vec::new();
+    for word in labels.split(' ') {
+        let in_quotes =
+            found.last().is_some_and(|(_, value)| value.starts_with('"') && (value.len() < 2 || !value.ends_with('"')));
+        match found.last_mut() {
+            Some((_, value)) if in_quotes || !key(word) => {
+                value.push(' ');
+                value.push_str(word);
+            }
+            _ => {
+                if let Some((key, value)) = word.split_once('=') {
+                    found.push((key.to_owned(), value.to_owned()));
+                }
+            }
+        }
+    }
+    let plain = |value: String| match value.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
+        Some(inner) => inner.to_owned(),
+        None => value.trim_end().to_owned(),
+    };
+    found.into_iter().map(|(key, value)| (Cow::Owned(key), Cow::Owned(plain(value)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn labels_are_read_with_quotes_and_without() {
+        let text = "Metric                     Labels                                             Value\ncilium_drop_count_total    direction=EGRESS reason=Unsupported L3 protocol    32.000000\ncilium_x_total    direction=\"EGRESS\" reason=\"Invalid mac\"    1.000000\ncilium_y_total    path=/v1/endpoint code=200    2.000000\n";
+        let batch = parse_text(&FORMAT, text);
+        let labels: Vec<&str> = batch.series.iter().map(|series| series.key.labels.as_str()).collect();
+        assert_eq!(
+            labels,
+            [
+                r#"{"direction":"EGRESS","reason":"Unsupported L3 protocol"}"#,
+                r#"{"direction":"EGRESS","reason":"Invalid mac"}"#,
+                r#"{"code":"200","path":"/v1/endpoint"}"#
+            ]
+        );
+    }
+
     #[test]
     fn columns_are_read() {
         let text = "Metric                  Labels                        Value\ncilium_api_seconds      method=\"GET\" path=\"/v1\"       4.5ms / 5ms / 10ms\ncilium_map_ops_total    map_name=\"lb4_backends_v3\"    12.000000\ncilium_unreachable                                    0.000000\n";
