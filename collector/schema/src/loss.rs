@@ -71,6 +71,8 @@ losses! {
     NOT_UNDERSTOOD = "not-understood", Warning, "Lines in a snapshot that are no part of its format: the snapshot is incomplete, since they may stand for what is missing.", "Keep standard error apart (2>errors.txt), and one command's output in one file.";
     CLEANED_LINES = "cleaned-lines", Info, "Warnings of standard error in the middle of a line of a snapshot: cut out, and the line joined again.", "Keep standard error apart: 2>errors.txt.";
     ROUNDED_COUNTERS = "rounded-counters", Info, "Counters that were printed rounded (271K is 271,000 ± 500): kept as text, without a value.", "Add -x to iptables -L.";
+    NO_PROBE_ATTACHED = "no-probe-attached", Warning, "bpftrace found no probe of the script: it traced nothing.", "Name probes that exist (bpftrace -l 'kprobe:*'). BPF programs are no kernel functions: for their run time set sysctl kernel.bpf_stats_enabled=1 and take bpftool prog show -j before and after.";
+    DIFF_OF_LISTINGS = "diff-of-listings", Warning, "A unified diff shows what changed and a few lines around it: what it does not show may be there.", "Give the two listings themselves.";
     CUT_LIST = "cut-list", Info, "Lists that kubectl cut (`+ 41 more...`): such a row proves only the addresses that it shows.", "Use kubectl get -o json, or -o wide for names.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }

@@ -5,6 +5,7 @@ pub mod nearest;
 mod options;
 mod pass;
 pub mod pipeline;
+mod programs;
 mod progress;
 mod reader;
 pub mod rules;

@@ -9,6 +9,7 @@ use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
+use super::file_series::FileSeries;
 use super::line::{Context, Line};
 
 /// Identity of a series within its source.
@@ -48,13 +49,16 @@ pub struct RawSnapshot {
     /// First line of `text`.
     pub first_line: i64,
     pub time: Option<i64>,
+    /// Resolution of `time`, ns: it was taken at `time` or less than that after it. Null where it is exact or unknown.
+    pub resolution: Option<i64>,
     /// `stamp`, `name`, `mtime` or `none`.
     pub time_from: &'static str,
     /// The state as captured, without its stamp line.
     pub text: Vec<u8>,
     pub complete: bool,
-    /// True for one file of a series of files: they form one stream with the other files of their folder.
-    pub file_of_series: bool,
+    /// For a file of a series of files: which one ([`FileSeries`](super::file_series::FileSeries)). Null for a file that is a
+    /// stream of its own.
+    pub series: Option<FileSeries>,
 }
 
 /// What a chunk gave.

@@ -13,7 +13,7 @@
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
-use syncline_schema::loss::NO_YEAR;
+use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::log_line::{Joined, strip};
@@ -102,6 +102,11 @@ fn is_strange(text: &str) -> bool {
     !text.trim().is_empty() && !text.starts_with(goes_on) && !trace.iter().any(|word| text.starts_with(word))
 }
 
+/// Whether a first entry is one of the flags that a proxy lists when it starts, in the order of the alphabet, but not the first.
+fn begins_late(found: &Entry) -> bool {
+    found.message.strip_prefix("FLAG: --").is_some_and(|flag| !flag.starts_with('a'))
+}
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
     let mut syncs = Syncs::default();
@@ -116,6 +121,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         let outer_time = stripped.outer_time;
         let found = entry(&stripped.text).or_else(|| headless(&stripped.text));
         if let Some(found) = found {
+            if chunk.first && ahead.is_none() && begins_late(&found) {
+                batch.loss(LOG_BEGINS_LATE, 1);
+            }
             let (level, is_open) = (found.level, opens_value(&found.fields) || opens_value(&found.message));
             let dated = matches!(found.when, When::Outer);
             let time = push(context, line.number, outer_time, found, &mut syncs, batch);
