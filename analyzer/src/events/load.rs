@@ -17,6 +17,7 @@ use super::dataplane::{presences, totals};
 use super::entrance::Entrances;
 use super::inference::Reasons;
 use super::pods::{self, Pods};
+use super::probes;
 use super::programmed;
 use super::{
     Direction, Episode, Observed, Outcome, Run, Windows, belonging, doings, episodes, facts, follow, moves, nft_order,
@@ -127,6 +128,7 @@ impl Run {
         // The phases of episodes follow the windows, which follow the last episode.
         follow::set_phases(&mut episodes, &clocks, &found);
         findings.extend(contradictions.findings());
+        findings.extend(probes::findings(&bundle, &path));
         let scenario = scenario(&bundle, &actions, &markers, &path, &mut findings);
         let service_under_test = moves::under_test(&episodes).or_else(|| moves::most_changed(&seen, &clocks, &found));
         let moves = moves::of(&seen, service_under_test.as_deref(), &path);

@@ -15,6 +15,7 @@ pub mod metric_names;
 pub mod moves;
 mod nft_order;
 pub mod pods;
+pub mod probes;
 mod programmed;
 pub mod proxies;
 pub mod received;

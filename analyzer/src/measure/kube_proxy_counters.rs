@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use polars::prelude::{col, lit};
 use syncline_schema::syncs::SyncRow;
 
+use super::could_have_shown;
 use super::readings;
 use super::{Measurement, Missing};
 use crate::clock::Evidence;
@@ -17,6 +18,11 @@ const FAILURES: [&str; 3] = [
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
 ];
+
+/// Whether a series counts failed restores or syncs.
+pub(super) fn is_failure(name: &str) -> bool {
+    FAILURES.contains(&name)
+}
 
 const SCRAPE: &str = "Scrape kube-proxy's /metrics (:10249) every second over the whole run.";
 
@@ -45,10 +51,19 @@ fn failures(run: &Run) -> Measurement {
             row.evidence.extend(found.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, name))));
         }
     }
-    if sum.is_none() && !readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_count", |_| true).is_empty()
-    {
-        sum = Some(0.0);
-        row.notes.push("No failure counter is exported although syncs are counted: none has ever been raised.".into());
+    let mut missing = None;
+    if sum.is_none() {
+        match could_have_shown::counted(run, &could_have_shown::KUBE_PROXY, Phase::Action) {
+            Ok(evidence) => {
+                sum = Some(0.0);
+                row.notes.push(
+                    "No failure counter stands on a whole page of kube-proxy's metrics: none has ever been raised."
+                        .into(),
+                );
+                row.evidence.extend(evidence);
+            }
+            Err(why) => missing = Some(why),
+        }
     }
     let logged = logged(run);
     if let Some(logged) = &logged {
@@ -79,7 +94,7 @@ fn failures(run: &Run) -> Measurement {
             row.estimate = Estimate::exact(sum);
             row.method = "Δ of kube-proxy's counters of failed restores (iptables) and failed syncs (nftables)".into();
         }
-        None => row.missing = Some(Missing { what: "no counter of kube-proxy's syncs".into(), remedy: SCRAPE.into() }),
+        None => row.missing = missing,
     }
     row
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
+use super::{could_have_shown, stated_time};
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, arithmetic};
@@ -117,7 +118,12 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         Some(exact) => near.and(exact),
         None => near,
     };
+    let unstated = stated_time::unstated(run);
     for row in run.bundle.rows_or_note::<SampleRow<'static>>(Some(filter)) {
+        // What only a file's modification time dates is a reading of no moment.
+        if owners.get(&row.series).is_some_and(|(source, _)| unstated.get(source) == Some(&row.time)) {
+            continue;
+        }
         // NaN is a staleness marker or no measurement: neither is a reading of a counter.
         if row.value.is_nan() {
             continue;
@@ -331,12 +337,16 @@ pub fn steps(series: &Series, window: &Window) -> Vec<Step> {
     found
 }
 
-/// Sum of [`events_in`] over series, in a phase; `None` where there are no series or the run has no such phase.
+/// Sum of [`events_in`] over series, in a phase; `None` where there are no series, where none reaches to the end of the phase (what
+/// followed its last reading is not known), or where the run has no such phase.
 pub fn events_in_phase(run: &Run, series: &[Series], phase: Phase) -> Option<f64> {
     let mut sum = None;
     for one in series {
         let window = run.window(phase, &one.clock)?;
-        if let Some(delta) = events_in(one, &window) {
+        let times: Vec<i64> = one.readings.iter().map(|reading| reading.high).collect();
+        if could_have_shown::reaches(&times, &window)
+            && let Some(delta) = events_in(one, &window)
+        {
             sum = Some(sum.unwrap_or(0.0) + delta);
         }
     }
