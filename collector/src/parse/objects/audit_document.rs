@@ -14,7 +14,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::parse::objects::{audit_envelope, audit_event};
+use crate::parse::objects::{audit, audit_envelope, audit_event};
 use crate::parse::syntax::{csv, yaml};
 
 /// The format.
@@ -35,7 +35,8 @@ pub const FORMAT: Format = Format {
 const CAP: usize = 10_000;
 
 fn sniff(head: &Head) -> Sniff {
-    if audit_envelope::is_audit(head.bytes) { Sniff::Yes } else { Sniff::No }
+    let is_audit = audit_envelope::is_audit(head.bytes) && !audit::is_of_a_proxys_log(head.bytes);
+    if is_audit { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
