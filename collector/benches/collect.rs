@@ -127,6 +127,7 @@ fn formats(runs: &[PathBuf]) -> Outcome {
                     first: piece.first,
                     last: piece.last,
                     truncated: false,
+                    around: None,
                 };
                 let mut batch = Batch::default();
                 let start = Instant::now();
@@ -148,6 +149,7 @@ fn formats(runs: &[PathBuf]) -> Outcome {
                 first: true,
                 last: true,
                 truncated: false,
+                around: None,
             };
             for _ in 0..AGAIN {
                 let mut batch = Batch::default();

@@ -1,6 +1,7 @@
 //! What a parser fills: rows as Arrow columns, and what the sequential pass of `write` needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use syncline_schema::facts::FactRow;
 use syncline_schema::loss::Loss;
@@ -10,7 +11,7 @@ use syncline_schema::{Row, TABLES};
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
 use super::file_series::FileSeries;
-use super::line::{Context, Line};
+use super::line::{Around, Context, Line};
 
 /// Identity of a series within its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,8 @@ pub struct RawSnapshot {
     /// The state as captured, without its stamp line.
     pub text: Vec<u8>,
     pub complete: bool,
+    /// What lay around its lines; `first_line` and the lines behind it then count what stood inside.
+    pub around: Option<Arc<Around>>,
     /// For a file of a series of files: which one ([`FileSeries`](super::file_series::FileSeries)). Null for a file that is a
     /// stream of its own.
     pub series: Option<FileSeries>,

@@ -34,6 +34,92 @@ pub struct Chunk<'a> {
     pub last: bool,
     /// Whether the input broke off (a compressed frame without its end): the last record may be cut.
     pub truncated: bool,
+    /// What lay around its lines and was taken off; null where nothing did. Numbers and offsets of the chunk and its lines are
+    /// then those of what was inside: [`Around`] knows where each stands in the file.
+    pub around: Option<&'a Around>,
+}
+
+/// What the wrappers said of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// Clock reading of whoever carried or stored the line, ns.
+    pub outer_time: Option<i64>,
+    /// Resolution of it, ns.
+    pub resolution: i64,
+    /// `pod` or `namespace/pod`.
+    pub pod: Option<&'a str>,
+    pub container: Option<&'a str>,
+    pub node: Option<&'a str>,
+    /// Machine at whose prompt the command was typed.
+    pub host: Option<&'a str>,
+    /// The command that printed it.
+    pub command: Option<&'a str>,
+}
+
+/// Names that wrappers gave to lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Names {
+    pub pod: Option<Box<str>>,
+    pub container: Option<Box<str>>,
+    pub node: Option<Box<str>>,
+    pub host: Option<Box<str>>,
+    pub command: Option<Box<str>>,
+}
+
+/// Where a line stood in the file as captured, and what was said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number in the file, from 1; of a joined line that of its first piece.
+    pub line: i64,
+    /// Offset of that line in the decompressed file.
+    pub offset: i64,
+    /// Outer time, ns; `i64::MIN` where there is none.
+    pub time: i64,
+    /// Resolution of it, ns.
+    pub resolution: i64,
+    /// Index into [`Around::names`]; 0 says nothing.
+    pub names: u32,
+}
+
+impl Place {
+    /// A place of which nothing else is known.
+    pub fn bare(line: i64, offset: i64) -> Self {
+        Self { line, offset, time: i64::MIN, resolution: 1, names: 0 }
+    }
+}
+
+/// The lines of a chunk as they stood in the file.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Number of the first line of `places`, as the chunk counts.
+    pub first: i64,
+    /// One for each line.
+    pub places: Vec<Place>,
+    /// The first one is empty.
+    pub names: std::sync::Arc<Vec<Names>>,
+}
+
+impl Around {
+    /// The place of a line of the chunk; of one that is repeated ahead of it that of the first.
+    pub fn place(&self, number: i64) -> Option<&Place> {
+        let at = usize::try_from((number - self.first).max(0)).ok()?;
+        self.places.get(at).or(self.places.last())
+    }
+
+    /// What was said of a line.
+    pub fn known(&self, number: i64) -> Known<'_> {
+        let Some(place) = self.place(number) else { return Known::default() };
+        let Some(names) = self.names.get(place.names as usize) else { return Known::default() };
+        Known {
+            outer_time: (place.time != i64::MIN).then_some(place.time),
+            resolution: place.resolution,
+            pod: names.pod.as_deref(),
+            container: names.container.as_deref(),
+            node: names.node.as_deref(),
+            host: names.host.as_deref(),
+            command: names.command.as_deref(),
+        }
+    }
 }
 
 /// A line of a chunk.
@@ -50,6 +136,11 @@ pub struct Line<'a> {
 }
 
 impl<'a> Chunk<'a> {
+    /// What lay around a line said of it.
+    pub fn known(&self, number: i64) -> Known<'a> {
+        self.around.map(|around| around.known(number)).unwrap_or_default()
+    }
+
     /// Its lines.
     pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + use<'a> {
         let (bytes, mut number, base) = (self.bytes, self.first_line, self.offset);

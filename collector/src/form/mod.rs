@@ -12,4 +12,4 @@ pub mod stamp;
 
 pub use batch::{Batch, RawSnapshot, Sample, SeriesKey};
 pub use format::{Cut, Format, Head, Reads, Sniff};
-pub use line::{Chunk, Context, Line};
+pub use line::{Around, Chunk, Context, Known, Line, Names, Place};

@@ -19,7 +19,7 @@ pub fn context() -> Context {
 
 /// A whole file as one chunk.
 pub fn whole(bytes: &[u8]) -> Chunk<'_> {
-    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false }
+    Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false, around: None }
 }
 
 /// Parses a text as one chunk.

@@ -218,6 +218,7 @@ fn chunks_give_the_same_as_the_whole() {
                 first: start == 0,
                 last: end == bytes.len(),
                 truncated: false,
+                around: None,
             };
             super::read(format, &context(), &chunk, &mut sum);
             line += memchr::memchr_iter(b'\n', piece).count() as i64;

@@ -139,7 +139,11 @@ impl Encoder {
                             };
                             tables.push(&RuleRow {
                                 source: context.source,
-                                record: line,
+                                record: snapshot
+                                    .around
+                                    .as_ref()
+                                    .and_then(|around| around.place(line))
+                                    .map_or(line, |place| place.line),
                                 stream: stream.id,
                                 rule,
                                 kind: fields.kind.into(),
@@ -439,6 +443,7 @@ mod tests {
                 time_from: "none",
                 text: state.clone(),
                 complete: true,
+                around: None,
                 series: None,
             };
             encoder.encode(&context, &snapshot, &mut tables).expect("encoded");

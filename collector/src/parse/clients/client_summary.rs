@@ -16,7 +16,6 @@ use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::clients::bench_report::{self, Part};
 use crate::parse::clients::summary_fact::{Figure, Said};
 use crate::parse::clients::{k6_summary, vegeta_report};
@@ -83,7 +82,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
                 push(context, line.number, &format!("client/{tool}/error/{errors}"), &value, batch);
             }
             Said::Nothing => {}
-            Said::Unknown if prompt::is_around(line.bytes) => prompt::keep(context, &line, batch),
             Said::Unknown => batch.reject(context, &line, "expected a line of a load generator's summary"),
         }
     }

@@ -127,7 +127,15 @@ fn is_vegeta(cells: &[String]) -> bool {
 
 fn first_cells(bytes: &[u8]) -> Vec<String> {
     let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
-    let chunk = Chunk { bytes: &bytes[..end], first_line: 1, offset: 0, first: true, last: true, truncated: false };
+    let chunk = Chunk {
+        bytes: &bytes[..end],
+        first_line: 1,
+        offset: 0,
+        first: true,
+        last: true,
+        truncated: false,
+        around: None,
+    };
     csv::records(&chunk).into_iter().next().map(|record| record.cells).unwrap_or_default()
 }
 

@@ -23,7 +23,6 @@ use syncline_schema::clock::ClockToken;
 use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, documents, repeated};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::address_and_port;
 
 /// The format.
@@ -57,7 +56,7 @@ const TEXT_HEADER: &[u8] = b"SERVICE ADDRESS";
 
 fn sniff(head: &Head) -> Sniff {
     let mut said = stamp::tried_lines(head.bytes, head.whole).filter(|line| !line.trim_ascii().is_empty());
-    let mut said = said.by_ref().skip_while(|line| line.starts_with(b"#") || prompt::is_around(line));
+    let mut said = said.by_ref().skip_while(|line| line.starts_with(b"#"));
     let first = said.next().unwrap_or_default();
     if first.starts_with(TEXT_HEADER) && memchr::memmem::find(first, b"BACKEND ADDRESS").is_some() {
         return Sniff::Yes;
@@ -213,9 +212,6 @@ fn frontend(key: &str) -> Option<Address> {
 /// The frontend's key and the backend of a piece, as text.
 fn parts(piece: &[u8]) -> (Option<String>, Option<String>) {
     let text = String::from_utf8_lossy(piece);
-    if prompt::is_around(piece) {
-        return (None, None);
-    }
     if !text.contains('"') {
         // Text form: two columns parted by two blanks or more. The frontend is not repeated for further rows by some versions.
         let line = text.trim_end();
@@ -327,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn a_session_around_the_listing_is_no_part_of_it() {
-        let text = "$ kubectl -n kube-system exec ds/cilium -- cilium bpf lb list\nDefaulted container \"cilium-agent\" out of: cilium-agent, config (init)\nSERVICE ADDRESS        BACKEND ADDRESS (REVNAT_ID) (SLOT)\n172.18.0.2:32646    0.0.0.0:0 (33) (0) [NodePort, l7-load-balancer] (L7LB Proxy Port: 15735)\n                    10.0.1.126:8012 (33) (1)\n";
+    fn a_row_without_its_frontend_belongs_to_the_one_above() {
+        let text = "SERVICE ADDRESS        BACKEND ADDRESS (REVNAT_ID) (SLOT)\n172.18.0.2:32646    0.0.0.0:0 (33) (0) [NodePort, l7-load-balancer] (L7LB Proxy Port: 15735)\n                    10.0.1.126:8012 (33) (1)\n";
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
         let found = shapes(text);
         let found: Vec<&str> = found.iter().map(String::as_str).filter(|shape| !shape.starts_with("other")).collect();

@@ -29,7 +29,6 @@ use syncline_schema::clock::ClockToken;
 use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated, repeated_tables};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
 
 /// The format.
@@ -56,7 +55,6 @@ fn sniff(head: &Head) -> Sniff {
         match kind_of(line) {
             Kind::Rule | Kind::Chain | Kind::Table => good += 1,
             Kind::Other if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" => {}
-            Kind::Other if prompt::is_around(line) => {}
             Kind::Other => bad += 1,
         }
     }
@@ -77,7 +75,7 @@ fn end(text: &[u8]) -> End {
             open = false;
         } else {
             // One such line is enough, and most lines are rules.
-            anything = anything || !line.is_empty() && !line.starts_with(b"#") && !prompt::is_around(line);
+            anything = anything || !line.is_empty() && !line.starts_with(b"#");
         }
     }
     match (broken || open, tables) {
@@ -330,7 +328,7 @@ mod tests {
     #[test]
     fn commands_of_iptables_s_are_rules_of_the_table_that_their_policies_tell() {
         let text = concat!(
-            "root@node1:~# iptables -t nat -S -v\n-P PREROUTING ACCEPT -c 7 420\n-P INPUT ACCEPT -c 0 0\n-N KUBE-SEP-2FPKVZBYZLLQOE3G\n",
+            "-P PREROUTING ACCEPT -c 7 420\n-P INPUT ACCEPT -c 0 0\n-N KUBE-SEP-2FPKVZBYZLLQOE3G\n",
             "-A KUBE-SEP-2FPKVZBYZLLQOE3G -p tcp -m comment --comment \"default/test:http -c 1 2\" -m tcp -c 2218 133540 -j DNAT --to-destination 10.244.0.252:8080\n",
         );
         assert_eq!((FORMAT.sniff)(&head("S.txt", text.as_bytes())), Sniff::Yes);
@@ -338,10 +336,10 @@ mod tests {
         assert_eq!(batch.snapshots.len(), 1);
         let pieces = dissect(&DISSECTOR, "S.txt", &batch.snapshots[0].text);
         let shapes: Vec<String> = pieces.iter().map(shape).collect();
-        assert_eq!(shapes[1], "chain nat PREROUTING - - - - - counters");
-        assert_eq!(shapes[3], "chain nat KUBE-SEP-2FPKVZBYZLLQOE3G - - - - -");
+        assert_eq!(shapes[0], "chain nat PREROUTING - - - - - counters");
+        assert_eq!(shapes[2], "chain nat KUBE-SEP-2FPKVZBYZLLQOE3G - - - - -");
         let rule = "rule nat KUBE-SEP-2FPKVZBYZLLQOE3G DNAT default/test:http tcp 10.244.0.252:8080 - counters";
-        assert_eq!(shapes[4], rule, "{shapes:?}");
+        assert_eq!(shapes[3], rule, "{shapes:?}");
         let ipset = "-N members iphash --hashsize 1024\n-A members 10.0.0.1\n";
         assert_eq!((FORMAT.sniff)(&head("S.txt", ipset.as_bytes())), Sniff::No);
     }
@@ -369,8 +367,8 @@ mod tests {
     }
 
     #[test]
-    fn a_session_with_rules_as_options_is_recognised() {
-        let text = "[root@node-a ~]# iptables -t nat -S KUBE-SERVICES\n-N KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n";
+    fn rules_as_options_are_recognised() {
+        let text = "-N KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n";
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
         let batch = parse_text(&FORMAT, text);
         assert_eq!((batch.snapshots.len(), batch.rejected), (1, 0));

@@ -89,6 +89,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             time_from: "stamp",
             text: chunk.bytes[from..to].to_vec(),
             complete: is_whole(&reading),
+            around: None,
             series: None,
         });
     }

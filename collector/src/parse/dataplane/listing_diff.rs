@@ -70,7 +70,7 @@ impl Side {
 fn sides(bytes: &[u8]) -> Option<(Side, Side, u64)> {
     let (mut old, mut new, mut strange) = (Side::default(), Side::default(), 0);
     let (mut heads, mut in_hunk) = (0, false);
-    let chunk = Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false };
+    let chunk = Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false, around: None };
     for line in chunk.lines() {
         let bytes = line.bytes;
         if !in_hunk && (bytes.starts_with(b"--- ") || bytes.starts_with(b"+++ ")) {
@@ -144,6 +144,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             time_from: if time.is_some() { "stamp" } else { "none" },
             text: side.text,
             complete: false,
+            around: None,
             series: None,
         });
     }

@@ -22,7 +22,6 @@ use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 
 /// Hubble flows as people read them.
 pub const FORMAT: Format = Format {
@@ -48,11 +47,7 @@ fn sniff(head: &Head) -> Sniff {
         let text = plain(text.trim_end());
         match flow(&text) {
             Some(_) => good += 1,
-            None => {
-                bad += usize::from(
-                    !text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none() && !prompt::is_around(line),
-                )
-            }
+            None => bad += usize::from(!text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none()),
         }
     }
     if good > bad { Sniff::Yes } else { Sniff::No }
@@ -296,10 +291,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         let Some((when, row)) = flow(text.trim_end()) else {
-            if prompt::is_around(line.bytes) {
-                prompt::keep(context, &line, batch);
-                continue;
-            }
             batch.reject(context, &line, "expected `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`");
             continue;
         };

@@ -112,6 +112,7 @@ fn of_text(context: &Context, block: &Line, batch: &mut Batch) -> Vec<Program<'s
         first: false,
         last: false,
         truncated: false,
+        around: None,
     };
     for line in text.lines().filter(|line| !line.bytes.trim_ascii().is_empty()) {
         match program(&String::from_utf8_lossy(line.bytes)) {

@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "Attaching 5 probes...\n6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0\n@updates: 1542\n",
-    recognised: "`Attaching N probes...` or `Attached N probes`; mostly lines `@map: value` or `nsecs EVENT key=value`",
+    recognised: "`Attaching N probes...`, `Attached N probes` or `No probes to attach`; mostly lines `@map: value` or `nsecs EVENT key=value`",
     capture: "bpftrace -B line script.bt > trace.txt, with lines that begin with nsecs and an upper-case word",
     proves: "what the kernel did, to the nanosecond",
 };
@@ -44,7 +44,7 @@ fn sniff(head: &Head) -> Sniff {
             return Sniff::Yes;
         }
         // A time series of `tseries()`, and the documents that come with bpftrace's tools.
-        if is_attached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
+        if is_attached(text) || is_unattached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
             return Sniff::Yes;
         }
         if in_stack {
@@ -87,6 +87,11 @@ fn is_attached(line: &str) -> bool {
     rest.and_then(|rest| rest.split_once(' ')).is_some_and(|(count, rest)| {
         count.parse::<u32>().is_ok() && matches!(rest, "probe..." | "probes..." | "probe" | "probes")
     })
+}
+
+/// What bpftrace says where no probe matches, and ends: an empty trace, which the report explains.
+fn is_unattached(line: &str) -> bool {
+    ["No probes to attach", "No probes attached", "No matching probes"].iter().any(|said| line.trim() == *said)
 }
 
 /// `6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 …`.

@@ -16,7 +16,7 @@ use syncline_schema::loss::NO_TIME;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::log_line::{Joined, strip};
-use crate::parse::logs::proxy_entry::Syncs;
+use crate::parse::logs::proxy_entry::{Carried, Syncs};
 use crate::parse::logs::{foreign, klog, logfmt, proxy_entry};
 
 /// Logs of Cilium's components.
@@ -67,14 +67,16 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         let text = String::from_utf8_lossy(line.bytes);
         let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
-        let outer_time = stripped.outer_time;
+        let known = chunk.known(line.number);
+        let outer_time = stripped.outer_time.or(known.outer_time);
         if let Some(found) = logfmt::entry(&stripped.text) {
             timeless += u64::from(logfmt::push(context, line.number, outer_time, found, batch).is_none());
             continue;
         }
         // Kubernetes' client library writes klog between the agent's own lines.
         if let Some(found) = klog::entry(&stripped.text) {
-            proxy_entry::push(context, line.number, outer_time, found, &mut syncs, batch);
+            let carried = Carried { record: line.number, outer_time, proxy: known.pod.or(known.node) };
+            proxy_entry::push(context, &carried, found, &mut syncs, batch);
             continue;
         }
         if foreign::read(context, &line, &stripped.text, outer_time, batch) {

@@ -46,6 +46,7 @@ pub fn read(context: &Context, line: &Line<'_>, text: &str, outer_time: Option<i
             first: false,
             last: false,
             truncated: false,
+            around: None,
         };
         match format.clock {
             ClockToken::Node => parse(context, &chunk, batch),

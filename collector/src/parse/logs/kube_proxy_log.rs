@@ -11,6 +11,8 @@
 //! the line keeps no time (its duration needs none). Lines behind an entry that are none (a value over many lines, a trace) have its time
 //! and level; lines of other formats go to theirs (`foreign`).
 
+use std::collections::BTreeMap;
+
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
 use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
@@ -19,7 +21,7 @@ use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::layers::log_line::{Joined, strip};
 use crate::parse::logs::foreign;
 use crate::parse::logs::klog::{Ahead, Entry, When, closes_value, entry, headless, opens_value};
-use crate::parse::logs::proxy_entry::{Syncs, moment, push};
+use crate::parse::logs::proxy_entry::{Carried, Syncs, moment, push};
 
 /// kube-proxy's log.
 pub const FORMAT: Format = Format {
@@ -110,7 +112,9 @@ fn begins_late(found: &Entry) -> bool {
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
     let mut syncs = Syncs::default();
-    let mut ahead: Option<Ahead> = None;
+    // Several proxies may write to one place: each has its own entry that lines go on with.
+    let mut running: BTreeMap<Option<&str>, Ahead> = BTreeMap::new();
+    let mut begun = false;
     let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
     while let Some(line) = lines.next() {
         if line.bytes.is_empty() && !joined.is_begun() {
@@ -118,22 +122,25 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         let text = String::from_utf8_lossy(line.bytes);
         let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
-        let outer_time = stripped.outer_time;
+        let known = chunk.known(line.number);
+        let outer_time = stripped.outer_time.or(known.outer_time);
+        let proxy = known.pod.or(known.node);
         let found = entry(&stripped.text).or_else(|| headless(&stripped.text));
         if let Some(found) = found {
-            if chunk.first && ahead.is_none() && begins_late(&found) {
+            if chunk.first && !begun && begins_late(&found) {
                 batch.loss(LOG_BEGINS_LATE, 1);
             }
             let (level, is_open) = (found.level, opens_value(&found.fields) || opens_value(&found.message));
             let dated = matches!(found.when, When::Outer);
-            let time = push(context, line.number, outer_time, found, &mut syncs, batch);
+            let time = push(context, &Carried { record: line.number, outer_time, proxy }, found, &mut syncs, batch);
             without_year += u64::from(time.is_none() && !dated);
-            ahead = Some(Ahead { time, level, outer_time, is_open });
+            running.insert(proxy, Ahead { time, level, outer_time, is_open });
+            begun = true;
             continue;
         }
+        let mut ahead = running.remove(&proxy);
         let is_open = ahead.is_some_and(|ahead| ahead.is_open);
         if !is_open && foreign::read(context, &line, &stripped.text, outer_time, batch) {
-            ahead = None;
             continue;
         }
         ahead = ahead.filter(|ahead| ahead.goes_on(&stripped.text, outer_time));
@@ -143,6 +150,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         {
             syncs.pairs(pairs);
             ahead.is_open = false;
+        }
+        if let Some(ahead) = ahead {
+            running.insert(proxy, ahead);
         }
         batch.record(outer_time);
         batch.push(&LogRow {

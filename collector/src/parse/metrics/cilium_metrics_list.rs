@@ -16,7 +16,6 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::layers::prompt;
 use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::metric_line::{labels_json, value as exposed};
 
@@ -109,10 +108,6 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         _ => {}
     }
     for line in chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty() && !is_header(line.bytes)) {
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
-            continue;
-        }
         let text = String::from_utf8_lossy(line.bytes);
         let Some((name, pairs, values)) = columns(text.trim()) else {
             batch.reject(context, &line, "expected metric, labels and value");
@@ -223,6 +218,21 @@ fn amount(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn labels_are_read_with_quotes_and_without() {
+        let text = "Metric                     Labels                                             Value\ncilium_drop_count_total    direction=EGRESS reason=Unsupported L3 protocol    32.000000\ncilium_x_total    direction=\"EGRESS\" reason=\"Invalid mac\"    1.000000\ncilium_y_total    path=/v1/endpoint code=200    2.000000\n";
+        let batch = parse_text(&FORMAT, text);
+        let labels: Vec<&str> = batch.series.iter().map(|series| series.key.labels.as_str()).collect();
+        assert_eq!(
+            labels,
+            [
+                r#"{"direction":"EGRESS","reason":"Unsupported L3 protocol"}"#,
+                r#"{"direction":"EGRESS","reason":"Invalid mac"}"#,
+                r#"{"code":"200","path":"/v1/endpoint"}"#
+            ]
+        );
+    }
+
     #[test]
     fn columns_are_read() {
         let text = "Metric                  Labels                        Value\ncilium_api_seconds      method=\"GET\" path=\"/v1\"       4.5ms / 5ms / 10ms\ncilium_map_ops_total    map_name=\"lb4_backends_v3\"    12.000000\ncilium_unreachable                                    0.000000\n";

@@ -191,6 +191,7 @@ fn stream(context: &Context, chunk: &Chunk, text: &str, batch: &mut Batch) {
             first: chunk.first && start == 0,
             last: chunk.last && end == bytes.len(),
             truncated: chunk.truncated && end == bytes.len(),
+            around: chunk.around,
         };
         let whole = Line { bytes: own.bytes, number, offset: own.offset, ended: !own.truncated };
         match serde_json::from_str::<Answer>(part) {
