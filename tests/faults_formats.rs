@@ -132,33 +132,6 @@ fn an_entry_without_its_header_has_the_time_of_who_carried_it() {
 }
 
 #[test]
-fn several_proxies_in_one_file_fail_and_complete_apart() {
-    let line = |pod: &str, text: &str| format!("[pod/{pod}/kube-proxy] {text}\n");
-    let text = line(
-        "kube-proxy-a",
-        "I0203 04:05:06.100000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\"",
-    ) + &line(
-        "kube-proxy-b",
-        "I0203 04:05:06.110000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\"",
-    ) + &line(
-        "kube-proxy-a",
-        "E0203 04:05:06.149000       1 proxier.go:1564] \"Failed to execute iptables-restore\" err=<",
-    ) + &line(
-        "kube-proxy-b",
-        "I0203 04:05:06.149500       1 proxier.go:822] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"40ms\"",
-    ) + &line("kube-proxy-a", "\texit status 2: the table cannot be restored")
-        + &line("kube-proxy-a", " > ipFamily=\"IPv4\"")
-        + &line(
-            "kube-proxy-a",
-            "I0203 04:05:06.150000       1 proxier.go:822] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"50ms\"",
-        );
-    let bundle = Bundle::with("proxies.txt", &text);
-    let syncs = bundle.rows("syncs", &["proxy", "moment", "duration"]);
-    assert!(syncs[2..] == ["kube-proxy-b complete 40000000", "kube-proxy-a failed 50000000"], "{syncs:?}");
-    assert_eq!(bundle.rows("logs", &["level"])[4], "error");
-}
-
-#[test]
 fn flows_in_an_agents_log_are_flows() {
     let bundle = Bundle::of("c07-flows-in-agent-log");
     assert_eq!(bundle.rows("flows", &["record", "verdict", "flags"]), ["5 DROPPED SYN", "6 DROPPED SYN"]);

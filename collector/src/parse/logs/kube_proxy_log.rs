@@ -174,9 +174,45 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+
     use super::FORMAT;
-    use crate::form::Sniff;
-    use crate::parse::harness::{context, corpus_files, files, head, parse_in};
+    use crate::form::line::{Around, Names, Place};
+    use crate::form::{Batch, Chunk, Sniff};
+    use crate::parse::harness::{context, corpus_files, files, head, parse_in, whole};
+
+    #[test]
+    fn several_proxies_in_one_file_fail_and_complete_apart() {
+        let lines = [
+            ("a", "I0203 04:05:06.100000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\""),
+            ("b", "I0203 04:05:06.110000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\""),
+            ("a", "E0203 04:05:06.149000       1 proxier.go:1564] \"Failed to execute iptables-restore\" err=<"),
+            ("b", "I0203 04:05:06.149500       1 proxier.go:822] \"SyncProxyRules complete\" elapsed=\"40ms\""),
+            ("a", "\texit status 2: the table cannot be restored"),
+            ("a", " > ipFamily=\"IPv4\""),
+            ("a", "I0203 04:05:06.150000       1 proxier.go:822] \"SyncProxyRules complete\" elapsed=\"50ms\""),
+        ];
+        let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+        let named = |pod: &str| Names { pod: Some(pod.into()), ..Names::default() };
+        let places = lines.iter().map(|(pod, _)| Place { names: if *pod == "a" { 1 } else { 2 }, ..Place::bare(1, 0) });
+        let names = Arc::new(vec![Names::default(), named("a"), named("b")]);
+        let around = Around { first: 1, places: places.collect(), names };
+        let mut batch = Batch::default();
+        let chunk = Chunk { around: Some(&around), ..whole(text.as_bytes()) };
+        super::parse(&context(), &chunk, &mut batch);
+        let tables = batch.take_tables();
+        let mut syncs = tables.into_iter().find(|table| table.table == "syncs").expect("syncs");
+        let rows = syncs.finish().expect("rows");
+        let column = |name: &str| rows.column_by_name(name).expect("a column").clone();
+        let texts = |name: &str| -> Vec<String> {
+            let column = column(name);
+            (0..rows.num_rows()).map(|row| column.as_string::<i32>().value(row).to_owned()).collect()
+        };
+        assert_eq!(texts("proxy"), ["a", "b", "b", "a"]);
+        assert_eq!(texts("moment"), ["start", "start", "complete", "failed"]);
+    }
 
     #[test]
     fn a_line_without_a_year_has_no_time() {
