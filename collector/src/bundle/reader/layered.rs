@@ -52,13 +52,16 @@ const MOST_LEFT: usize = 4 << 20;
 
 impl Left {
     fn add(&mut self, names: &Names, text: &[u8], around: &Around) {
-        let first = around.places.first().copied().unwrap_or(Place::bare(0, 0));
+        // What the prompt said (its host, the command) holds for all that was printed behind it.
+        let said = around.names.iter().position(|known| known == names).unwrap_or(0) as u32;
+        let placed = |place: &Place| if place.names == 0 { Place { names: said, ..*place } } else { *place };
+        let first = placed(around.places.first().unwrap_or(&Place::bare(0, 0)));
         if let Some(command) = &names.command {
             self.text.extend_from_slice(typed(command).as_bytes());
             self.places.push(first);
         }
         self.text.extend_from_slice(text);
-        self.places.extend_from_slice(&around.places);
+        self.places.extend(around.places.iter().map(placed));
         if !self.text.ends_with(b"\n") {
             self.text.push(b'\n');
         }
