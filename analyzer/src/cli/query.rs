@@ -18,7 +18,8 @@ use syncline_promql::{
 };
 
 use super::{answers, inputs};
-use crate::bundle::{Bundle, witnesses};
+use crate::bundle::Bundle;
+use crate::bundle::witnesses::{self, Aside};
 
 /// Arguments of `syncline query`.
 #[derive(Args, Debug)]
@@ -51,7 +52,8 @@ pub struct QueryArguments {
     /// How to print the answer [default: table; chart for a range query on a terminal]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Print to standard error what was selected and how long each step took
+    /// Print to standard error what was selected, what was left aside and why,
+    /// and how long each step took
     #[arg(long)]
     explain: bool,
 }
@@ -135,9 +137,13 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     let wanted: Option<HashSet<String>> =
         query.as_ref().ok().and_then(|query| query.metric_names()).map(|names| names.into_iter().collect());
     let mut series = Vec::new();
+    let mut aside: Vec<String> = Vec::new();
     for (bundle, label) in bundles.iter().zip(&labels) {
         let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
-        series.extend(witnesses::series(bundle, wanted.as_ref(), extra)?);
+        let selected = witnesses::select(bundle, wanted.as_ref(), extra)?;
+        series.extend(selected.series);
+        aside.extend(selected.aside.iter().map(|one| left_aside(bundle, label, one)));
+        bundle.unchanged()?;
     }
     let firsts = |one: &Series| [one.times.first().copied(), one.histograms.first().map(|sample| sample.time)];
     let lasts = |one: &Series| [one.times.last().copied(), one.histograms.last().map(|sample| sample.time)];
@@ -184,6 +190,9 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     if arguments.explain {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         eprintln!("loaded {number} series, {samples} samples in {:.1} ms", milliseconds(loaded));
+        for line in &aside {
+            eprintln!("{line}");
+        }
         for one in &answer.selected {
             eprintln!("selected {}: {} series, {} samples", one.selector, one.series, one.samples);
         }
@@ -192,6 +201,17 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         eprintln!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was not used of a source, and why.
+fn left_aside(bundle: &Bundle, label: &str, aside: &Aside) -> String {
+    let source = usize::try_from(aside.source).ok().and_then(|at| bundle.manifest.sources.get(at));
+    let path = source.map_or("?", |source| source.path.as_str());
+    let Aside { witness, why, instead, series, samples, .. } = aside;
+    format!(
+        "left aside {samples} samples of {series} series of {label}: {path} ({witness}): {} ({instead})",
+        why.words()
+    )
 }
 
 /// Prints an error in the format that was asked for.

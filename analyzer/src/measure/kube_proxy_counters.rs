@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use polars::prelude::{col, lit};
+use syncline_schema::syncs::SyncRow;
+
 use super::could_have_shown;
 use super::readings;
 use super::{Measurement, Missing};
-use crate::events::{Phase, Run};
+use crate::clock::Evidence;
+use crate::events::{Phase, Run, proxies};
 use crate::math::Estimate;
 
 /// Counters of failed restores and syncs, of all modes.
@@ -61,6 +65,29 @@ fn failures(run: &Run) -> Measurement {
             Err(why) => missing = Some(why),
         }
     }
+    let logged = logged(run);
+    if let Some(logged) = &logged {
+        row.details.insert("failed syncs in the log".into(), logged.count as f64);
+        row.evidence.extend(logged.evidence.iter().cloned());
+        if logged.undated > 0 {
+            row.notes.push(format!(
+                "{} of them have no date (no year, no zone): all of the log is counted.",
+                logged.undated
+            ));
+        }
+    }
+    // A failure that a line tells is one, whatever a counter says; that no line tells of any counts only where the log
+    // covers the window.
+    let told = logged.filter(|one| one.count > 0 || one.covers);
+    if let Some(told) = &told
+        && sum.is_none_or(|sum| told.count as f64 > sum)
+    {
+        row.n = 1;
+        row.estimate = Estimate::exact(told.count as f64);
+        row.method = format!("failed syncs that kube-proxy's log tells of ({})", told.window);
+        row.window = told.window.into();
+        return row;
+    }
     match sum {
         Some(sum) => {
             row.n = 1;
@@ -70,6 +97,47 @@ fn failures(run: &Run) -> Measurement {
         None => row.missing = missing,
     }
     row
+}
+
+/// Failed syncs of the action (without one of the whole capture), by the logs.
+struct Logged {
+    count: usize,
+    undated: usize,
+    /// Whether the logs tell of the whole window, so that no line means no failure.
+    covers: bool,
+    window: &'static str,
+    evidence: Vec<Evidence>,
+}
+
+/// Null where no log tells of any sync.
+fn logged(run: &Run) -> Option<Logged> {
+    let moments = col("moment").eq(lit("failed")).or(col("moment").eq(lit("complete")));
+    let made = proxies::of(run.bundle.rows_or_note::<SyncRow<'static>>(Some(moments)), &|at| run.path(at).to_owned());
+    let (_, any) = made.syncs.first()?;
+    let action = run.window(Phase::Action, &any.clock);
+    let is_of = |row: &SyncRow<'_>| match row.time.zip(run.window(Phase::Action, &row.clock)) {
+        Some((time, window)) => window.contains(time),
+        None => run.windows.action.is_none() || row.time.is_none(),
+    };
+    let failed: Vec<&SyncRow<'_>> =
+        made.syncs.iter().map(|(_, row)| row).filter(|row| row.moment == "failed" && is_of(row)).collect();
+    let sources: BTreeSet<i32> = made.syncs.iter().map(|(_, row)| row.source).collect();
+    let covers = action.as_ref().is_some_and(|action| {
+        let span =
+            |at: &i32| run.bundle.manifest.sources.get(usize::try_from(*at).ok()?).map(|one| (one.first, one.last));
+        let inside = |(first, last): (Option<i64>, Option<i64>)| {
+            first.is_some_and(|first| first <= action.start) && last.is_some_and(|last| last + 1 >= action.end)
+        };
+        sources.iter().filter_map(span).all(inside)
+    });
+    let what = |row: &SyncRow<'_>| run.evidence(row.source, row.record, "a sync failed");
+    Some(Logged {
+        count: failed.len(),
+        undated: failed.iter().filter(|row| row.time.is_none()).count(),
+        covers,
+        window: if run.windows.action.is_some() { "action" } else { "whole capture" },
+        evidence: failed.iter().take(5).map(|row| what(row)).collect(),
+    })
 }
 
 /// Observations of network programming latency in the action over the endpoints that became ready in it.

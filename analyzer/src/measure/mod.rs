@@ -5,6 +5,7 @@
 //! first row of a name has an empty `variant` and is the one that verdicts use unless a claim names another.
 
 pub mod alerts;
+pub mod api_processing_time;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub mod across;
 pub mod before_after;
 pub mod cilium_updates;
 pub mod connection_setup_time;
+pub mod convergence_time;
 pub mod could_have_shown;
 pub mod cpu;
 #[cfg(test)]

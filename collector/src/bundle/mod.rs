@@ -6,6 +6,7 @@ pub mod nearest;
 mod options;
 mod pass;
 pub mod pipeline;
+mod programs;
 mod progress;
 mod reader;
 mod recognise;

@@ -161,7 +161,8 @@ impl Pass {
         }
         for snapshot in std::mem::take(&mut parsed.batch.snapshots) {
             let stream = self.encoder.encode(&context, &snapshot, &mut self.tables)?;
-            if let Some(time) = snapshot.time {
+            // A modification time says nothing of gaps: copying changes it.
+            if let Some(time) = snapshot.time.filter(|_| snapshot.time_from != "mtime") {
                 self.snapshot_stamps.add(stream, time);
             }
         }

@@ -16,7 +16,7 @@ use syncline_schema::manifest::{MANIFEST, Manifest};
 
 use crate::layers::LAYERS;
 use crate::parse::FORMATS;
-use crate::write::rebuild;
+use crate::write::{integrity, rebuild};
 
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
@@ -54,6 +54,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             file.display()
         );
     }
+    integrity::check(&arguments.bundle, &manifest)?;
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;

@@ -10,6 +10,7 @@ use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
+use super::file_series::FileSeries;
 use super::line::{Around, Context, Line};
 
 /// Identity of a series within its source.
@@ -49,6 +50,8 @@ pub struct RawSnapshot {
     /// First line of `text`.
     pub first_line: i64,
     pub time: Option<i64>,
+    /// Resolution of `time`, ns: it was taken at `time` or less than that after it. Null where it is exact or unknown.
+    pub resolution: Option<i64>,
     /// `stamp`, `name`, `mtime` or `none`.
     pub time_from: &'static str,
     /// The state as captured, without its stamp line.
@@ -56,8 +59,9 @@ pub struct RawSnapshot {
     pub complete: bool,
     /// What lay around its lines; `first_line` and the lines behind it then count what stood inside.
     pub around: Option<Arc<Around>>,
-    /// True for one file of a series of files: they form one stream with the other files of their folder.
-    pub file_of_series: bool,
+    /// For a file of a series of files: which one ([`FileSeries`](super::file_series::FileSeries)). Null for a file that is a
+    /// stream of its own.
+    pub series: Option<FileSeries>,
 }
 
 /// What a chunk gave.

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod columns;
 pub mod dissector;
+pub mod file_series;
 pub mod format;
 pub mod instant;
 pub mod line;

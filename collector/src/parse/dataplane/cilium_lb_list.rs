@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, documents, repeated};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::address_and_port;
@@ -40,8 +40,17 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector =
-    Dissector { format: "cilium-lb-list", end, split, section, counters: |_| Counters::default(), fields };
+pub const DISSECTOR: Dissector = Dissector {
+    format: "cilium-lb-list",
+    end,
+    knows,
+    again,
+    split,
+    rounded: |_| 0,
+    section,
+    counters: |_| Counters::default(),
+    fields,
+};
 
 const TEXT_HEADER: &[u8] = b"SERVICE ADDRESS";
 
@@ -84,6 +93,34 @@ fn end(text: &[u8]) -> End {
         Some(_) if text.ends_with(b"}") => End::Marked,
         _ => End::Broken,
     }
+}
+
+/// Lines of JSON; the column names; rows that begin with a frontend, or go on with the one above.
+fn knows(line: &[u8]) -> bool {
+    let json = |first: &u8| b"{}\"[]".contains(first);
+    match line.first() {
+        None | Some(b' ' | b'\t' | b'#') => true,
+        Some(first) if json(first) => true,
+        _ if line.starts_with(TEXT_HEADER) => true,
+        _ => parts(line).0.is_some_and(|key| frontend(&key).is_some() || is_nothing(&key)),
+    }
+}
+
+/// `:0/ANY (0)`: an entry of the map that no frontend has.
+fn is_nothing(key: &str) -> bool {
+    key.starts_with(":0/") || key.starts_with(":0 ")
+}
+
+/// The column names, or a document, that come again; where neither is there, a row with a slot that does.
+fn again(text: &[u8]) -> Vec<usize> {
+    if text.trim_ascii_start().starts_with(b"{") || memchr::memmem::find(text, b"\n{").is_some() {
+        return documents(text);
+    }
+    let headed = memchr::memmem::find(text, TEXT_HEADER).is_some();
+    repeated(text, |line| match headed {
+        true => line.starts_with(TEXT_HEADER).then_some(line),
+        false => (line.first().is_some_and(u8::is_ascii_digit) && is_row(line)).then_some(line),
+    })
 }
 
 /// Cuts JSON behind each `{`, behind each comma and ahead of each `}`, so that an entry with one backend is one

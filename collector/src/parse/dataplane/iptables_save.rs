@@ -26,7 +26,7 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated, repeated_tables};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
@@ -46,7 +46,8 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: "iptables-save", end, split: lines, section, counters, fields };
+pub const DISSECTOR: Dissector =
+    Dissector { format: "iptables-save", end, knows, again, split: lines, rounded: |_| 0, section, counters, fields };
 
 fn sniff(head: &Head) -> Sniff {
     let (mut good, mut bad) = (0, 0);
@@ -83,6 +84,46 @@ fn end(text: &[u8]) -> End {
         (false, 0) => End::Broken,
         (false, _) => End::Marked,
     }
+}
+
+/// A rule that sends to an address must have one: what a full pipe cut out of it is no rule.
+fn knows(line: &[u8]) -> bool {
+    if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" {
+        return true;
+    }
+    match kind_of(line) {
+        Kind::Other => false,
+        Kind::Rule => memchr::memmem::find(line, b" -j DNAT").is_none_or(|at| {
+            let behind = &line[at + 8..];
+            let place = memchr::memmem::find(behind, b"--to-destination ").map(|to| behind.get(to + 17));
+            match place {
+                Some(first) => first.is_some_and(|first| first.is_ascii_hexdigit() || b"[:".contains(first)),
+                None => memchr::memmem::find(behind, b"--random").is_some(),
+            }
+        }),
+        _ => true,
+    }
+}
+
+/// A table that comes again; where no table is named (`-S`, the output of a filter), one of kube-proxy's chains or rules.
+fn again(text: &[u8]) -> Vec<usize> {
+    if text.starts_with(b"*") || memchr::memmem::find(text, b"\n*").is_some() {
+        return repeated(text, |line| (kind_of(line) == Kind::Table).then_some(line));
+    }
+    if text.starts_with(b"-P ") || memchr::memmem::find(text, b"\n-P ").is_some() {
+        return repeated_tables(text, |line| {
+            let name = |rest: &'_ [u8]| rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            if let Some(rest) = line.strip_prefix(b"-P ") {
+                return Some(Opens::Builtin(&rest[..name(rest)]));
+            }
+            line.strip_prefix(b"-N ").map(|rest| Opens::Own(&rest[..name(rest)]))
+        });
+    }
+    repeated(text, |line| {
+        let rule = bracketed(line).map_or(line, |(_, _, end)| line.get(end..).unwrap_or_default().trim_ascii_start());
+        let own = [&b"-A KUBE-SEP-"[..], b"-A KUBE-SVC-", b"-N KUBE-"].iter().any(|start| rule.starts_with(start));
+        own.then_some(rule)
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,10 @@ pub const FORMAT: Format = Format {
 pub const DISSECTOR: Dissector = Dissector {
     format: "lb4-reader",
     end: |_| End::Unmarked,
+    knows: |_| true,
+    again: |_| Vec::new(),
     split,
+    rounded: |_| 0,
     section: |_, _| {},
     counters: |_| Counters::default(),
     fields,
@@ -82,11 +85,12 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             record: line.number,
             first_line: line.number,
             time: Some(time),
+            resolution: None,
             time_from: "stamp",
             text: chunk.bytes[from..to].to_vec(),
             complete: is_whole(&reading),
             around: None,
-            file_of_series: false,
+            series: None,
         });
     }
 }

@@ -39,6 +39,14 @@ fn sniff(head: &Head) -> Sniff {
         return Sniff::No;
     }
     let mut lines = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    // Events that were mixed into a proxy's log are read there, line by line.
+    let proxys = |line: &[u8]| {
+        line.first().is_some_and(|first| b"IWEF".contains(first))
+            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
+    };
+    if lines.clone().take(NOISE).any(proxys) {
+        return Sniff::No;
+    }
     let Some(line) = lines.next() else { return Sniff::No };
     // A line that is cut by the head's end may be as long as it likes.
     let whole = memchr::memchr(b'\n', head.bytes.trim_ascii_start()).is_some() || head.whole;
