@@ -390,6 +390,12 @@ fn the_table_of_formats_is_that_of_the_program() {
         let row = [format.title, format.recognised, format.proves].map(cell).join(" | ");
         table.push_str(&format!("| `{}` | {row} | {} |\n", format.kind, format.clock.token()));
     }
+    table.push_str(
+        "\nWhat lies around a capture is taken off ahead of all this, whatever the format, and stacked in any order:\n\n| layer | what |\n|---|---|\n",
+    );
+    for layer in syncline_collector::layers::LAYERS {
+        table.push_str(&format!("| `{}` | {} |\n", layer.name, cell(layer.title)));
+    }
     if std::env::var_os("BLESS").is_some() {
         fs::write(&place, &table).expect("written");
     }

@@ -151,6 +151,10 @@ fn damaged_captures_keep_what_is_good() {
     for (name, _) in &captures {
         let (kind, whole, _) = of(&format!("whole__{name}"));
         assert_ne!(kind, "unread", "{name} is recognised");
+        // Damage that changed nothing left the same content under two paths, which is read once.
+        if kind == "same-content" {
+            continue;
+        }
         assert!(whole > 0, "{name} has records");
         for form in [1, 2, 3, 4] {
             let (damaged_kind, kept, _) = of(&format!("form{form}__{name}"));

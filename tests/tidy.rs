@@ -7,8 +7,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Stages of the analyzer in the order of the flow, which is the alphabetical one.
-const STAGES: [&str; 8] = ["bundle", "clock", "events", "math", "measure", "verdict", "view", "write"];
+/// Stages of each program in the order of the flow, which is the alphabetical one. What is no stage (`bundle` and `cli` of the
+/// collector) conducts them, and no stage may use it.
+const STAGES: [(&str, &[&str], &[&str]); 2] = [
+    ("analyzer/src/", &["bundle", "clock", "events", "math", "measure", "verdict", "view", "write"], &["cli"]),
+    ("collector/src/", &["form", "input", "layers", "parse", "write"], &["bundle", "cli"]),
+];
 /// What may lie at the top of the repository.
 const TOP: [&str; 18] = [
     ".cargo",
@@ -66,19 +70,68 @@ fn complain(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
-fn layering(path: &str, text: &str) -> Vec<String> {
-    let Some(stage) = path.strip_prefix("analyzer/src/").and_then(|rest| rest.split(['/', '.']).next()) else {
-        return Vec::new();
-    };
-    let Some(own) = STAGES.iter().position(|name| *name == stage) else { return Vec::new() };
-    let mut complaints = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        if line.trim_start().starts_with("//") {
-            continue;
+/// Modules of its own crate that a file names: `crate::a`, `crate::{a, b::c}`, over several lines too, and `super::super::a` where
+/// that leads to the top.
+fn named_modules(path: &str, text: &str) -> Vec<(usize, String)> {
+    let depth = path.split("/src/").nth(1).map_or(0, |inner| {
+        let stem = inner.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+        stem.split('/').count()
+    });
+    let up = "super::".repeat(depth.max(1));
+    let code: String = text
+        .lines()
+        .map(|line| if line.trim_start().starts_with("//") { "\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    let mut found = Vec::new();
+    for mark in ["crate::", up.as_str()] {
+        for (at, _) in code.match_indices(mark) {
+            let before = code[..at].chars().next_back().unwrap_or(' ');
+            if before.is_alphanumeric() || before == '_' || before == ':' {
+                continue;
+            }
+            let line = code[..at].matches('\n').count() + 1;
+            let rest = &code[at + mark.len()..];
+            if let Some(list) = rest.strip_prefix('{') {
+                let (mut depth, mut start) = (0, 0);
+                for (end, letter) in list.char_indices() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth > 0 => depth -= 1,
+                        ',' | '}' if depth == 0 => {
+                            found.push((line, first_word(list[start..end].trim())));
+                            start = end + 1;
+                            if letter == '}' {
+                                break;
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+            } else {
+                found.push((line, first_word(rest)));
+            }
         }
-        for later in &STAGES[own + 1..] {
-            if line.contains(&format!("crate::{later}::")) || line.contains(&format!("crate::{later};")) {
-                complaints.push(format!("{path}:{}: stage `{stage}` uses the later stage `{later}`", number + 1));
+    }
+    found
+}
+
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+}
+
+fn layering(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (root, stages, conductors) in STAGES {
+        let Some(stage) = path.strip_prefix(root).and_then(|rest| rest.split(['/', '.']).next()) else { continue };
+        let Some(own) = stages.iter().position(|name| *name == stage) else { continue };
+        for (line, module) in named_modules(path, text) {
+            let later = stages[own + 1..].contains(&module.as_str());
+            if later || conductors.contains(&module.as_str()) {
+                complaints.push(format!("{path}:{line}: stage `{stage}` uses the later stage `{module}`"));
+            }
+            // What lies around a capture is taken off ahead of its parser, which never sees it.
+            if stage == "parse" && module == "layers" && root == "collector/src/" {
+                complaints.push(format!("{path}:{line}: a parser names `layers`"));
             }
         }
     }
@@ -201,17 +254,26 @@ fn every_format_has_a_parser_of_its_stem() {
     assert!(formats.len() >= 10, "{} formats", formats.len());
     // Two readings of one syntax share the file of the syntax.
     let twins = [("scrape", "exposition"), ("bpf-map-fds", "bpftool-map"), ("cilium-version", "cilium-config")];
+    let parsers: Vec<String> = files().into_iter().filter(|path| path.starts_with("collector/src/parse/")).collect();
     let mut complaints = Vec::new();
     for format in formats {
         let twin = twins.iter().find(|(kind, _)| *kind == format.kind).map(|(_, file)| *file);
         let stem = twin.unwrap_or(format.kind).replace('-', "_");
-        let file = format!("collector/src/parse/{stem}.rs");
-        let folder = format!("collector/src/parse/{stem}");
-        if !root().join(&file).exists() && !root().join(&folder).is_dir() {
-            complaints.push(format!("format `{}` has no parser {file}", format.kind));
+        let file = format!("/{stem}.rs");
+        let found = parsers.iter().filter(|path| path.ends_with(&file)).count();
+        if found != 1 {
+            complaints.push(format!("format `{}` has {found} parsers collector/src/parse/*{file}", format.kind));
         }
     }
     complain(complaints);
+}
+
+#[test]
+fn every_layer_has_a_file_of_its_name() {
+    let layers = syncline_collector::layers::LAYERS;
+    assert!(layers.len() >= 8, "{} layers", layers.len());
+    let missing = layers.iter().map(|layer| format!("collector/src/layers/{}.rs", layer.name.replace('-', "_")));
+    complain(missing.filter(|file| !root().join(file).exists()).map(|file| format!("no {file}")).collect());
 }
 
 #[test]
@@ -232,6 +294,11 @@ fn the_collector_stays_small() {
 fn notices_a_planted_fault() {
     assert_eq!(layering("analyzer/src/clock/mod.rs", "use crate::verdict::Verdict;\n").len(), 1);
     assert_eq!(layering("analyzer/src/verdict/mod.rs", "use crate::clock::Graph;\n").len(), 0);
+    assert_eq!(layering("collector/src/form/line.rs", "use crate::{parse::read, form};\n").len(), 1);
+    assert_eq!(layering("collector/src/parse/logs/a.rs", "use crate::{\n    form::Line,\n    layers,\n};\n").len(), 1);
+    assert_eq!(layering("collector/src/input/cutter.rs", "use super::super::write::tables;\n").len(), 1);
+    assert_eq!(layering("collector/src/input/cutter.rs", "use super::elements;\nuse crate::form::Cut;\n").len(), 0);
+    assert_eq!(layering("collector/src/parse/a/b.rs", "use crate::bundle::Summary;\n").len(), 1);
     assert_eq!(module_doc("x.rs", "use std::fs;\n").len(), 1);
     assert_eq!(length("x.rs", &"x\n".repeat(LONGEST + 1)).len(), 1);
     assert_eq!(length("x.rs", &format!("//! Long because it is a table.\n{}", "x\n".repeat(LONGEST))).len(), 0);

@@ -107,14 +107,21 @@ fn separate(out: &mut String, index: usize) {
     }
 }
 
+/// The most warnings, and the most infos, that the API lists.
+const MOST_NOTES: usize = 10;
+
 fn write_list(out: &mut String, key: &str, texts: &[String]) {
     if texts.is_empty() {
         return;
     }
     let _ = write!(out, r#","{key}":["#);
-    for (index, text) in texts.iter().enumerate() {
+    for (index, text) in texts.iter().take(MOST_NOTES).enumerate() {
         separate(out, index);
         write_string(out, text);
+    }
+    if let Some(more) = texts.len().checked_sub(MOST_NOTES).filter(|more| *more > 0) {
+        separate(out, MOST_NOTES);
+        write_string(out, &format!("{more} more {} annotations omitted", key.trim_end_matches('s')));
     }
     out.push(']');
 }

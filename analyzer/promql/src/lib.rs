@@ -1,9 +1,14 @@
 //! PromQL without a server: an expression, series and times in, the values that Prometheus' HTTP API would answer out.
 //!
-//! The language is that of Prometheus 3.x, with everything that Prometheus keeps behind feature flags: experimental
-//! functions, duration expressions, extended range selectors (`anchored`, `smoothed`), fill modifiers, and delayed
-//! removal of the metric's name. The library reads no files; whoever has samples implements [`Storage`] or fills a
-//! [`MemoryStorage`].
+//! The language and its meaning are those of Prometheus 3.14, with everything that Prometheus keeps behind feature
+//! flags: experimental functions, duration expressions, extended range selectors (`anchored`, `smoothed`), fill
+//! modifiers, start timestamps in rates, and delayed removal of the metric's name. What differs from 2.42, which the
+//! differential test compares with, is tested by rule, each with the document or pull request that it comes from.
+//!
+//! Every query is bounded: by samples and by memory ([`Options::max_samples`], [`Options::memory`]), by the depth of
+//! its expression, and by regular expressions that match in linear time. What goes beyond is an error.
+//!
+//! The library reads no files; whoever has samples implements [`Storage`] or fills a [`MemoryStorage`].
 //!
 //! ```
 //! use syncline_promql::{Labels, MemoryStorage, Options, Sample, Series, instant, parse, to_json};
@@ -20,6 +25,8 @@
 //! ```
 
 pub mod syntax;
+
+mod pattern;
 
 mod storage;
 

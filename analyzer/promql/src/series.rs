@@ -52,6 +52,8 @@ pub struct Series {
     /// Start timestamp of each float sample (when its counter began at zero), milliseconds since 1970, 0 where it is
     /// not known; empty if no sample has one.
     pub start_times: Vec<i64>,
+    /// The same of each native histogram sample.
+    pub histogram_start_times: Vec<i64>,
 }
 
 impl Series {

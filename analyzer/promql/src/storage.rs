@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use crate::labels::{Labels, METRIC_NAME, is_plain_label_name, quoted};
+use crate::pattern::anchored;
 use crate::series::Series;
 
 /// How a matcher compares.
@@ -81,11 +82,6 @@ impl fmt::Display for Matcher {
         }
         write!(out, "{}{}", self.operator, quoted(&self.value))
     }
-}
-
-/// Compiles a PromQL regular expression: anchored, and `.` matches any character.
-pub(crate) fn anchored(expression: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?s:{expression})$"))
 }
 
 /// What the engine reads from.

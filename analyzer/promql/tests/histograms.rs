@@ -142,7 +142,7 @@ fn custom_buckets_are_classic_buckets_in_one_sample() {
     assert_eq!(
         sum.warnings,
         [
-            r#"PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name "" (1:1)"#
+            r#"PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name "c" (1:5)"#
         ]
     );
 }

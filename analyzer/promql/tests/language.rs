@@ -282,7 +282,7 @@ fn range_queries_fix_the_order_and_refuse_what_the_api_refuses() {
     let answer = range(&data, &expr, 0, 30_000, 15_000, &Options::default()).unwrap();
     assert_eq!(
         to_json(&answer),
-        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"1"},"values":[[0,"60"],[15,"60"],[30,"90"]]},{"metric":{"a":"2"},"values":[[0,"15"],[15,"30"],[30,"45"]]}]}}"#
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"1"},"values":[[0,"60"],[15,"60"],[30,"90"]]},{"metric":{"a":"2"},"values":[[0,"15"],[15,"30"],[30,"45"]]}]},"warnings":["PromQL warning: sort is ineffective for range queries since results are always ordered by labels (1:1)"]}"#
     );
     let refused = range(&data, &expr, 0, 20_000_000, 1000, &Options::default()).unwrap_err();
     assert!(eval_error_to_json(&refused).contains("exceeded maximum resolution of 11,000 points per timeseries"));

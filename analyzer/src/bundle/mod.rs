@@ -1,9 +1,13 @@
 //! Opens a bundle and reads its tables as typed rows or as lazy frames.
 
+pub mod apart;
 mod batches;
 mod columns;
+mod components;
 mod histograms;
+mod identity;
 mod points;
+mod stretches;
 pub mod witnesses;
 
 use std::collections::{BTreeSet, HashSet};
@@ -16,6 +20,7 @@ use polars::prelude::{
     DataFrame, DataType, Expr, Field, IntoLazy, JoinArgs, JoinType, LazyFrame, NULL, PlRefPath, ScanArgsParquet,
     Schema, col, df, lit,
 };
+use syncline_collector::write::integrity;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 use syncline_schema::{Column, ColumnType, FORMAT_VERSION, Row, TABLES};
 
@@ -31,16 +36,14 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle directory and checks its version.
+    /// Opens a bundle directory, checks its version and that every table is as its manifest lists it.
     ///
     /// # Errors
-    /// No directory, no manifest, or a format version newer than this program knows.
+    /// No directory, no manifest, a format version newer than this program knows, or a table that is missing, damaged or
+    /// not listed.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let file = path.join(MANIFEST);
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("{}: expected a bundle, with a manifest; captures are bundled first: syncline-collector bundle {} --out BUNDLE", file.display(), path.display()))?;
-        let manifest: Manifest = serde_json::from_str(&text)
-            .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
+        let manifest = manifest_of(path)?;
         if manifest.format_version > FORMAT_VERSION {
             bail!(
                 "{}: bundle format {} is newer than this program knows ({FORMAT_VERSION}): use a newer syncline",
@@ -48,7 +51,20 @@ impl Bundle {
                 manifest.format_version
             );
         }
+        integrity::check(path, &manifest)?;
         Ok(Self { path: path.to_owned(), manifest, unread: Arc::default() })
+    }
+
+    /// Whether the folder still holds the bundle that was opened: `bundle --force` may have replaced it meanwhile, and
+    /// what was read would be of two runs. Commands ask this when they have read all that they need.
+    ///
+    /// # Errors
+    /// Another manifest, or none.
+    pub fn unchanged(&self) -> anyhow::Result<()> {
+        match manifest_of(&self.path) {
+            Ok(now) if now == self.manifest => Ok(()),
+            _ => bail!("{}: the bundle was replaced while it was read: start again", self.path.display()),
+        }
     }
 
     /// A lazy scan of one table; an absent table is empty, with the right columns.
@@ -164,6 +180,13 @@ impl Bundle {
     }
 }
 
+fn manifest_of(path: &Path) -> anyhow::Result<Manifest> {
+    let file = path.join(MANIFEST);
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("{}: expected a bundle, with a manifest; captures are bundled first: syncline-collector bundle {} --out BUNDLE", file.display(), path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}: expected the manifest of a bundle", file.display()))
+}
+
 fn data_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::I32 => DataType::Int32,
@@ -197,5 +220,22 @@ mod tests {
         assert!(bundle.clone().rows_or_note::<MarkerRow<'static>>(None).is_empty());
         let error = bundle.whole().unwrap_err().to_string();
         assert!(error.contains("markers"), "{error}");
+        let error = Bundle::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("table markers") && error.contains("does not list it"), "{error}");
+    }
+
+    #[test]
+    fn a_bundle_that_was_replaced_is_not_mixed_with_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |manifest: &Manifest| {
+            std::fs::write(folder.path().join(MANIFEST), serde_json::to_string(manifest).unwrap()).unwrap();
+        };
+        let manifest = Manifest { format_version: FORMAT_VERSION, ..Manifest::default() };
+        write(&manifest);
+        let bundle = Bundle::open(folder.path()).unwrap();
+        write(&manifest);
+        bundle.unchanged().unwrap();
+        write(&Manifest { run_id: "another".to_owned(), ..manifest });
+        assert!(bundle.unchanged().unwrap_err().to_string().contains("replaced while it was read"));
     }
 }

@@ -30,6 +30,7 @@ pub struct ClocksArguments {
 /// A bundle that cannot be read.
 pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
     let run = Run::load(Bundle::open(&arguments.bundle)?)?;
+    run.bundle.unchanged()?;
     let clocks = &run.clocks;
     let pairs = pairs(clocks);
     let mut out = std::io::stdout().lock();

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
+use rayon::prelude::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use syncline_collector::bundle::{BundleOptions, bundle};
 use syncline_schema::manifest::MANIFEST;
 use tempfile::TempDir;
 
+use super::copies::{self, Distinct};
 use crate::bundle::Bundle;
 use crate::events::Run;
 use crate::measure::{self, Measurement};
@@ -25,41 +26,66 @@ pub struct Loaded {
     _temporary: Option<TempDir>,
 }
 
-/// Opens bundles, bundles capture directories first, and loads and measures all runs in parallel.
+/// Opens bundles, bundles capture directories first, and loads and measures all runs in parallel. Copies of one run are
+/// one run, said so.
 ///
 /// # Errors
 /// A path that is neither, or a bundle that cannot be read.
 pub fn load(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
-    let mut temporary = None;
-    let mut folders = Vec::new();
-    for (number, path) in paths.iter().enumerate() {
-        folders.push(open(path, number, &mut temporary)?);
-    }
+    let (Distinct { bundles, findings }, temporary) = distinct_bundles(paths)?;
     // A worker that waits for a part of its run takes up parts of others: many runs stack up on one thread.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(WORKER_STACK).build().context("worker threads")?;
-    let (runs, measurements) = pool.install(|| evaluate(&folders, paths))?;
+    let (mut runs, measurements) = pool.install(|| evaluate(bundles))?;
+    for (at, finding) in findings {
+        if let Some(run) = runs.get_mut(at) {
+            run.findings.push(finding);
+        }
+    }
     Ok(Loaded { runs, measurements, _temporary: temporary })
 }
 
-/// Opens bundles, and bundles what is none (a capture directory or file) first. The second value keeps such bundles on disk.
+impl Loaded {
+    /// Whether every bundle is still the one that was read.
+    ///
+    /// # Errors
+    /// A bundle that was replaced meanwhile.
+    pub fn unchanged(&self) -> anyhow::Result<()> {
+        self.runs.iter().try_for_each(|run| run.bundle.unchanged())
+    }
+}
+
+/// Opens bundles, and bundles what is none (a capture directory or file) first; each run once. The second value keeps such
+/// bundles on disk.
 ///
 /// # Errors
 /// A path that is neither, or a bundle that cannot be read.
 pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Vec<Bundle>, Option<TempDir>)> {
+    distinct_bundles(paths).map(|(distinct, temporary)| (distinct.bundles, temporary))
+}
+
+/// Each run once; standard error says which were copies.
+fn distinct_bundles(paths: &[PathBuf]) -> anyhow::Result<(Distinct, Option<TempDir>)> {
     let mut temporary = None;
     let mut bundles = Vec::with_capacity(paths.len());
     for (number, path) in paths.iter().enumerate() {
         bundles.push(Bundle::open(&open(path, number, &mut temporary)?)?);
     }
-    Ok((bundles, temporary))
+    let distinct = copies::distinct(bundles);
+    for (_, finding) in &distinct.findings {
+        eprintln!("warning: {}: {}", finding.title, finding.detail);
+    }
+    Ok((distinct, temporary))
 }
 
-fn evaluate(folders: &[PathBuf], paths: &[PathBuf]) -> anyhow::Result<(Vec<Run>, Vec<Vec<Measurement>>)> {
-    let runs: Vec<Run> = folders
-        .par_iter()
-        .map(|folder| Run::load(Bundle::open(folder)?).with_context(|| folder.display().to_string()))
+fn evaluate(bundles: Vec<Bundle>) -> anyhow::Result<(Vec<Run>, Vec<Vec<Measurement>>)> {
+    let runs: Vec<Run> = bundles
+        .into_par_iter()
+        .map(|bundle| {
+            let place = bundle.path.display().to_string();
+            Run::load(bundle).context(place)
+        })
         .collect::<anyhow::Result<_>>()?;
-    let mut runs = unique(runs, paths);
+    let mut runs = unique(runs);
     let mut measurements: Vec<Vec<Measurement>> = runs
         .par_iter()
         .map(|run| measure::all(run).with_context(|| run.bundle.path.display().to_string()))
@@ -106,18 +132,18 @@ fn open(path: &Path, number: usize, temporary: &mut Option<TempDir>) -> anyhow::
 }
 
 /// Makes the names of runs unique by their identity.
-fn unique(mut runs: Vec<Run>, paths: &[PathBuf]) -> Vec<Run> {
+fn unique(mut runs: Vec<Run>) -> Vec<Run> {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (at, run) in runs.iter_mut().enumerate() {
         if names.iter().filter(|name| **name == names[at]).count() > 1 {
             run.name = format!("{}-{}", run.name, run.id.get(..6).unwrap_or(&run.id));
         }
     }
-    // The same bundle twice: told apart by the argument's position.
+    // Of the same sources under the same names: told apart by their position.
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (at, run) in runs.iter_mut().enumerate() {
         if names[..at].contains(&names[at]) {
-            run.name = format!("{} (argument {} of {})", run.name, at + 1, paths.len());
+            run.name = format!("{} (run {})", run.name, at + 1);
         }
     }
     runs

@@ -94,6 +94,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
         .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
         .collect();
     let judged = view::build(&results, &catalogue, &Options { title: arguments.title.clone(), notes });
+    loaded.unchanged()?;
     let files = write::render(&judged, &results, &formats)?;
     let written = write::to_directory(&files, &arguments.out, arguments.force)?;
     print(&terminal::summary(&judged.view))?;
@@ -117,6 +118,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
         .collect();
     let judged = view::build(&results, &catalogue, &Options::default());
+    loaded.unchanged()?;
     match arguments.format {
         TableFormat::Table => print(&terminal::summary(&judged.view))?,
         TableFormat::Json => print(&terminal::check_json(&judged.verdicts))?,

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod clocks;
+pub mod copies;
 pub mod inputs;
 pub mod judged;
 pub mod query;

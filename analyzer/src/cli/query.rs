@@ -18,7 +18,8 @@ use syncline_promql::{
 };
 
 use super::{answers, inputs};
-use crate::bundle::{Bundle, witnesses};
+use crate::bundle::Bundle;
+use crate::bundle::witnesses::{self, Aside};
 
 /// Arguments of `syncline query`.
 #[derive(Args, Debug)]
@@ -42,10 +43,17 @@ pub struct QueryArguments {
     /// How far back a sample counts as current
     #[arg(long, value_name = "D", default_value = "5m")]
     lookback: String,
+    /// The most samples that the evaluation may hold at a time
+    #[arg(long, value_name = "N", default_value_t = Options::default().max_samples)]
+    max_samples: usize,
+    /// The most memory that the evaluation may take for what it builds, as 512MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
+    memory: usize,
     /// How to print the answer [default: table; chart for a range query on a terminal]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Print to standard error what was selected and how long each step took
+    /// Print to standard error what was selected, what was left aside and why,
+    /// and how long each step took
     #[arg(long)]
     explain: bool,
 }
@@ -70,8 +78,19 @@ impl QueryArguments {
 }
 
 /// Options of `query` that `--help` lists, and their short forms.
-const FLAGS: [&str; 9] =
-    ["--time", "--start", "--end", "--step", "--lookback", "--format", "--explain", "--help", "-h"];
+const FLAGS: [&str; 11] = [
+    "--time",
+    "--start",
+    "--end",
+    "--step",
+    "--lookback",
+    "--max-samples",
+    "--memory",
+    "--format",
+    "--explain",
+    "--help",
+    "-h",
+];
 
 /// The words of a `query` command line as clap can take them: an expression may begin with a minus, and so may a
 /// time. Such a word gets a space before it, which no value minds.
@@ -103,7 +122,13 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     }
     let expression = expression.strip_prefix(' ').unwrap_or(expression);
     let format = arguments.format();
-    let options = Options { lookback: duration(&arguments.lookback)?, timed: arguments.explain, ..Options::default() };
+    let options = Options {
+        lookback: duration(&arguments.lookback)?,
+        timed: arguments.explain,
+        max_samples: arguments.max_samples,
+        memory: arguments.memory,
+        ..Options::default()
+    };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let (bundles, _temporary) = inputs::bundles(&paths)?;
     let labels = run_labels(&bundles);
@@ -112,9 +137,13 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     let wanted: Option<HashSet<String>> =
         query.as_ref().ok().and_then(|query| query.metric_names()).map(|names| names.into_iter().collect());
     let mut series = Vec::new();
+    let mut aside: Vec<String> = Vec::new();
     for (bundle, label) in bundles.iter().zip(&labels) {
         let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
-        series.extend(witnesses::series(bundle, wanted.as_ref(), extra)?);
+        let selected = witnesses::select(bundle, wanted.as_ref(), extra)?;
+        series.extend(selected.series);
+        aside.extend(selected.aside.iter().map(|one| left_aside(bundle, label, one)));
+        bundle.unchanged()?;
     }
     let firsts = |one: &Series| [one.times.first().copied(), one.histograms.first().map(|sample| sample.time)];
     let lasts = |one: &Series| [one.times.last().copied(), one.histograms.last().map(|sample| sample.time)];
@@ -161,6 +190,9 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     if arguments.explain {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         eprintln!("loaded {number} series, {samples} samples in {:.1} ms", milliseconds(loaded));
+        for line in &aside {
+            eprintln!("{line}");
+        }
         for one in &answer.selected {
             eprintln!("selected {}: {} series, {} samples", one.selector, one.series, one.samples);
         }
@@ -169,6 +201,17 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         eprintln!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was not used of a source, and why.
+fn left_aside(bundle: &Bundle, label: &str, aside: &Aside) -> String {
+    let source = usize::try_from(aside.source).ok().and_then(|at| bundle.manifest.sources.get(at));
+    let path = source.map_or("?", |source| source.path.as_str());
+    let Aside { witness, why, instead, series, samples, .. } = aside;
+    format!(
+        "left aside {samples} samples of {series} series of {label}: {path} ({witness}): {} ({instead})",
+        why.words()
+    )
 }
 
 /// Prints an error in the format that was asked for.
@@ -230,6 +273,23 @@ fn milliseconds(text: &str) -> anyhow::Result<i64> {
     Ok(time.as_millisecond())
 }
 
+/// A number of bytes, by itself or with a unit: `512MiB`, `2GiB`, `500MB`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000 * 1000,
+        "gb" => 1000 * 1000 * 1000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(format!("`{text}` is no size: expected one as 512MiB or 2GiB")),
+    };
+    let size = text[..digits].parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
+    size.ok_or_else(|| format!("`{text}` is no size: expected one as 512MiB or 2GiB"))
+}
+
 /// A duration as in Prometheus (`1m30s`), or seconds.
 pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
     let wrong = || format!("`{text}` is no duration: expected one as 1m30s, or seconds");
@@ -277,6 +337,18 @@ mod tests {
         assert_eq!(duration("0.5").expect("valid"), Duration::from_millis(500));
         for wrong in ["", "1", "m", "1s1m", "1x", "-5s"] {
             assert!(wrong == "1" || duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(bytes("500MB"), Ok(500_000_000));
+        assert_eq!(bytes("64k"), Ok(65_536));
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("2GiB"), Ok(Options::default().memory));
+        for wrong in ["", "GiB", "1.5GiB", "-1", "1x", "99999999999999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::query::duration;
 use crate::bundle::Bundle;
-use crate::events::timeline::{Event, Filter, KINDS, each};
+use crate::events::timeline::{Event, Filter, KINDS, UNDATED, each};
 use crate::events::{Run, Window};
 
 /// Arguments of `syncline timeline`.
@@ -155,7 +155,12 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
         }
     };
     out.flush()?;
+    run.bundle.unchanged()?;
     for (clock, count) in &unrelated {
+        if clock == UNDATED {
+            eprintln!("{count} events have no date and are left out: state year and timezone in capture.toml");
+            continue;
+        }
         eprintln!(
             "{count} events of the clock {clock} are left out: {}",
             run.clocks.missing(clock, &run.windows.clock)

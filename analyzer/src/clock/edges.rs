@@ -9,10 +9,11 @@ use super::pieces::{self, Pieces};
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 11] = [
+const STRENGTH: [&str; 12] = [
     "reading",
     "statement",
     "only-node",
+    "prompt",
     "chrony",
     "request",
     "lease",

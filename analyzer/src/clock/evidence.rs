@@ -3,6 +3,7 @@
 //! | kind | rests on |
 //! | --- | --- |
 //! | `statement` | `same_host` of `capture.toml` |
+//! | `prompt` | the prompt of a transcript names the machine that a command was typed on, and it is the node: see [`super::prompts`] |
 //! | `reading` | two clocks read at one instant (`clock.tsv`) |
 //! | `request` | a command was started before the API server received its request, and returned after it was answered |
 //! | `lease` | a node's Lease was renewed (its clock) before the API server received the renewal |
@@ -25,7 +26,7 @@ use syncline_schema::pods::PodRow;
 use syncline_schema::syncs::SyncRow;
 
 use super::pieces::{self, DRIFT};
-use super::{Constraint, Evidence, gauges};
+use super::{Constraint, Evidence, gauges, prompts};
 use crate::bundle::Bundle;
 
 /// All constraints that a bundle gives.
@@ -72,6 +73,7 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     if node == UNNAMED && bundle.manifest.nodes.is_empty() {
         found.extend(only_node(&audit, &evidence));
     }
+    found.extend(prompts::gather(bundle, node, &evidence)?);
     requests(bundle, &audit, &evidence, &mut found)?;
     watches(bundle, &evidence, &mut found)?;
     objects(bundle, node, &audit, &evidence, &mut found)?;
@@ -237,9 +239,9 @@ const MOST_SPAN: i64 = 3_600_000_000_000;
 /// A proxy's handler is called for a version after its request was received. The line names no version, but a watch
 /// delivers them in order: where there are as many lines as versions, the n-th is the n-th's.
 fn handlers(bundle: &Bundle, evidence: Cite<'_>, found: &mut Vec<Constraint>) -> anyhow::Result<()> {
-    let mut lines: BTreeMap<i32, Vec<SyncRow<'static>>> = BTreeMap::new();
+    let mut lines: BTreeMap<(i32, Option<String>), Vec<SyncRow<'static>>> = BTreeMap::new();
     for row in bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("received"))))? {
-        lines.entry(row.source).or_default().push(row);
+        lines.entry((row.source, row.proxy.as_deref().map(str::to_owned))).or_default().push(row);
     }
     if lines.is_empty() {
         return Ok(());
@@ -288,7 +290,9 @@ fn requests(
     let markers = bundle.rows::<MarkerRow<'static>>(None)?;
     let starts = markers.iter().filter(|marker| marker.label.starts_with("action") && marker.label.ends_with("_start"));
     for start in starts {
-        let command = start.command.as_deref().unwrap_or_default();
+        let words: BTreeSet<&str> = start.command.iter().flat_map(|text| text.split_ascii_whitespace()).collect();
+        // Options may stand between the two: kubectl -n shop scale …
+        let has = |word: &str| words.contains("kubectl") && words.contains(word);
         // Which request a command makes is certain only where it is the single one of its kind in the capture.
         let own: Vec<&AuditRow<'_>> = audit
             .iter()
@@ -299,8 +303,8 @@ fn requests(
             .filter(|row| {
                 let deployment = row.resource.as_deref() == Some("deployments");
                 let scale = row.subresource.as_deref() == Some("scale");
-                (command.contains("kubectl scale") && deployment && scale && row.verb != "get")
-                    || (command.contains("rollout restart") && deployment && row.verb == "patch")
+                (has("scale") && deployment && scale && row.verb != "get")
+                    || (has("rollout") && has("restart") && deployment && row.verb == "patch")
             })
             .collect();
         let [request] = own.as_slice() else { continue };
@@ -353,7 +357,8 @@ fn watches(
     let mut seen = BTreeSet::new();
     for row in rows.iter().filter(|row| row.witness == "watch") {
         let key = (row.slice_uid.to_string(), row.resource_version.to_string());
-        let (Some(made), Some(time)) = (received.get(&key), row.time) else { continue };
+        let latest = row.time.map(|time| time.saturating_add(row.resolution.unwrap_or(0)));
+        let (Some(made), Some(time)) = (received.get(&key), latest) else { continue };
         let (Some(request), true) = (made.received, seen.insert((row.source, row.record))) else { continue };
         if made.clock == row.clock {
             continue;

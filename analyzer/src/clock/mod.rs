@@ -8,6 +8,7 @@ mod edges;
 pub mod evidence;
 mod gauges;
 pub mod pieces;
+mod prompts;
 mod routes;
 
 use std::collections::HashMap;

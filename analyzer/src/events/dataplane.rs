@@ -31,12 +31,13 @@ mod verdict_maps;
 /// Services by virtual IP, port and protocol (any case): `namespace/name`.
 pub type Services = HashMap<(String, i32, String), String>;
 
-/// One look of a stream at the state. It was read in `[time, until]`, ns on the stream's clock.
+/// One look of a stream at the state. It was read in `[time, until]`, ns on the stream's clock. Stamps of whole seconds
+/// (`date`) were taken up to a second after what they say: that is in `until`. Looks of one second keep their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Look {
     /// Stamp, printed ahead of the reading. For files timed by their modification: that of the file before.
     pub time: i64,
-    /// Next stamp of the stream; null at its end.
+    /// Latest moment of the next stamp of the stream; null at its end.
     pub until: Option<i64>,
     /// Index of the source.
     pub source: i32,
@@ -116,6 +117,16 @@ pub struct Total {
     pub deleted: u64,
 }
 
+/// Whether a chain (of kube-proxy's iptables or nftables mode) belongs to one Service port or endpoint.
+pub fn chain_of_a_service(chain: &str) -> bool {
+    chains::of_a_service(chain) || verdict_maps::of_a_service(chain)
+}
+
+/// Whether a chain or map is where packets to any Service come through.
+pub fn is_entrance(chain: &str) -> bool {
+    chain == "KUBE-SERVICES" || chain == "KUBE-NODEPORTS" || verdict_maps::ENTRANCES.contains(&chain)
+}
+
 /// Identity of an endpoint: Service, address, port, protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Key {
@@ -128,8 +139,41 @@ struct Key {
 /// The state of a stream while it is replayed.
 enum State<'a> {
     Chains(chains::State<'a>),
-    VerdictMaps(verdict_maps::State),
+    /// `nft` shows kube-proxy's own tables and, on a host of iptables-nft, those that `iptables` made.
+    Ruleset(verdict_maps::State, chains::State<'a>),
     Slots(slots::State),
+}
+
+impl State<'_> {
+    fn apply(&mut self, rule: &RuleRow, step: i64) {
+        match self {
+            State::Chains(state) => state.apply(rule, step),
+            State::Ruleset(maps, chains) => {
+                maps.apply(rule, step);
+                chains.apply(rule, step);
+            }
+            State::Slots(state) => state.apply(rule, step),
+        }
+    }
+
+    fn touched(&mut self, keys: &mut HashSet<Key>) {
+        match self {
+            State::Chains(state) => state.touched(keys),
+            State::Ruleset(maps, chains) => {
+                maps.touched(keys);
+                chains.touched(keys);
+            }
+            State::Slots(state) => state.touched(keys),
+        }
+    }
+
+    fn is_present(&self, key: &Key) -> bool {
+        match self {
+            State::Chains(state) => state.is_present(key),
+            State::Ruleset(maps, chains) => maps.is_present(key) || chains.is_present(key),
+            State::Slots(state) => state.is_present(key),
+        }
+    }
 }
 
 /// One stream's rows, in order.
@@ -163,15 +207,16 @@ fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
     // The modification time of a single file is that of its last copy as often as not.
     let usable = |row: &SnapshotRow| row.time_from != "mtime" || snapshots.len() > 1;
     let times: Vec<Option<i64>> = snapshots.iter().map(|row| row.time.filter(|_| usable(row))).collect();
+    let latest = |at: usize| Some(times[at]?.saturating_add(snapshots[at].resolution.unwrap_or(0)));
     let mut found = Vec::with_capacity(times.len());
     let mut last = None;
     for (at, row) in snapshots.iter().enumerate() {
         let look = times[at].map(|time| {
             // A file is written when its command has ended: the state was read ahead of that.
             let (time, until) = if row.time_from == "mtime" {
-                (last.unwrap_or(time), Some(time))
+                (last.unwrap_or(time), latest(at))
             } else {
-                (time, times[at + 1..].iter().flatten().next().copied())
+                (time, (at + 1..times.len()).find_map(latest))
             };
             Look { time, until, source: row.source, record: row.record }
         });
@@ -222,7 +267,9 @@ pub fn presences(
         let own = || of_stream.get(&id).into_iter().flatten().copied();
         let state = match format.as_str() {
             "iptables-save" | "iptables-list" => State::Chains(chains::State::new(&names, own())),
-            "nft-json" | "nft-text" => State::VerdictMaps(verdict_maps::State::new(own())),
+            "nft-json" | "nft-text" => {
+                State::Ruleset(verdict_maps::State::new(own()), chains::State::new(&names, own()))
+            }
             _ => State::Slots(slots::State::new(services)),
         };
         replay(id, format, &stream, state, &index)
@@ -253,35 +300,23 @@ fn replay(
                 _ => continue,
             };
             if let Some(rule) = index.get(&row.rule) {
-                match &mut state {
-                    State::Chains(state) => state.apply(rule, step),
-                    State::VerdictMaps(state) => state.apply(rule, step),
-                    State::Slots(state) => state.apply(rule, step),
-                }
+                state.apply(rule, step);
             }
         }
-        match &mut state {
-            State::Chains(state) => state.touched(&mut pending),
-            State::VerdictMaps(state) => state.touched(&mut pending),
-            State::Slots(state) => state.touched(&mut pending),
-        }
+        state.touched(&mut pending);
         let Some(look) = *look else { continue };
         if !snapshot.complete && last.is_none() {
             continue;
         }
         let look = match &state {
-            State::Chains(_) | State::VerdictMaps(_) => look,
-            State::Slots(state) => Look { until: state.read_until(look.time).or(look.until), ..look },
+            State::Slots(state) => {
+                lines.push(look.time, state.samples());
+                Look { until: state.read_until(look.time).or(look.until), ..look }
+            }
+            State::Chains(_) | State::Ruleset(..) => look,
         };
-        if let State::Slots(state) = &state {
-            lines.push(look.time, state.samples());
-        }
         pending.retain(|key| {
-            let present = match &state {
-                State::Chains(state) => state.is_present(key),
-                State::VerdictMaps(state) => state.is_present(key),
-                State::Slots(state) => state.is_present(key),
-            };
+            let present = state.is_present(key);
             if !present && !snapshot.complete {
                 return true;
             }

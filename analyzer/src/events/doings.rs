@@ -18,7 +18,7 @@ use polars::prelude::{col, lit};
 use syncline_schema::syncs::SyncRow;
 use syncline_schema::trace::EventRow;
 
-use super::Observed;
+use super::{Observed, proxies};
 use crate::bundle::Bundle;
 use crate::clock::{Evidence, Graph, Offset};
 
@@ -71,9 +71,13 @@ pub fn node_of(clock: &str) -> &str {
 ///
 /// # Errors
 /// A table that cannot be read.
-pub fn read(bundle: &Bundle, dataplane: &str) -> anyhow::Result<BTreeMap<String, Vec<Doings>>> {
+pub fn read(
+    bundle: &Bundle,
+    dataplane: &str,
+    path: &dyn Fn(i32) -> String,
+) -> anyhow::Result<BTreeMap<String, Vec<Doings>>> {
     let mut found: BTreeMap<String, Vec<Doings>> = BTreeMap::new();
-    for one in syncs(bundle)?.into_iter().chain(kernel(bundle, dataplane)?) {
+    for one in syncs(bundle, path)?.into_iter().chain(kernel(bundle, dataplane)?) {
         found.entry(node_of(&one.clock).to_owned()).or_default().push(one);
     }
     Ok(found)
@@ -130,18 +134,34 @@ fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn syncs(bundle: &Bundle) -> anyhow::Result<Vec<Doings>> {
-    let rows =
-        bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("complete")).or(col("moment").eq(lit("start")))))?;
-    let mut records: BTreeMap<i32, Doings> = BTreeMap::new();
-    let mut begun: BTreeMap<i32, Vec<(i64, i64)>> = BTreeMap::new();
-    for row in rows {
+/// Of several proxies on one clock nobody knows which made the node's changes: their syncs are one record then, so that the hull of
+/// those in an interval holds the right one.
+fn syncs(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<Doings>> {
+    let moments = ["complete", "failed", "start"].into_iter().map(|moment| col("moment").eq(lit(moment)));
+    let rows = bundle.rows::<SyncRow<'static>>(moments.reduce(|a, b| a.or(b)))?;
+    let (begun, ended): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.moment == "start");
+    let made = proxies::of(ended, path);
+    let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (proxy, row) in &made.syncs {
+        names.entry(&row.clock).or_default().insert(proxy);
+    }
+    let together = |clock: &str| names.get(clock).is_some_and(|names| names.len() > 1);
+    // A source, or all of a clock's.
+    let key = |row: &SyncRow<'_>| {
+        let source = if together(&row.clock) { -1 } else { row.source };
+        (source, row.clock.to_string())
+    };
+    let mut records: BTreeMap<(i32, String), Doings> = BTreeMap::new();
+    let mut starts: BTreeMap<(i32, String), Vec<(i64, i64, i32)>> = BTreeMap::new();
+    for row in &begun {
+        if let (Some(_), Some(time)) = (span(bundle, row.source), row.time) {
+            starts.entry(key(row)).or_default().push((time, row.record, row.source));
+        }
+    }
+    for (_, row) in &made.syncs {
         let (Some((from, until)), Some(time)) = (span(bundle, row.source), row.time) else { continue };
-        let Some(duration) = row.duration.filter(|_| row.moment == "complete") else {
-            begun.entry(row.source).or_default().push((time, row.record));
-            continue;
-        };
-        let record = records.entry(row.source).or_insert_with(|| Doings {
+        let Some(duration) = row.duration else { continue };
+        let record = records.entry(key(row)).or_insert_with(|| Doings {
             witness: "sync log",
             what: "a sync of the proxy",
             clock: row.clock.to_string(),
@@ -149,14 +169,15 @@ fn syncs(bundle: &Bundle) -> anyhow::Result<Vec<Doings>> {
             until,
             all: Vec::new(),
         });
+        (record.from, record.until) = (record.from.max(from), record.until.min(until));
         // The stamp is cut to microseconds, and taken after the duration.
         let start = time.saturating_sub(duration).saturating_sub(1_000);
         record.all.push(Doing { start, end: time + 1_000, source: row.source, record: row.record });
     }
-    for (source, record) in &mut records {
+    for (key, record) in &mut records {
         // A sync that was begun and never ended (the proxy was restarted) may have changed something until the next.
-        let starts = begun.remove(source).unwrap_or_default();
-        for (at, (time, line)) in starts.iter().enumerate() {
+        let starts = starts.remove(key).unwrap_or_default();
+        for (at, (time, line, source)) in starts.iter().enumerate() {
             if record.all.iter().any(|one| one.start <= *time && *time <= one.end) {
                 continue;
             }
@@ -167,7 +188,7 @@ fn syncs(bundle: &Bundle) -> anyhow::Result<Vec<Doings>> {
     Ok(finished(records))
 }
 
-fn finished(records: BTreeMap<i32, Doings>) -> Vec<Doings> {
+fn finished<K>(records: BTreeMap<K, Doings>) -> Vec<Doings> {
     let mut found: Vec<Doings> = records.into_values().collect();
     for record in &mut found {
         record.all.sort_by_key(|one| (one.start, one.end));

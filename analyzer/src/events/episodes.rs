@@ -232,6 +232,11 @@ fn since_ready(
     Arc::new(found)
 }
 
+/// A stamp of whole seconds was taken up to a second after what it says.
+fn latest(row: &EndpointRow<'_>) -> Option<i64> {
+    Some(row.time?.saturating_add(row.resolution.unwrap_or(0)))
+}
+
 /// Between the request's receipt and the earliest of the answer, the first delivery by a watch, and a proxy's own line.
 fn committed(
     version: &Version<'_>,
@@ -249,10 +254,10 @@ fn committed(
     };
     let Some(audit) = audit else {
         // Without the request only a delivery is known: an upper bound.
-        let first = watches().min_by_key(|row| row.time);
+        let first = watches().min_by_key(|row| (latest(row), row.source, row.record));
         return Observed {
             low: None,
-            high: first.and_then(|row| row.time),
+            high: first.and_then(|row| latest(row)),
             clock: first.map(|row| row.clock.to_string()).unwrap_or_default(),
             witness: "watch".to_owned(),
             evidence: first.map(|row| evidence(row, "first delivery by a watch")).into_iter().collect(),
@@ -267,7 +272,7 @@ fn committed(
     };
     let deliveries = watches().filter_map(|row| {
         let proof = evidence(row, "first delivery by a watch");
-        Some(("watch", row.time?, row.clock.as_ref(), proof))
+        Some(("watch", latest(row)?, row.clock.as_ref(), proof))
     });
     let lines =
         received.values().filter_map(|at| Some(("log", at.high?, at.clock.as_str(), at.evidence.first()?.clone())));

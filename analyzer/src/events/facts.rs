@@ -1,7 +1,9 @@
 //! What all sources of a capture tell of the run itself: versions, the proxy's mode, settings, how large the cluster is.
 //!
-//! Statements and what version files say come first; what they leave open is told by metrics that carry versions as labels, by
-//! the proxy's first log lines, and by which metrics are there at all. Two that disagree are a finding.
+//! Options of the command line come first, then `capture.toml`, then what version files and objects say; what they leave open is
+//! told by metrics that carry versions as labels, by the proxy's first log lines, and by which metrics are there at all. Two that
+//! disagree are a finding ([`super::disagreements`]), whoever stated them: the first is taken, and every value stands beside it
+//! under `key@node`, or `key@file` where no node is known.
 //!
 //! | key | from |
 //! |---|---|
@@ -18,9 +20,10 @@ use syncline_schema::facts::FactRow;
 use syncline_schema::logs::LogRow;
 use syncline_schema::samples::SeriesRow;
 
+use super::disagreements::{self, By, Told};
 use super::metric_names;
 use crate::bundle::Bundle;
-use crate::clock::{Evidence, Finding};
+use crate::clock::{Evidence, Finding, evidence as clock};
 
 /// Facts by key, each with where it stands.
 pub type Facts = BTreeMap<String, (String, Evidence)>;
@@ -43,65 +46,75 @@ const FAMILY: &str = "kubeproxy_sync_proxy_rules_duration_seconds_count";
 /// # Errors
 /// A table that cannot be read.
 pub fn gather(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<(Facts, Vec<Finding>)> {
-    let mut found = stated(bundle, path)?;
-    let mut told: Vec<(String, String, Evidence)> = Vec::new();
-    let nodes: Vec<&Evidence> =
-        found.iter().filter(|(key, _)| key.starts_with("node/")).map(|(_, (_, evidence))| evidence).collect();
-    if let Some(first) = nodes.first() {
-        told.push(("count/nodes".to_owned(), nodes.len().to_string(), (*first).clone()));
+    let mut told = stated(bundle, path)?;
+    let mut nodes: BTreeMap<&str, &Evidence> = BTreeMap::new();
+    for one in told.iter().filter(|one| one.key.starts_with("node/")) {
+        nodes.entry(&one.key).or_insert(&one.evidence);
     }
+    if let Some(evidence) = nodes.values().next() {
+        let (key, value) = ("count/nodes".to_owned(), nodes.len().to_string());
+        told.push(Told { key, value, evidence: (*evidence).clone(), node: None, by: By::Capture });
+    }
+    let of_nodes: Vec<Told> = told.iter().flat_map(versions_of_node).collect();
+    told.extend(of_nodes);
     metrics(bundle, path, &mut told)?;
     logs(bundle, path, &mut told)?;
-    Ok((add(&mut found, told), found)).map(|(findings, facts)| (facts, findings))
+    Ok(disagreements::settle(told))
 }
 
-/// Adds what is told to what is known; what disagrees is a finding and changes nothing.
-fn add(found: &mut Facts, told: Vec<(String, String, Evidence)>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for (key, value, evidence) in told {
-        let Some((known, first)) = found.get(&key) else {
-            found.insert(key, (value, evidence));
-            continue;
-        };
-        let title = format!("the captures disagree on {key}");
-        if !same(known, &value) && findings.iter().all(|one| one.title != title) {
-            findings.push(Finding {
-                title,
-                detail: format!("{known} and {value}: the first is taken"),
-                evidence: vec![first.clone(), evidence],
-            });
-        }
-    }
-    findings
-}
-
-/// Whether two texts are one version: a leading v, a build's suffix and missing parts do not count.
-fn same(a: &str, b: &str) -> bool {
-    let parts = |text: &str| -> Vec<String> {
-        let text = text.trim().trim_start_matches('v');
-        let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-        text[..end].split('.').map(str::to_owned).collect()
-    };
-    a == b || parts(a).iter().zip(&parts(b)).all(|(a, b)| !a.is_empty() && a == b)
-}
-
-fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Facts> {
+fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<Told>> {
     let rows = bundle.rows::<FactRow<'static>>(None)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let source = row.source.map_or_else(|| "command line".to_owned(), path);
-            let evidence = Evidence { path: source, record: row.record, what: row.key.to_string() };
-            (row.key.into_owned(), (row.value.into_owned(), evidence))
-        })
-        .collect())
+    // A listing of settings may name one in several sections: what one file says last holds.
+    let mut last: BTreeMap<(Option<i32>, String), i64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.key.starts_with("config/")) {
+        let own = last.entry((row.source, row.key.to_string())).or_insert(row.record);
+        *own = (*own).max(row.record);
+    }
+    let overruled =
+        |row: &FactRow| last.get(&(row.source, row.key.to_string())).is_some_and(|record| row.record < *record);
+    let rows = rows.into_iter().filter(|row| !overruled(row));
+    let told = rows.map(|row| {
+        let source = row.source.and_then(|at| bundle.manifest.sources.get(usize::try_from(at).ok()?));
+        let by = match (row.source, source) {
+            (None, _) => By::CommandLine,
+            (_, Some(source)) if source.kind == "capture-toml" => By::CaptureToml,
+            _ => By::Capture,
+        };
+        let place = row.source.map_or_else(|| "command line".to_owned(), path);
+        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string() };
+        let node = row.source.and_then(|source| node_of(bundle, source));
+        Told { key: row.key.into_owned(), value: row.value.into_owned(), evidence, node, by }
+    });
+    Ok(told.collect())
 }
 
-fn metrics(
-    bundle: &Bundle,
-    path: &dyn Fn(i32) -> String,
-    told: &mut Vec<(String, String, Evidence)>,
-) -> anyhow::Result<()> {
+/// The versions that an object of a node tells: `node/NAME` is `Linux 6.1.0, kubelet v1.31.0`.
+fn versions_of_node(told: &Told) -> Vec<Told> {
+    let Some(node) = told.key.strip_prefix("node/") else { return Vec::new() };
+    let Some((linux, kubelet)) = told.value.split_once(", kubelet ") else { return Vec::new() };
+    let pairs = [("version/linux", linux.trim_start_matches("Linux ")), ("version/kubernetes", kubelet)];
+    let version = |(key, value): (&str, &str)| Told {
+        key: key.to_owned(),
+        value: value.trim().trim_start_matches('v').to_owned(),
+        node: Some(node.to_owned()),
+        ..told.clone()
+    };
+    pairs
+        .into_iter()
+        .filter(|(_, value)| value.trim().starts_with(|letter: char| letter == 'v' || letter.is_ascii_digit()))
+        .map(version)
+        .collect()
+}
+
+/// The node whose clock a source is stamped by.
+fn node_of(bundle: &Bundle, source: i32) -> Option<String> {
+    let clock = bundle.manifest.sources.get(usize::try_from(source).ok()?)?.clock.as_deref()?;
+    let node = clock.split('/').next()?;
+    let others = ["apiserver", "operator", "prometheus", "none", clock::UNNAMED];
+    (!others.contains(&node)).then(|| node.to_owned())
+}
+
+fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> anyhow::Result<()> {
     let modes: BTreeMap<&str, &str> = metric_names::of_one_mode().collect();
     let names = LABELS.iter().map(|(name, ..)| *name).chain(modes.keys().copied()).chain([FAMILY]);
     let names: HashSet<String> = names.map(str::to_owned).collect();
@@ -120,10 +133,14 @@ fn metrics(
             let job = labels.get("job").map_or("", String::as_str);
             let own = job.contains("kube-proxy") || (job.is_empty() && source.contains("kube-proxy"));
             let key = if own && row.name == "kubernetes_build_info" { "version/kube-proxy" } else { key };
-            told.push((key.to_owned(), value.trim_start_matches('v').to_owned(), evidence()));
+            let named = ["node", "nodename"].iter().find_map(|label| labels.get(*label).cloned());
+            let node = named.or_else(|| node_of(bundle, row.source));
+            let value = value.trim_start_matches('v').to_owned();
+            told.push(Told { key: key.to_owned(), value, evidence: evidence(), node, by: By::Capture });
         }
         if let Some(mode) = modes.get(row.name.as_ref()) {
-            told.push(("mode".to_owned(), (*mode).to_owned(), evidence()));
+            let (key, value, node) = ("mode".to_owned(), (*mode).to_owned(), node_of(bundle, row.source));
+            told.push(Told { key, value, evidence: evidence(), node, by: By::Capture });
         }
         if row.name == "kube_node_info"
             && let Some(node) = labels.get("node")
@@ -137,26 +154,26 @@ fn metrics(
         }
     }
     let all = |of: BTreeMap<String, Evidence>| (of.keys().cloned().collect::<Vec<_>>(), of.into_values().next());
+    let mut tell = |key: &str, value: String, evidence| {
+        told.push(Told { key: key.to_owned(), value, evidence, node: None, by: By::Capture });
+    };
     if let (names, Some(evidence)) = all(nodes) {
-        told.push(("count/nodes".to_owned(), names.len().to_string(), evidence));
+        tell("count/nodes", names.len().to_string(), evidence);
     }
     if let (names, Some(evidence)) = all(families) {
-        told.push(("metrics/ip_family".to_owned(), names.join(","), evidence));
+        tell("metrics/ip_family", names.join(","), evidence);
     }
     Ok(())
 }
 
-fn logs(
-    bundle: &Bundle,
-    path: &dyn Fn(i32) -> String,
-    told: &mut Vec<(String, String, Evidence)>,
-) -> anyhow::Result<()> {
+fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> anyhow::Result<()> {
     // Programs tell their settings when they start.
     for row in bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))? {
         let fields = row.fields.as_deref().unwrap_or_default();
         if let Some((key, value)) = line(&row.message, fields) {
             let evidence = Evidence { path: path(row.source), record: row.record, what: row.message.to_string() };
-            told.push((key.to_owned(), value, evidence));
+            let node = node_of(bundle, row.source);
+            told.push(Told { key: key.to_owned(), value, evidence, node, by: By::Capture });
         }
     }
     Ok(())
@@ -194,6 +211,14 @@ pub fn minor(facts: &Facts, key: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
+/// Every value that the captures gave for a key on which they disagree, each with the node or file that gave it; empty where
+/// they agree.
+pub fn disagreeing<'f>(facts: &'f Facts, key: &str) -> Vec<(&'f str, &'f str)> {
+    let ahead = format!("{key}@");
+    let own = facts.range(ahead.clone()..).take_while(|(known, _)| known.starts_with(&ahead));
+    own.map(|(known, (value, _))| (&known[ahead.len()..], value.as_str())).collect()
+}
+
 /// Adds how large the cluster is, as far as it was counted.
 pub fn count(facts: &mut Facts, counted: [(&str, Option<u64>, &str); 3]) {
     for (key, number, what) in counted {
@@ -224,10 +249,6 @@ pub fn rank(key: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn evidence(record: i64) -> Evidence {
-        Evidence { path: "x".to_owned(), record, what: String::new() }
-    }
-
     #[test]
     fn lines_of_a_proxy_tell_its_mode_and_settings() {
         let check = |message: &str, fields: &str, expected: Option<(&str, &str)>| {
@@ -242,16 +263,21 @@ mod tests {
         check("Using dual-stack proxier", "", None);
         check("Version info", "version=\"v1.36.2\"", Some(("version/kube-proxy", "1.36.2")));
     }
-
     #[test]
-    fn what_disagrees_is_a_finding_and_changes_nothing() {
-        let mut facts = Facts::from([("version/cilium".to_owned(), ("1.19.4".to_owned(), evidence(1)))]);
-        let told = |value: &str, record| ("version/cilium".to_owned(), value.to_owned(), evidence(record));
-        assert!(add(&mut facts, vec![told("1.19.4-rev", 2), told("v1.19", 3)]).is_empty());
-        let findings = add(&mut facts, vec![told("1.17.0", 4)]);
-        assert_eq!(findings[0].evidence.iter().map(|one| one.record).collect::<Vec<_>>(), [1, 4]);
-        assert_eq!(facts["version/cilium"].0, "1.19.4");
-        assert_eq!(minor(&facts, "version/cilium"), Some((1, 19)));
-        assert_eq!(minor(&facts, "version/kubernetes"), None);
+    fn objects_of_nodes_tell_their_versions() {
+        let told = |value: &str| Told {
+            key: "node/a".to_owned(),
+            value: value.to_owned(),
+            evidence: Evidence::default(),
+            node: None,
+            by: By::Capture,
+        };
+        let versions: Vec<(String, String, Option<String>)> = versions_of_node(&told("Linux 6.1.0, kubelet v1.31.0"))
+            .into_iter()
+            .map(|one| (one.key, one.value, one.node))
+            .collect();
+        let of = |key: &str, value: &str| (key.to_owned(), value.to_owned(), Some("a".to_owned()));
+        assert_eq!(versions, [of("version/linux", "6.1.0"), of("version/kubernetes", "1.31.0")]);
+        assert!(versions_of_node(&told("Linux , kubelet ")).is_empty());
     }
 }

@@ -7,17 +7,21 @@ use syncline_schema::audit::AuditRow;
 use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 use syncline_schema::endpoints::EndpointRow;
 use syncline_schema::facts::FactRow;
+use syncline_schema::manifest::Source;
 use syncline_schema::markers::MarkerRow;
 use syncline_schema::services::ServiceRow;
+use syncline_schema::syncs::SyncRow;
 
 use super::contradictions::Contradictions;
-use super::dataplane::{Presence, Total, presences, totals};
+use super::dataplane::{presences, totals};
+use super::entrance::Entrances;
+use super::inference::Reasons;
 use super::pods::{self, Pods};
+use super::probes;
 use super::programmed;
-use super::run::Moves;
 use super::{
-    Direction, Episode, Observed, Outcome, Phase, Run, Windows, doings, episodes, facts, follow, nft_order, received,
-    windows,
+    Direction, Episode, Observed, Outcome, Run, Windows, belonging, doings, episodes, facts, follow, moves, nft_order,
+    proxies, received, windows,
 };
 use crate::bundle::Bundle;
 use crate::clock::{Constraint, Evidence, Finding, Graph, evidence};
@@ -45,6 +49,8 @@ impl Run {
         let seen = presences(&rules, &changed, &snapshots, &services.by_address);
         let totals = totals(&rules, &changed, &snapshots);
         let in_dataplane = services_in_dataplane(&rules);
+        let entrances = Entrances::of(&rules, &path);
+        let mut reasons = Reasons::of_state(&rules, &snapshots, &path);
         // The largest tables of a run are not needed any more.
         drop((rules, changed, snapshots));
         let audit = bundle.rows::<AuditRow<'static>>(Some(
@@ -56,6 +62,7 @@ impl Run {
         let markers = bundle.rows::<MarkerRow<'static>>(None)?;
         let marked = windows::from_markers(&markers, &path);
         let is_marked = marked.is_some();
+        let is_open = marked.as_ref().is_some_and(|stated| !stated.ends);
         let last = bundle
             .manifest
             .sources
@@ -64,6 +71,7 @@ impl Run {
             .filter_map(|one| one.last)
             .max();
         let mut found = marked
+            .map(|stated| stated.windows)
             .or_else(|| windows::from_actions(&actions, last.unwrap_or(0)))
             .unwrap_or_else(|| whole_run(&bundle, &node));
 
@@ -86,25 +94,46 @@ impl Run {
         let mut bounds = episodes::Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
         let changes = episodes::changes(&rows, &clocks, &mut bounds, &path);
         findings.extend(disagreeing);
-        let dataplane = dataplane(&bundle, &totals, &facts, &mut findings);
-        let doings = doings::read(&bundle, &dataplane)?;
+        reasons.add_programs(&bundle, &facts, &path)?;
+        let (dataplane, told) = reasons.decide(bundle.manifest.dataplane.as_deref());
+        findings.extend(told);
+        let complete = Some(col("moment").eq(lit("complete")));
+        findings.extend(proxies::findings(&proxies::of(bundle.rows::<SyncRow<'static>>(complete)?, &path)));
+        let doings = doings::read(&bundle, &dataplane, &path)?;
         let looked = follow::Seen { presences: &seen, doings: &doings, clocks: &clocks, node: &node, path: &path };
         let mut episodes = follow::episodes(&changes, &looked, &mut contradictions);
         if dataplane == "kube-proxy-nftables" {
             findings.extend(nft_order::narrow(&bundle, &clocks, &path, &mut episodes)?);
         }
-        let next_action = next_action(&markers, &actions, &found, is_marked);
-        let last = last_seen(&episodes, &clocks, &found, next_action);
-        windows::extend(&mut found, last, is_marked);
-        if let (Some(action), Some(next)) = (&mut found.action, next_action) {
+        found.next = next_action(&markers, &actions, &found, is_marked);
+        if is_open {
+            let belongs =
+                belonging::Captured { bundle: &bundle, clocks: &clocks, episodes: &episodes, presences: &seen };
+            let events = belongs.events(&found, &markers)?;
+            windows::close(&mut found, events);
+        } else {
+            let last = last_seen(&episodes, &clocks, &found);
+            windows::extend(&mut found, last, is_marked);
+        }
+        if let (Some(action), Some(next)) = (&mut found.action, found.next) {
             action.end = action.end.min(next);
         }
         // The phases of episodes follow the windows, which follow the last episode.
         follow::set_phases(&mut episodes, &clocks, &found);
         findings.extend(contradictions.findings());
-        let scenario = scenario(&bundle, &actions, &markers, &mut findings);
-        let service_under_test = under_test(&episodes);
-        let moves = moves(&seen, service_under_test.as_deref(), &path);
+        findings.extend(probes::findings(&bundle, &path));
+        let scenario = scenario(&bundle, &actions, &markers, &path, &mut findings);
+        let service_under_test = moves::under_test(&episodes).or_else(|| moves::most_changed(&seen, &clocks, &found));
+        let moves = moves::of(&seen, service_under_test.as_deref(), &path);
+        if found.action.is_some() && moves.all.is_empty() {
+            let words: Vec<&str> = markers
+                .iter()
+                .filter_map(|marker| marker.command.as_deref())
+                .flat_map(|command| command.split([' ', '/', '(', ')', '"']))
+                .chain(service_under_test.as_deref())
+                .collect();
+            findings.extend(entrances.finding(&words));
+        }
         let request = request(&actions, &found, &clocks);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
         let services = services.count.max(in_dataplane);
@@ -195,17 +224,20 @@ fn services_in_dataplane(rules: &[RuleRow<'static>]) -> Option<u64> {
 
 /// A run without markers and without actions: all of it is baseline.
 fn whole_run(bundle: &Bundle, node: &str) -> Windows {
-    let on_node = || bundle.manifest.sources.iter().filter(|source| source.clock.as_deref() == Some(node));
-    let start = on_node().filter_map(|source| source.first).min();
-    let end = on_node().filter_map(|source| source.last).max();
+    let of_node = |source: &&Source| source.clock.as_deref() == Some(node);
+    let mut on_node: Vec<&Source> = belonging::timed(bundle).filter(of_node).collect();
+    if on_node.iter().all(|source| source.first.is_none()) {
+        on_node = bundle.manifest.sources.iter().filter(of_node).collect();
+    }
+    let start = on_node.iter().filter_map(|source| source.first).min();
+    let end = on_node.iter().filter_map(|source| source.last).max();
     let window = start.zip(end).filter(|(start, end)| end > start);
     Windows {
         clock: node.to_owned(),
-        baseline: window.map(|(start, end)| super::Window { start, end, slack: 0 }),
-        action: None,
-        tail: None,
+        // Nobody stated where it ends: the last reading is in.
+        baseline: window.map(|(start, end)| super::Window { start, end: end + 1, slack: 0 }),
         from: "the whole capture (no markers, no scaling, no restart, no deletion in it)".to_owned(),
-        evidence: Vec::new(),
+        ..Windows::default()
     }
 }
 
@@ -218,15 +250,14 @@ fn next_action(
 ) -> Option<i64> {
     let start = found.action.as_ref()?.start;
     if marked {
-        let later =
-            markers.iter().filter(|marker| marker.label.starts_with("action") && marker.label.ends_with("_start"));
-        return later.map(|marker| marker.time).filter(|time| *time > start).min();
+        let own = windows::starts(markers).into_iter().filter(|marker| marker.clock == found.clock);
+        return own.map(|marker| marker.time).filter(|time| *time > start).min();
     }
     actions.iter().map(|action| action.time).find(|time| *time > start + 1_000_000_000)
 }
 
 /// When the last endpoint of the action was in the dataplane, on the windows' clock.
-fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows, next: Option<i64>) -> Option<i64> {
+fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows) -> Option<i64> {
     let start = windows.action.as_ref()?.start;
     episodes
         .iter()
@@ -235,67 +266,32 @@ fn last_seen(episodes: &[Episode], clocks: &Graph, windows: &Windows, next: Opti
             let seen = episode.dataplane.as_ref()?;
             let offset = clocks.offset(&seen.clock, &windows.clock)?;
             let time = seen.high.or(seen.low)? + offset.high;
-            (time >= start && next.is_none_or(|next| time < next)).then_some(time)
+            (time >= start && windows.next.is_none_or(|next| time < next)).then_some(time)
         })
         .max()
-}
-
-fn dataplane(bundle: &Bundle, totals: &[Total], facts: &facts::Facts, findings: &mut Vec<Finding>) -> String {
-    if let Some(stated) = &bundle.manifest.dataplane {
-        return stated.clone();
-    }
-    let formats: BTreeSet<&str> =
-        totals.iter().filter(|total| total.services > 0).map(|total| total.format.as_str()).collect();
-    let guess = if formats.iter().any(|format| format.starts_with("cilium") || *format == "lb4-reader") {
-        "cilium"
-    } else if formats.contains("ipvsadm") {
-        "kube-proxy-ipvs"
-    } else if formats.iter().any(|format| format.starts_with("nft")) {
-        "kube-proxy-nftables"
-    } else if formats.iter().any(|format| format.starts_with("iptables")) {
-        "kube-proxy-iptables"
-    } else {
-        match facts.get("mode").map(|(mode, _)| mode.as_str()) {
-            Some("iptables") => "kube-proxy-iptables",
-            Some("nftables") => "kube-proxy-nftables",
-            Some("ipvs") => "kube-proxy-ipvs",
-            _ => "unknown",
-        }
-    };
-    let (from, evidence) = match facts.get("mode").filter(|_| formats.is_empty()) {
-        Some((_, evidence)) => ("the proxy's mode", vec![evidence.clone()]),
-        None => ("the snapshots", Vec::new()),
-    };
-    findings.push(Finding {
-        title: format!("dataplane taken to be {guess}"),
-        detail: format!("nothing states it: it was told from {from}; state it in capture.toml or by --dataplane"),
-        evidence,
-    });
-    guess.to_owned()
 }
 
 fn scenario(
     bundle: &Bundle,
     actions: &[windows::Action],
     markers: &[MarkerRow<'static>],
+    path: &dyn Fn(i32) -> String,
     findings: &mut Vec<Finding>,
 ) -> String {
     if let Some(stated) = &bundle.manifest.scenario {
         return stated.clone();
     }
-    let commands = || markers.iter().filter_map(|marker| marker.command.as_deref());
-    let (guess, from, evidence) = match actions.first() {
-        Some(action) => (action.scenario, "the audit log", vec![action.evidence.clone()]),
-        None if commands().any(|command| command.contains("kubectl scale")) => {
-            ("scale-up", "the markers' commands", Vec::new())
+    let stated = windows::starts(markers);
+    let (guess, from, evidence) = match (actions.first(), stated.first()) {
+        (Some(action), _) => (action.scenario, "the audit log", vec![action.evidence.clone()]),
+        (None, Some(start)) => {
+            let told = stated.iter().find_map(|one| Some((*one, windows::scenario_of(one.command.as_deref()?)?)));
+            let (marker, guess) = told.unwrap_or((start, "unknown"));
+            let what = marker.command.as_deref().unwrap_or(&marker.label).to_owned();
+            let evidence = Evidence { path: path(marker.source), record: marker.record, what };
+            (guess, "the commands around which times stand", vec![evidence])
         }
-        None if commands().any(|command| command.contains("rollout restart")) => {
-            ("rolling-restart", "the markers' commands", Vec::new())
-        }
-        None if commands().any(|command| command.contains("kill") || command.contains("delete pod")) => {
-            ("pod-crash", "the markers' commands", Vec::new())
-        }
-        None => ("steady-state", "the absence of any scaling, restart or deletion", Vec::new()),
+        (None, None) => ("steady-state", "the absence of any scaling, restart or deletion", Vec::new()),
     };
     findings.push(Finding {
         title: format!("scenario taken to be {guess}"),
@@ -303,46 +299,6 @@ fn scenario(
         evidence,
     });
     guess.to_owned()
-}
-
-/// The Service with the most changes in the action; where the run has none in an action, with the most changes.
-fn under_test(episodes: &[Episode]) -> Option<String> {
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for episode in episodes {
-        let (in_action, all) = counts.entry(&episode.endpoint.service).or_default();
-        *in_action += usize::from(episode.phase == Some(Phase::Action));
-        *all += 1;
-    }
-    let most = counts.into_iter().max_by_key(|(name, count)| (*count, std::cmp::Reverse(*name)))?;
-    Some(most.0.to_owned())
-}
-
-/// All changes of a Service in the dataplane, one for each look that showed any, and the last look of each stream.
-fn moves(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> String) -> Moves {
-    let mut found = Moves::default();
-    let mut looks: BTreeMap<(i32, i64), Observed> = BTreeMap::new();
-    let mut streams = BTreeSet::new();
-    for presence in presences.iter().filter(|presence| Some(presence.service.as_str()) == service) {
-        let at = |low: Option<i64>, high: Option<i64>, source: i32, record: i64, what: &str| Observed {
-            low,
-            high,
-            clock: presence.clock.clone(),
-            witness: presence.format.clone(),
-            evidence: vec![Evidence { path: path(source), record, what: what.to_owned() }],
-        };
-        if streams.insert(presence.stream) {
-            let last = presence.last_look;
-            found.last.push(at(Some(last.time), last.until, last.source, last.record, "last look"));
-        }
-        for change in &presence.changes {
-            let after = change.after;
-            looks.entry((presence.stream, after.time)).or_insert_with(|| {
-                at(Some(change.before.time), after.until, after.source, after.record, "look that shows a change")
-            });
-        }
-    }
-    found.all = looks.into_values().collect();
-    found
 }
 
 /// Receipt of the request that began the action: the first one not before its window.
@@ -400,42 +356,5 @@ fn baseline_endpoints(
     match service {
         Some(service) => counts.get(service).copied(),
         None => counts.values().copied().max(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::events::Endpoint;
-
-    fn episode(service: &str, phase: Phase) -> Episode {
-        let endpoint = Endpoint {
-            service: service.to_owned(),
-            address: String::new(),
-            port: 0,
-            protocol: String::new(),
-            target_uid: String::new(),
-            target: String::new(),
-        };
-        Episode {
-            endpoint: endpoint.into(),
-            node: "".into(),
-            direction: Direction::Added,
-            number: 0,
-            committed: Default::default(),
-            dataplane: None,
-            outcome: Outcome::Unobserved,
-            stages: Default::default(),
-            phase: Some(phase),
-        }
-    }
-
-    #[test]
-    fn the_service_under_test_is_the_one_that_the_action_changed() {
-        let mut all = vec![episode("default/noise", Phase::Baseline); 9];
-        all.extend([episode("default/noise", Phase::Action), episode("default/test", Phase::Action)]);
-        all.push(episode("default/test", Phase::Action));
-        assert_eq!(under_test(&all).as_deref(), Some("default/test"));
-        assert_eq!(under_test(&all[..9]).as_deref(), Some("default/noise"), "without an action, the most changes");
     }
 }

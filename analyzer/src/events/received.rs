@@ -36,9 +36,9 @@ pub fn read(
     clocks: &Graph,
     path: &dyn Fn(i32) -> String,
 ) -> anyhow::Result<Received> {
-    let mut lines: BTreeMap<i32, Vec<SyncRow<'static>>> = BTreeMap::new();
+    let mut lines: BTreeMap<(i32, Option<String>), Vec<SyncRow<'static>>> = BTreeMap::new();
     for row in bundle.rows::<SyncRow<'static>>(Some(col("moment").eq(lit("received"))))? {
-        lines.entry(row.source).or_default().push(row);
+        lines.entry((row.source, row.proxy.as_deref().map(str::to_owned))).or_default().push(row);
     }
     let versions = versions(rows);
     let mut found = Received::new();

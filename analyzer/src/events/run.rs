@@ -52,6 +52,34 @@ pub struct Moves {
     pub all: Vec<Observed>,
     /// Last complete look of each stream that holds the Service.
     pub last: Vec<Observed>,
+    /// The same, stream by stream.
+    pub streams: Vec<Watched>,
+}
+
+/// What one stream of looks shows of a Service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watched {
+    /// Looks that showed a change, in order.
+    pub steps: Vec<Step>,
+    /// First and last complete look.
+    pub first: Observed,
+    /// As above.
+    pub last: Observed,
+}
+
+/// One look that showed a change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Between the look before and the end of this one.
+    pub at: Observed,
+    /// Stamp of the look that shows it, ns on the clock of `at`.
+    pub shown: i64,
+    /// The look before.
+    pub before: Evidence,
+    /// Endpoints that came with it.
+    pub came: usize,
+    /// Endpoints that went with it.
+    pub went: usize,
 }
 
 /// A phase of a run.
@@ -94,6 +122,9 @@ pub struct Windows {
     /// What they rest on, in words: markers, or the audit log.
     pub from: String,
     pub evidence: Vec<Evidence>,
+    /// When the action after this one begins.
+    #[serde(skip)]
+    pub next: Option<i64>,
 }
 
 impl Run {

@@ -25,6 +25,8 @@ use super::{Direction, Observed, Run};
 
 /// What an event may be.
 pub const KINDS: [&str; 6] = ["marker", "request", "endpoint", "sync", "dataplane", "failure"];
+/// Stands for a clock where a line has no date (no year, no zone): the log of a proxy, say.
+pub const UNDATED: &str = "(no date)";
 /// Events that are sorted in memory, and rows that are read at once.
 const AT_ONCE: usize = 1 << 16;
 
@@ -84,7 +86,8 @@ impl Filter {
 }
 
 /// Gives the events that `filter` keeps to `sink`, in order, on the run's reference clock (that of its windows). The answer
-/// is the clocks that nothing relates to it, with the number of their events, which are not among them.
+/// is the clocks that nothing relates to it, with the number of their events, which are not among them; [`UNDATED`] stands for
+/// those that have no time at all.
 ///
 /// # Errors
 /// A table that cannot be read, no room for temporary files, or an error of the sink.
@@ -96,7 +99,10 @@ pub fn each(
     let mut sorter = Sorter::default();
     let mut lost = BTreeMap::new();
     let mut add = |low: Option<i64>, high: Option<i64>, clock: &str, event: Event| -> anyhow::Result<()> {
-        let (Some(low), Some(high)) = (low.or(high), high.or(low)) else { return Ok(()) };
+        let (Some(low), Some(high)) = (low.or(high), high.or(low)) else {
+            *lost.entry(UNDATED.to_owned()).or_insert(0) += 1;
+            return Ok(());
+        };
         match run.clocks.offset_within(clock, &run.windows.clock, Some(low), Some(high)) {
             Some(offset) => {
                 let event = Event { low: low + offset.low, high: high + offset.high, ..event };

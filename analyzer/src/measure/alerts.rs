@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use syncline_promql::{AlertRange, MemoryStorage, Options, Value, alert, parse, range};
 
-use super::{Measurement, Missing};
+use super::{Measurement, Missing, could_have_shown};
 use crate::bundle::witnesses;
-use crate::events::Run;
 use crate::events::metric_names::absence;
+use crate::events::{Phase, Run};
 use crate::math::Estimate;
 
 /// One documented rule in its sound form.
@@ -69,7 +69,14 @@ fn evaluate(run: &Run, rule: &Rule) -> Measurement {
         ..Measurement::default()
     };
     match attempt(run, rule) {
-        Ok(Some(found)) => Measurement { ..found.into_measurement(run, rule, blank) },
+        Ok(Some(found)) if found.covers => found.into_measurement(run, rule, blank),
+        Ok(Some(found)) => {
+            let what = format!(
+                "{} was captured, but not over the whole action: what the rule did in the rest is not known (it had a value at {} steps)",
+                rule.metric, found.valued
+            );
+            missing(blank, what)
+        }
         Ok(None) => {
             let why =
                 absence(rule.metric, &run.dataplane, &run.facts).map_or_else(String::new, |why| format!(": {why}"));
@@ -92,6 +99,8 @@ struct Found {
     longest_ms: i64,
     fired: bool,
     span_ms: i64,
+    /// Whether the samples reach over the action: a rule that nothing was evaluated for did not stay silent.
+    covers: bool,
     evidence: Vec<crate::clock::Evidence>,
     notes: Vec<String>,
 }
@@ -105,6 +114,10 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
     let first = series.iter().filter_map(|one| one.times.first().copied()).min();
     let last = series.iter().filter_map(|one| one.times.last().copied()).max();
     let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+    let action = chosen.first().and_then(|one| run.window(Phase::Action, &one.row.clock));
+    let times = series.iter().map(|one| &one.times).max_by_key(|times| times.len());
+    let times: Vec<i64> = times.into_iter().flatten().map(|ms| ms * 1_000_000).collect();
+    let covers = action.is_none_or(|window| could_have_shown::covers(&times, &window, None));
     let storage = MemoryStorage::new(series);
     let options = Options::default();
     let quantile = range(&storage, &parse(rule.quantile)?, first, last, STEP, &options)?;
@@ -128,6 +141,7 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
         longest_ms,
         fired: history.intervals.iter().any(|one| one.firing.is_some()),
         span_ms: last - first,
+        covers,
         evidence,
         notes: history.warnings.into_iter().chain(history.infos).collect(),
     }))

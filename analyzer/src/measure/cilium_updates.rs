@@ -16,8 +16,8 @@
 use std::collections::BTreeMap;
 
 use super::readings::{self, Reading, Series, Step};
-use super::sync_census;
 use super::{Interval, Measurement, Missing};
+use super::{could_have_shown, sync_census};
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, exact, quantile};
 
@@ -288,7 +288,21 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
         .filter(|e| e.phase == Some(Phase::Action))
         .filter_map(|e| Some(e.committed.high? + run.clocks.offset(&e.committed.clock, &clock)?.high))
         .max();
+    // That nothing came late is seen only by who looked on: to the end of the windows.
+    let looked = |from: i64| {
+        counts.iter().all(|one| {
+            let times: Vec<i64> = one.readings.iter().map(|reading| reading.high).collect();
+            let until = whole(run, one).map_or(from, |window| window.end.max(from + 5_000_000_000));
+            could_have_shown::reaches(&times, &Window { start: from, end: until, slack: 0 })
+        })
+    };
     match (counts.first(), last_commit) {
+        (Some(_), Some(last)) if !looked(last) => {
+            late.missing = Some(Missing {
+                what: "the scrapes end before the windows do: what came late is not known".into(),
+                remedy: SCRAPE.into(),
+            });
+        }
         (Some(first), Some(last)) => {
             let steps: Vec<Step> =
                 counts.iter().flat_map(|s| whole(run, s).map_or(Vec::new(), |w| readings::steps(s, &w))).collect();

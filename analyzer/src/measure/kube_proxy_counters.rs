@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use polars::prelude::{col, lit};
+use syncline_schema::syncs::SyncRow;
+
+use super::could_have_shown;
 use super::readings;
 use super::{Measurement, Missing};
-use crate::events::{Phase, Run};
+use crate::clock::Evidence;
+use crate::events::{Phase, Run, proxies};
 use crate::math::Estimate;
 
 /// Counters of failed restores and syncs, of all modes.
@@ -13,6 +18,11 @@ const FAILURES: [&str; 3] = [
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
 ];
+
+/// Whether a series counts failed restores or syncs.
+pub(super) fn is_failure(name: &str) -> bool {
+    FAILURES.contains(&name)
+}
 
 const SCRAPE: &str = "Scrape kube-proxy's /metrics (:10249) every second over the whole run.";
 
@@ -41,10 +51,42 @@ fn failures(run: &Run) -> Measurement {
             row.evidence.extend(found.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, name))));
         }
     }
-    if sum.is_none() && !readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_count", |_| true).is_empty()
+    let mut missing = None;
+    if sum.is_none() {
+        match could_have_shown::counted(run, &could_have_shown::KUBE_PROXY, Phase::Action) {
+            Ok(evidence) => {
+                sum = Some(0.0);
+                row.notes.push(
+                    "No failure counter stands on a whole page of kube-proxy's metrics: none has ever been raised."
+                        .into(),
+                );
+                row.evidence.extend(evidence);
+            }
+            Err(why) => missing = Some(why),
+        }
+    }
+    let logged = logged(run);
+    if let Some(logged) = &logged {
+        row.details.insert("failed syncs in the log".into(), logged.count as f64);
+        row.evidence.extend(logged.evidence.iter().cloned());
+        if logged.undated > 0 {
+            row.notes.push(format!(
+                "{} of them have no date (no year, no zone): all of the log is counted.",
+                logged.undated
+            ));
+        }
+    }
+    // A failure that a line tells is one, whatever a counter says; that no line tells of any counts only where the log
+    // covers the window.
+    let told = logged.filter(|one| one.count > 0 || one.covers);
+    if let Some(told) = &told
+        && sum.is_none_or(|sum| told.count as f64 > sum)
     {
-        sum = Some(0.0);
-        row.notes.push("No failure counter is exported although syncs are counted: none has ever been raised.".into());
+        row.n = 1;
+        row.estimate = Estimate::exact(told.count as f64);
+        row.method = format!("failed syncs that kube-proxy's log tells of ({})", told.window);
+        row.window = told.window.into();
+        return row;
     }
     match sum {
         Some(sum) => {
@@ -52,9 +94,50 @@ fn failures(run: &Run) -> Measurement {
             row.estimate = Estimate::exact(sum);
             row.method = "Δ of kube-proxy's counters of failed restores (iptables) and failed syncs (nftables)".into();
         }
-        None => row.missing = Some(Missing { what: "no counter of kube-proxy's syncs".into(), remedy: SCRAPE.into() }),
+        None => row.missing = missing,
     }
     row
+}
+
+/// Failed syncs of the action (without one of the whole capture), by the logs.
+struct Logged {
+    count: usize,
+    undated: usize,
+    /// Whether the logs tell of the whole window, so that no line means no failure.
+    covers: bool,
+    window: &'static str,
+    evidence: Vec<Evidence>,
+}
+
+/// Null where no log tells of any sync.
+fn logged(run: &Run) -> Option<Logged> {
+    let moments = col("moment").eq(lit("failed")).or(col("moment").eq(lit("complete")));
+    let made = proxies::of(run.bundle.rows_or_note::<SyncRow<'static>>(Some(moments)), &|at| run.path(at).to_owned());
+    let (_, any) = made.syncs.first()?;
+    let action = run.window(Phase::Action, &any.clock);
+    let is_of = |row: &SyncRow<'_>| match row.time.zip(run.window(Phase::Action, &row.clock)) {
+        Some((time, window)) => window.contains(time),
+        None => run.windows.action.is_none() || row.time.is_none(),
+    };
+    let failed: Vec<&SyncRow<'_>> =
+        made.syncs.iter().map(|(_, row)| row).filter(|row| row.moment == "failed" && is_of(row)).collect();
+    let sources: BTreeSet<i32> = made.syncs.iter().map(|(_, row)| row.source).collect();
+    let covers = action.as_ref().is_some_and(|action| {
+        let span =
+            |at: &i32| run.bundle.manifest.sources.get(usize::try_from(*at).ok()?).map(|one| (one.first, one.last));
+        let inside = |(first, last): (Option<i64>, Option<i64>)| {
+            first.is_some_and(|first| first <= action.start) && last.is_some_and(|last| last + 1 >= action.end)
+        };
+        sources.iter().filter_map(span).all(inside)
+    });
+    let what = |row: &SyncRow<'_>| run.evidence(row.source, row.record, "a sync failed");
+    Some(Logged {
+        count: failed.len(),
+        undated: failed.iter().filter(|row| row.time.is_none()).count(),
+        covers,
+        window: if run.windows.action.is_some() { "action" } else { "whole capture" },
+        evidence: failed.iter().take(5).map(|row| what(row)).collect(),
+    })
 }
 
 /// Observations of network programming latency in the action over the endpoints that became ready in it.

@@ -5,6 +5,7 @@
 //! first row of a name has an empty `variant` and is the one that verdicts use unless a claim names another.
 
 pub mod alerts;
+pub mod api_processing_time;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,11 @@ use crate::events::Run;
 use crate::math::Estimate;
 
 pub mod across;
+pub mod before_after;
 pub mod cilium_updates;
 pub mod connection_setup_time;
+pub mod convergence_time;
+pub mod could_have_shown;
 pub mod cpu;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -39,9 +43,11 @@ pub mod requests;
 pub mod rules_rewritten_per_change;
 pub mod rules_total;
 pub mod stages;
+pub mod stated_time;
 pub mod sync_census;
 pub mod sync_duration;
 pub mod sync_rate;
+pub mod trace_distribution;
 
 /// Every measurement, in the order of reports.
 const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
@@ -65,6 +71,8 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     rules_total::measure,
     rules_rewritten_per_change::measure,
     alerts::measure,
+    before_after::measure,
+    trace_distribution::measure,
 ];
 
 /// Names of the design that the files of this folder give for any run, whether they can be measured or not.

@@ -21,8 +21,15 @@ use crate::math::{Estimate, exact};
 
 const TRACE: &str = "Run tcp.bt (tracepoint:tcp:tcp_retransmit_skb with addresses and state) with bpftrace from before the baseline on.";
 
-/// Reasons of Cilium's drops that can hit a Service's traffic.
-const SERVICE_REASONS: [&str; 6] = ["stale", "unroutable", "no_service_backend", "no service backend", "nat", "ct"];
+/// Words in the reasons of Cilium's drops that can hit a Service's traffic: as whole words, since "destination" holds "nat".
+const SERVICE_REASONS: [&str; 5] = ["stale", "unroutable", "backend", "nat", "ct"];
+
+/// Whether a drop for this reason can have been of a Service's traffic (`Stale or unroutable IP`, `NO_SERVICE_BACKEND`, `CT: …`).
+pub(super) fn can_hit_a_service(reason: &str) -> bool {
+    let reason = reason.to_lowercase();
+    let mut words = reason.split(|c: char| !c.is_alphanumeric());
+    !reason.contains("unsupported") && words.any(|word| SERVICE_REASONS.contains(&word))
+}
 
 /// A SYN retransmit.
 struct Retransmit {
@@ -38,10 +45,10 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let targets = targets(run);
     let clients: BTreeSet<String> = requests::client_addresses(run).into_iter().collect();
     let all: Vec<Retransmit> = rows.iter().filter_map(|row| syn(row, &targets)).collect();
-    let traced = !rows.is_empty() || traced_at_all(run);
+    let traced = traced(run);
     let mine: Vec<&Retransmit> = all.iter().filter(|r| clients.is_empty() || clients.contains(&r.from)).collect();
     let every: Vec<&Retransmit> = all.iter().collect();
-    let mut found = vec![excess(run, "", traced, &mine), excess(run, "any source", traced, &every)];
+    let mut found = vec![excess(run, "", &traced, &mine), excess(run, "any source", &traced, &every)];
     if clients.is_empty() {
         found[0].notes.push("The requests do not tell the client's address: retransmits of others (the kubelet's probes) may be among these.".into());
     }
@@ -102,26 +109,41 @@ fn syn(row: &EventRow, targets: &BTreeSet<String>) -> Option<Retransmit> {
     })
 }
 
-/// Whether a script that would have seen retransmits ran: it printed other events of TCP, or its map.
-fn traced_at_all(run: &Run) -> bool {
-    let words = col("event").eq(lit("RST_RECV")).or(col("event").eq(lit("CONNECT_FAILED")));
-    let events = !run.bundle.rows_or_note::<EventRow<'static>>(Some(words)).is_empty();
-    events
-        || !run
-            .bundle
-            .rows_or_note::<syncline_schema::trace::MapRow<'static>>(Some(
-                col("map").eq(lit("@rst_recv")).or(col("map").eq(lit("@retransmits"))),
-            ))
-            .is_empty()
+/// Whether a script that would have seen retransmits ran (it printed such an event, or its map), and to the end of the action: a trace
+/// that ended ahead of it saw nothing of the rest.
+fn traced(run: &Run) -> Result<(), Missing> {
+    let words = ["RETRANSMIT", "RST_RECV", "CONNECT_FAILED"].map(|word| col("event").eq(lit(word)));
+    let words = words.into_iter().reduce(Expr::or);
+    let maps = col("map").eq(lit("@rst_recv")).or(col("map").eq(lit("@retransmits")));
+    let mut sources: BTreeSet<(i32, String)> = BTreeSet::new();
+    for row in run.bundle.rows_or_note::<EventRow<'static>>(words) {
+        sources.insert((row.source, row.clock.to_string()));
+    }
+    for row in run.bundle.rows_or_note::<syncline_schema::trace::MapRow<'static>>(Some(maps)) {
+        sources.insert((row.source, row.clock.to_string()));
+    }
+    if sources.is_empty() {
+        return Err(Missing { what: "no trace of TCP retransmits".into(), remedy: TRACE.into() });
+    }
+    let last = |source: i32| run.bundle.manifest.sources.get(usize::try_from(source).ok()?)?.last;
+    let reaches = |(source, clock): &(i32, String)| match run.window(Phase::Action, clock) {
+        Some(action) => last(*source).is_some_and(|last| last >= action.end - action.slack),
+        None => true,
+    };
+    if sources.iter().any(reaches) {
+        return Ok(());
+    }
+    let what = "the trace of TCP retransmits ends ahead of the action: what was lost in the rest is not known";
+    Err(Missing { what: what.into(), remedy: TRACE.into() })
 }
 
-fn excess(run: &Run, variant: &str, traced: bool, retransmits: &[&Retransmit]) -> Measurement {
+fn excess(run: &Run, variant: &str, traced: &Result<(), Missing>, retransmits: &[&Retransmit]) -> Measurement {
     let mut row = Measurement::new(run, "packet_loss_ratio", "ratio");
     row.variant = variant.into();
     row.window = "action against baseline".into();
     row.statistic = "(SYN retransmits − expected by the baseline's rate) / attempts".into();
-    if !traced {
-        row.missing = Some(Missing { what: "no trace of TCP retransmits".into(), remedy: TRACE.into() });
+    if let Err(missing) = traced {
+        row.missing = Some(missing.clone());
         return row;
     }
     let (Some(before), Some(during)) =
@@ -194,7 +216,7 @@ fn drops(run: &Run) -> Measurement {
             continue;
         }
         let reason = flow.drop_reason.as_deref().unwrap_or("").to_lowercase();
-        if SERVICE_REASONS.iter().any(|r| reason.contains(r)) && !reason.contains("unsupported") {
+        if can_hit_a_service(&reason) {
             if seen.insert((flow.time, flow.source_address.clone(), flow.source_port, flow.destination_address.clone()))
                 && row.evidence.len() < 5
             {
@@ -220,7 +242,24 @@ mod tests {
 
     use syncline_schema::trace::EventRow;
 
-    use super::syn;
+    use super::{can_hit_a_service, syn};
+
+    #[test]
+    fn reasons_are_read_by_words() {
+        for reason in [
+            "Stale or unroutable IP",
+            "NO_SERVICE_BACKEND",
+            "CT: Map insertion failed",
+            "No mapping for NAT masquerade",
+        ] {
+            assert!(can_hit_a_service(reason), "{reason}");
+        }
+        for reason in
+            ["Invalid destination mac", "Unsupported L3 protocol", "Policy denied", "Authentication required (direct)"]
+        {
+            assert!(!can_hit_a_service(reason), "{reason}");
+        }
+    }
 
     fn row(text: &'static str) -> EventRow<'static> {
         EventRow { time: Some(5_707_400_172_462), text: text.into(), ..Default::default() }

@@ -5,9 +5,9 @@
 //! | `endpoint_propagation` | object committed → dataplane holds it, per endpoint and node |
 //! | `endpoint_removal` | removal committed → no new connection can be sent to it |
 //! | `settle_time` | last ready committed → last endpoint in the dataplane, unchanged for 5 s |
-//! | `convergence_time` | first request → last endpoint in the dataplane (contains the pods' start) |
 //! | `pod_ready_to_dataplane` | the pod's Ready condition (whole seconds, kubelet's clock) → dataplane |
-//! | `api_processing_time` | command started → command returned |
+//!
+//! Beside them stand `convergence_time` and `api_processing_time`, which have files of their own.
 //!
 //! ```text
 //! committed   [c.low ───── c.high]
@@ -17,15 +17,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syncline_schema::markers::MarkerRow;
-
 use super::{Measurement, Missing};
 use crate::clock::{Evidence, Offset};
 use crate::events::{Direction, Episode, Observed, Outcome, Phase, Run};
 use crate::math::{Estimate, quantile, turnbull};
 
 /// What to capture where no dataplane was seen.
-const SNAPSHOTS: &str = "while :; do echo \"# TIMESTAMP $(date +%s.%N)\"; iptables-save -t nat; sleep 0.1; done (Cilium: cilium-dbg bpf lb list -o json), with an audit log or a watch of EndpointSlices";
+pub const SNAPSHOTS: &str = "while :; do echo \"# TIMESTAMP $(date +%s.%N)\"; iptables-save -t nat; sleep 0.1; done (Cilium: cilium-dbg bpf lb list -o json), with an audit log or a watch of EndpointSlices";
 /// Lines of evidence kept with a distribution.
 const EVIDENCE: usize = 12;
 
@@ -35,14 +33,14 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         distribution(run, "endpoint_propagation", Direction::Added),
         distribution(run, "endpoint_removal", Direction::Removed),
         settle_time(run),
-        convergence_time(run),
     ];
+    found.extend(super::convergence_time::measure(run));
     found.push(pod_ready_to_dataplane(run));
-    found.push(api_processing_time(run));
+    found.extend(super::api_processing_time::measure(run));
     found
 }
 
-fn blank(run: &Run, name: &str, statistic: &str) -> Measurement {
+pub(super) fn blank(run: &Run, name: &str, statistic: &str) -> Measurement {
     Measurement {
         run: run.name.clone(),
         name: name.to_owned(),
@@ -52,7 +50,7 @@ fn blank(run: &Run, name: &str, statistic: &str) -> Measurement {
     }
 }
 
-fn absent(run: &Run, name: &str, what: impl Into<String>, remedy: impl Into<String>) -> Measurement {
+pub(super) fn absent(run: &Run, name: &str, what: impl Into<String>, remedy: impl Into<String>) -> Measurement {
     Measurement { missing: Some(Missing { what: what.into(), remedy: remedy.into() }), ..blank(run, name, "") }
 }
 
@@ -73,7 +71,7 @@ pub fn counted(run: &Run, direction: Direction) -> Vec<&Episode> {
 }
 
 /// Latency of an episode on the captures' own clocks, s; the offset between them is applied later.
-fn latency(committed: &Observed, seen: &Observed) -> Estimate {
+pub(super) fn latency(committed: &Observed, seen: &Observed) -> Estimate {
     let seconds = |to: Option<i64>, from: Option<i64>| to.zip(from).map(|(to, from)| (to - from) as f64 / 1e9);
     let low = seconds(seen.low, committed.high);
     let high = seconds(seen.high, committed.low);
@@ -280,7 +278,7 @@ fn last(run: &Run, moments: &[&Observed], clock: &str) -> Option<Observed> {
     found
 }
 
-fn additions(run: &Run) -> Result<(Vec<&Episode>, Observed, Observed), Missing> {
+pub(super) fn additions(run: &Run) -> Result<(Vec<&Episode>, Observed, Observed), Missing> {
     let lacking = |what: &str, remedy: &str| Missing { what: what.to_owned(), remedy: remedy.to_owned() };
     let episodes: Vec<&Episode> = counted(run, Direction::Added)
         .into_iter()
@@ -301,7 +299,7 @@ fn additions(run: &Run) -> Result<(Vec<&Episode>, Observed, Observed), Missing> 
     Ok((episodes, committed, seen))
 }
 
-fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: usize, method: &str) -> Measurement {
+pub(super) fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: usize, method: &str) -> Measurement {
     Measurement {
         n: n as u64,
         estimate: latency(from, to),
@@ -313,7 +311,7 @@ fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: usize, metho
 }
 
 /// How long the dataplane must stay as it is to count as settled, ns.
-const QUIET: i64 = 5_000_000_000;
+pub(super) const QUIET: i64 = 5_000_000_000;
 
 fn settle_time(run: &Run) -> Measurement {
     let name = "settle_time";
@@ -355,7 +353,7 @@ fn quiet(run: &Run, seen: Observed) -> (Observed, usize) {
 }
 
 /// A moment on another clock.
-fn convert(run: &Run, one: &Observed, clock: &str) -> Option<Observed> {
+pub(super) fn convert(run: &Run, one: &Observed, clock: &str) -> Option<Observed> {
     let offset = run.clocks.offset_within(&one.clock, clock, one.low, one.high)?;
     Some(Observed {
         low: one.low.map(|low| low + offset.low),
@@ -363,32 +361,6 @@ fn convert(run: &Run, one: &Observed, clock: &str) -> Option<Observed> {
         clock: clock.to_owned(),
         ..one.clone()
     })
-}
-
-fn convergence_time(run: &Run) -> Measurement {
-    let name = "convergence_time";
-    let result = additions(run).and_then(|(episodes, committed, seen)| {
-        let action = run.window(Phase::Action, &committed.clock).ok_or_else(|| Missing {
-            what: "no request that began the action was found".to_owned(),
-            remedy: "write markers (date +%s.%N around the command), or keep the audit log".to_owned(),
-        })?;
-        let request = Observed {
-            low: Some(action.start - action.slack),
-            high: Some(action.start + action.slack),
-            clock: committed.clock.clone(),
-            witness: run.windows.from.clone(),
-            evidence: run.windows.evidence.clone(),
-        };
-        Ok(single(
-            run,
-            name,
-            &request,
-            &seen,
-            episodes.len(),
-            "first request → last endpoint in the dataplane; contains the pods' start",
-        ))
-    });
-    result.unwrap_or_else(|missing| Measurement { missing: Some(missing), ..blank(run, name, "value") })
 }
 
 fn pod_ready_to_dataplane(run: &Run) -> Measurement {
@@ -420,34 +392,6 @@ fn pod_ready_to_dataplane(run: &Run) -> Measurement {
         method: "the pod's Ready condition (whole seconds, the kubelet's clock) to the dataplane".to_owned(),
         window: "action".to_owned(),
         ..blank(run, name, "p50")
-    }
-}
-
-fn api_processing_time(run: &Run) -> Measurement {
-    let name = "api_processing_time";
-    let markers = run.bundle.rows_or_note::<MarkerRow<'static>>(None);
-    let find = |label: &str| markers.iter().find(|marker| marker.label == label);
-    let (Some(start), Some(end)) = (find("action_start"), find("action_returned")) else {
-        return absent(run, name, "no markers around the command", "date +%s.%N; kubectl scale …; date +%s.%N");
-    };
-    let slack = (start.resolution + end.resolution) as f64 / 1e9;
-    let value = (end.time - start.time) as f64 / 1e9;
-    let exact = start.resolution < 1_000_000;
-    let estimate = if exact {
-        Estimate { value: Some(value), low: Some(value), high: Some(value) }
-    } else {
-        Estimate { value: Some(value), low: Some(value - slack), high: Some(value + slack) }
-    };
-    Measurement {
-        n: 1,
-        estimate,
-        method: "time between the markers around the command: kubectl's own start is in it".to_owned(),
-        window: "action".to_owned(),
-        evidence: vec![
-            run.evidence(start.source, start.record, "action_start"),
-            run.evidence(end.source, end.record, "action_returned"),
-        ],
-        ..blank(run, name, "value")
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
+use super::{could_have_shown, stated_time};
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, arithmetic};
@@ -81,15 +82,16 @@ impl Candidate<'_> {
 /// read counts as absent here: loading the run has reported it.
 pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
     let rows = run.bundle.rows_or_note::<SeriesRow<'static>>(Some(col("name").eq(lit(name))));
-    let mut found: BTreeMap<(usize, Labels), Series> = BTreeMap::new();
-    let mut owners: BTreeMap<i64, (i32, (usize, Labels))> = BTreeMap::new();
+    let mut found: BTreeMap<Key, Series> = BTreeMap::new();
+    let mut owners: BTreeMap<i64, (i32, Key)> = BTreeMap::new();
     for row in rows {
         let labels: Labels = serde_json::from_str(&row.labels).unwrap_or_default();
         let Some(order) = WITNESSES.iter().position(|w| *w == row.witness) else { continue };
         if !keep(Candidate { labels: &labels, source: row.source, witness: &row.witness }) || !placed(run, &row.clock) {
             continue;
         }
-        let key = (order, labels.clone());
+        // Equal labels on two clocks are of two nodes.
+        let key = (order, row.clock.to_string(), labels.clone());
         owners.insert(row.series, (row.source, key.clone()));
         let began =
             usize::try_from(row.source).ok().and_then(|at| run.bundle.manifest.sources.get(at)).and_then(|s| s.first);
@@ -116,7 +118,12 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         Some(exact) => near.and(exact),
         None => near,
     };
+    let unstated = stated_time::unstated(run);
     for row in run.bundle.rows_or_note::<SampleRow<'static>>(Some(filter)) {
+        // What only a file's modification time dates is a reading of no moment.
+        if owners.get(&row.series).is_some_and(|(source, _)| unstated.get(source) == Some(&row.time)) {
+            continue;
+        }
         // NaN is a staleness marker or no measurement: neither is a reading of a counter.
         if row.value.is_nan() {
             continue;
@@ -138,10 +145,13 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
     best(found)
 }
 
+/// What tells one series from others: rank of the witness, clock, labels.
+type Key = (usize, String, Labels);
+
 /// Of each witness in order: takes the first that covers nearly all that any of them does.
-fn best(found: BTreeMap<(usize, Labels), Series>) -> Vec<Series> {
+fn best(found: BTreeMap<Key, Series>) -> Vec<Series> {
     let mut spans: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
-    for ((order, _), series) in &found {
+    for ((order, ..), series) in &found {
         if let (Some(first), Some(last)) = (series.readings.first(), series.readings.last()) {
             let span = spans.entry(*order).or_insert((first.high, last.high));
             *span = (span.0.min(first.high), span.1.max(last.high));
@@ -155,7 +165,7 @@ fn best(found: BTreeMap<(usize, Labels), Series>) -> Vec<Series> {
     };
     found
         .into_iter()
-        .filter(|((order, _), series)| *order == chosen && !series.readings.is_empty())
+        .filter(|((order, ..), series)| *order == chosen && !series.readings.is_empty())
         .map(|(_, s)| s)
         .collect()
 }
@@ -272,9 +282,15 @@ pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Inc
 
 /// Rise of a counter of *events* over a window: from the last reading at or before its start to the last one before
 /// its end. A counter that appears only within the capture began at zero (most counters do so at their first event).
-/// `None` without readings, or where nothing is known of the start.
+/// `None` where nothing is known of the start; and where no reading lies in the window, unless those around it are equal: two
+/// readings far from a window prove nothing of what happened in it.
 pub fn events_in(series: &Series, window: &Window) -> Option<f64> {
     let before = series.readings.iter().rev().find(|r| r.high <= window.start);
+    let mut inside = series.readings.iter().filter(|r| r.high > window.start && r.high < window.end).peekable();
+    if inside.peek().is_none() {
+        let after = series.readings.iter().find(|r| r.high >= window.end);
+        return before.zip(after).filter(|(before, after)| before.value == after.value).map(|_| 0.0);
+    }
     let start = match before {
         Some(reading) => reading.value,
         None => {
@@ -286,7 +302,7 @@ pub fn events_in(series: &Series, window: &Window) -> Option<f64> {
     };
     let mut at = start;
     let mut delta = 0.0;
-    for reading in series.readings.iter().filter(|r| r.high > window.start && r.high < window.end) {
+    for reading in inside {
         delta += if reading.value >= at { reading.value - at } else { reading.value };
         at = reading.value;
     }
@@ -321,12 +337,16 @@ pub fn steps(series: &Series, window: &Window) -> Vec<Step> {
     found
 }
 
-/// Sum of [`events_in`] over series, in a phase; `None` where there are no series or the run has no such phase.
+/// Sum of [`events_in`] over series, in a phase; `None` where there are no series, where none reaches to the end of the phase (what
+/// followed its last reading is not known), or where the run has no such phase.
 pub fn events_in_phase(run: &Run, series: &[Series], phase: Phase) -> Option<f64> {
     let mut sum = None;
     for one in series {
         let window = run.window(phase, &one.clock)?;
-        if let Some(delta) = events_in(one, &window) {
+        let times: Vec<i64> = one.readings.iter().map(|reading| reading.high).collect();
+        if could_have_shown::reaches(&times, &window)
+            && let Some(delta) = events_in(one, &window)
+        {
             sum = Some(sum.unwrap_or(0.0) + delta);
         }
     }
@@ -367,6 +387,30 @@ mod tests {
         assert!(found.iter().all(|s| s.readings.len() == 60));
         assert_eq!(super::series(&run, "x_total", |c| c.label("a") == "2").len(), 1);
         assert!(super::series(&run, "absent_total", |_| true).is_empty());
+    }
+
+    #[test]
+    fn equal_labels_on_two_clocks_are_two_series() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "cilium", |tables| {
+            fixture::series(tables, 0, "scrape", "x_total", "{}", &[(1, 100.0), (2, 130.0)]);
+            let other = syncline_schema::samples::SeriesRow {
+                series: 1,
+                clock: "node-b".into(),
+                witness: "scrape".into(),
+                name: "x_total".into(),
+                labels: "{}".into(),
+                ..Default::default()
+            };
+            tables.push(&other).unwrap();
+            for (time, value) in [(1_000_000_000, 5000.0), (2_000_000_000, 5300.0)] {
+                let row = syncline_schema::samples::SampleRow { series: 1, time, value, ..Default::default() };
+                tables.push(&row).unwrap();
+            }
+        });
+        let found = super::series(&run, "x_total", |_| true);
+        let rises: Vec<f64> = found.iter().map(|one| one.readings[1].value - one.readings[0].value).collect();
+        assert_eq!(rises, [30.0, 300.0]);
     }
 
     #[test]
@@ -454,6 +498,8 @@ mod tests {
         assert_eq!(steps(&s, &window(10, 30)).len(), 2);
         s.began = Some(19_000_000_000);
         assert_eq!(events_in(&s, &window(10, 30)), Some(1.0));
-        assert_eq!(events_in(&s, &window(21, 30)), Some(0.0));
+        assert_eq!(events_in(&s, &window(21, 30)), None, "nothing tells of the time behind the last reading");
+        assert_eq!(events_in(&series(&[(5, 7.0), (40, 7.0)]), &window(10, 30)), Some(0.0));
+        assert_eq!(events_in(&series(&[(5, 7.0), (40, 9.0)]), &window(10, 30)), None);
     }
 }

@@ -1,27 +1,35 @@
 //! The syncs of kube-proxy in a run: one census, by the best witness there is.
 //!
-//! 1. `log`: every "SyncProxyRules complete" (or older wording) line, with its duration.
+//! 1. `log`: every "SyncProxyRules complete" (or older wording) line, with its duration. A sync that failed is none of them:
+//!    it wrote nothing or not all, so its duration is no latency.
 //! 2. `trace`: the lives of iptables-restore children (`EXEC`/`EXIT` of a bpftrace script), in nftables mode of the
 //!    nft children that committed a batch (`NFT_BATCH_SENDMSG`): part of a sync, so a lower bound of its duration.
 //! 3. `histogram`: `kubeproxy_sync_proxy_rules_duration_seconds`: counts in buckets of 1 ms·2ⁿ, open above 16.384 s.
+//!
+//! Each sync is its proxy's ([`crate::events::proxies`]): figures of two proxies are never pooled. A row takes the worst of
+//! them, and each has a row of its own. A sync whose line has no date (no year, no zone) has a duration all the same: it
+//! counts over the whole log, and in no window.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::{col, lit};
 use syncline_schema::syncs::SyncRow;
 use syncline_schema::trace::EventRow;
 
-use super::readings;
+use super::{Measurement, readings};
 use crate::clock::Evidence;
-use crate::events::{Phase, Run};
+use crate::events::doings::node_of;
+use crate::events::{Phase, Run, proxies};
 use crate::math::Estimate;
 
 /// One sync.
 #[derive(Clone, Debug)]
 pub struct Sync {
-    /// End, ns on `clock`.
-    pub end: i64,
+    /// End, ns on `clock`; null where its line has no date.
+    pub end: Option<i64>,
     pub clock: String,
+    /// Proxy that made it: its name, else the log or the scraped instance; empty where one is all there is.
+    pub proxy: String,
     /// Seconds, with bounds.
     pub duration: Estimate,
     pub evidence: Evidence,
@@ -35,15 +43,30 @@ pub struct Census {
     pub witness: &'static str,
     /// True where durations are bounded only from below.
     pub lower_bound_only: bool,
+    /// Proxies whose syncs overlap, so that they are several without names.
+    pub mixed: Vec<String>,
 }
 
 impl Census {
     /// Syncs that ended in a phase.
     pub fn within<'a>(&'a self, run: &Run, phase: Phase) -> Vec<&'a Sync> {
-        self.syncs.iter().filter(|s| run.window(phase, &s.clock).is_some_and(|w| w.contains(s.end))).collect()
+        let inside = |s: &&Sync| s.end.zip(run.window(phase, &s.clock)).is_some_and(|(end, w)| w.contains(end));
+        self.syncs.iter().filter(inside).collect()
     }
 
-    /// Syncs of the run's windows: from the baseline's start to the tail's end; all, where there are no windows.
+    /// Proxies, in order.
+    pub fn proxies(&self) -> Vec<&str> {
+        let found: BTreeSet<&str> = self.syncs.iter().map(|s| s.proxy.as_str()).collect();
+        if found.is_empty() { vec![""] } else { found.into_iter().collect() }
+    }
+
+    /// Syncs without a date.
+    pub fn undated(&self) -> usize {
+        self.syncs.iter().filter(|s| s.end.is_none()).count()
+    }
+
+    /// Syncs of the run's windows: from the baseline's start to the tail's end; all, where there are no windows. Those
+    /// without a date are of the run as their log is.
     pub fn of_run<'a>(&'a self, run: &Run) -> Vec<&'a Sync> {
         let phases = [Phase::Baseline, Phase::Action, Phase::Tail];
         self.syncs
@@ -52,13 +75,40 @@ impl Census {
                 let windows: Vec<_> = phases.iter().filter_map(|p| run.window(*p, &s.clock)).collect();
                 let start = windows.iter().map(|w| w.start).min();
                 let end = windows.iter().map(|w| w.end).max();
-                match (start, end) {
-                    (Some(start), Some(end)) => start <= s.end && s.end < end,
+                match (start, end, s.end) {
+                    (Some(start), Some(end), Some(time)) => start <= time && time < end,
                     _ => true,
                 }
             })
             .collect()
     }
+}
+
+/// A row for each proxy, and the worst of them ahead as the row that is judged. `rows` has one for each, by proxy; of
+/// one proxy its row is all.
+pub fn worst(mut rows: Vec<(&str, Measurement)>) -> Vec<Measurement> {
+    if rows.len() < 2 {
+        return rows.pop().into_iter().map(|(_, row)| row).collect();
+    }
+    let most = |row: &Measurement| row.estimate.value.or(row.estimate.low).unwrap_or(f64::NEG_INFINITY);
+    let worst = rows.iter().max_by(|a, b| most(&a.1).total_cmp(&most(&b.1)).then(b.0.cmp(a.0)));
+    let mut found: Vec<Measurement> = worst
+        .map(|(proxy, row)| {
+            let mut row = row.clone();
+            row.notes.push(format!(
+                "{} proxies, never pooled: this is {proxy}'s, the highest; each has a row of its own.",
+                rows.len()
+            ));
+            row
+        })
+        .into_iter()
+        .collect();
+    found.extend(rows.into_iter().map(|(proxy, mut row)| {
+        let of = format!("proxy {proxy}");
+        row.variant = if row.variant.is_empty() { of } else { format!("{}, {of}", row.variant) };
+        row
+    }));
+    found
 }
 
 /// How syncs are captured.
@@ -67,13 +117,16 @@ pub const REMEDY: &str = "Save kube-proxy's log (any verbosity from 2 on logs th
 /// Takes the census.
 pub fn take(run: &Run) -> Census {
     let rows = run.bundle.rows_or_note::<SyncRow<'static>>(Some(col("moment").eq(lit("complete"))));
-    let mut syncs: Vec<Sync> = rows
+    let made = proxies::of(rows, &|source| run.path(source).to_owned());
+    let mut syncs: Vec<Sync> = made
+        .syncs
         .iter()
-        .filter_map(|row| {
+        .filter_map(|(proxy, row)| {
             let seconds = row.duration? as f64 / 1e9;
             Some(Sync {
-                end: row.time?,
+                end: row.time,
                 clock: row.clock.to_string(),
+                proxy: proxy.clone(),
                 duration: Estimate::exact(seconds),
                 evidence: run.evidence(row.source, row.record, format!("sync of {:.1} ms", seconds * 1e3)),
             })
@@ -81,7 +134,8 @@ pub fn take(run: &Run) -> Census {
         .collect();
     if !syncs.is_empty() {
         sort(&mut syncs);
-        return Census { syncs, witness: "log", lower_bound_only: false };
+        let mixed = made.overlaps.into_iter().map(|one| one.proxy).collect();
+        return Census { syncs, witness: "log", lower_bound_only: false, mixed };
     }
     // nft also lists: only a child that sent a batch programmed anything.
     let batches: Vec<EventRow<'static>> = trace_events(run, "NFT_BATCH_SENDMSG");
@@ -101,8 +155,9 @@ pub fn take(run: &Run) -> Census {
         .filter_map(|row| {
             let seconds = figure(&row.text, "dur_ns")? / 1e9;
             Some(Sync {
-                end: row.time?,
+                end: Some(row.time?),
                 clock: row.clock.to_string(),
+                proxy: node_of(&row.clock).to_owned(),
                 duration: Estimate { value: Some(seconds), low: Some(seconds), high: None },
                 evidence: run.evidence(
                     row.source,
@@ -114,10 +169,10 @@ pub fn take(run: &Run) -> Census {
         .collect();
     if !syncs.is_empty() {
         sort(&mut syncs);
-        return Census { syncs, witness: "trace", lower_bound_only: true };
+        return Census { syncs, witness: "trace", lower_bound_only: true, mixed: Vec::new() };
     }
     let syncs = from_histogram(run);
-    if syncs.is_empty() { Census::default() } else { Census { syncs, witness: "histogram", lower_bound_only: false } }
+    if syncs.is_empty() { Census::default() } else { Census { syncs, witness: "histogram", ..Census::default() } }
 }
 
 /// Events of one word, of one source per clock: a script captured twice (text and JSON) saw the same events twice.
@@ -165,22 +220,25 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
     edges.sort_by(f64::total_cmp);
     edges.dedup();
     // Δ per scrape and bucket, less the next lower bucket of the same series.
-    let mut grid: BTreeMap<(String, i64), BTreeMap<usize, (f64, Evidence)>> = BTreeMap::new();
+    let mut grid: BTreeMap<(String, String, i64), BTreeMap<usize, (f64, Evidence)>> = BTreeMap::new();
     for series in &buckets {
         let Some(at) = series.label("le").parse::<f64>().ok().and_then(|le| edges.iter().position(|e| *e == le)) else {
             continue;
         };
+        // A proxy is scraped at an instance; a page of one has no such label.
+        let of = ["pod", "instance", "node"].into_iter().map(|name| series.label(name)).find(|value| !value.is_empty());
+        let proxy = of.unwrap_or_default().to_owned();
         for pair in series.readings.windows(2) {
             let delta = if pair[1].value >= pair[0].value { pair[1].value - pair[0].value } else { pair[1].value };
             if delta > 0.0 {
-                let cell = grid.entry((series.clock.clone(), pair[1].high)).or_default().entry(at);
+                let cell = grid.entry((proxy.clone(), series.clock.clone(), pair[1].high)).or_default().entry(at);
                 let evidence = pair[1].evidence(run, format!("{} le={}", series.name, edges[at]));
                 cell.or_insert((0.0, evidence)).0 += delta;
             }
         }
     }
     let mut syncs = Vec::new();
-    for ((clock, end), row) in grid {
+    for ((proxy, clock, end), row) in grid {
         let mut below = 0.0;
         for at in 0..edges.len() {
             let Some((upto, evidence)) = row.get(&at) else { continue };
@@ -189,8 +247,9 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
             // A bucket that cannot be divided is no reason to make up more syncs than were counted: whole ones only.
             for _ in 0..((upto - below).round().max(0.0) as u64).min(100_000) {
                 syncs.push(Sync {
-                    end,
+                    end: Some(end),
                     clock: clock.clone(),
+                    proxy: proxy.clone(),
                     duration: Estimate { value: None, low: Some(low), high },
                     evidence: evidence.clone(),
                 });
@@ -203,7 +262,8 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
 }
 
 fn sort(syncs: &mut [Sync]) {
-    syncs.sort_by(|a, b| (&a.clock, a.end, a.evidence.record).cmp(&(&b.clock, b.end, b.evidence.record)));
+    let place = |s: &Sync| (s.clock.clone(), s.end, s.evidence.path.clone(), s.evidence.record);
+    syncs.sort_by_cached_key(place);
 }
 
 #[cfg(test)]
@@ -227,8 +287,11 @@ mod tests {
         });
         let census = take(&run);
         assert_eq!(census.witness, "histogram");
-        let bounds: Vec<_> =
-            census.syncs.iter().map(|s| (s.end / SECOND, s.duration.low, s.duration.value, s.duration.high)).collect();
+        let bounds: Vec<_> = census
+            .syncs
+            .iter()
+            .map(|s| (s.end.unwrap() / SECOND, s.duration.low, s.duration.value, s.duration.high))
+            .collect();
         assert_eq!(bounds, [(2, Some(0.002), None, Some(0.004)), (2, Some(16.384), None, None)]);
     }
 

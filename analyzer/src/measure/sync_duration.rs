@@ -19,7 +19,10 @@ const ENOUGH: usize = 20;
 /// All names above; for Cilium only `update_work` can have a figure.
 pub fn measure(run: &Run) -> Vec<Measurement> {
     if !run.is_kube_proxy() {
-        let what = "Cilium has no syncs: it programs maps per change (see reconciler_duration)";
+        let what = match run.dataplane.as_str() {
+            "cilium" => "Cilium has no syncs: it programs maps per change (see reconciler_duration)",
+            _ => "no capture tells of kube-proxy, and the dataplane is not known",
+        };
         let mut found: Vec<Measurement> =
             [("sync_duration", "s"), ("sync_share", "ratio"), ("long_syncs", "1"), ("sync_spikes", "1")]
                 .iter()
@@ -31,43 +34,82 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         return found;
     }
     let census = sync_census::take(run);
-    let whole = census.of_run(run);
-    let action = census.within(run, Phase::Action);
-    let mut found = vec![duration(run, &census, &whole, ""), duration(run, &census, &action, "action")];
-    let window = run.window(Phase::Action, whole.first().map_or(run.windows.clock.as_str(), |s| s.clock.as_str()));
+    // By proxy: what one made over the run, and in the action.
+    let (whole, action) = (census.of_run(run), census.within(run, Phase::Action));
+    let parts: Vec<Part<'_>> = census
+        .proxies()
+        .into_iter()
+        .map(|proxy| Part { proxy, whole: of(proxy, &whole), action: of(proxy, &action) })
+        .collect();
+    let each = |row: &dyn Fn(&Part<'_>) -> Measurement| {
+        sync_census::worst(parts.iter().map(|part| (part.proxy, row(part))).collect())
+    };
+    let mut found = each(&|part| duration(run, &census, &part.whole, ""));
+    found.extend(each(&|part| duration(run, &census, &part.action, "action")));
+    found.extend(each(&|part| share(run, &census, part)));
+    found.extend(each(&|part| counted(run, &census, part, "long_syncs", Some(1.0))));
+    found.extend(each(&|part| {
+        let median = quantile::of(&part.whole.iter().filter_map(|s| s.duration.value).collect::<Vec<_>>(), 0.5);
+        counted(run, &census, part, "sync_spikes", median.map(|m| (10.0 * m).max(0.1)))
+    }));
+    found.extend(each(&|part| work(run, &census, &part.action)));
+    found
+}
 
-    let total = action.iter().fold(Estimate::exact(0.0), |sum, s| arithmetic::sum(sum, s.duration));
-    let mut share = row(run, &census, "sync_share", "ratio", &action);
+/// The syncs of one proxy.
+struct Part<'a> {
+    proxy: &'a str,
+    whole: Vec<&'a Sync>,
+    action: Vec<&'a Sync>,
+}
+
+fn of<'a>(proxy: &str, syncs: &[&'a Sync]) -> Vec<&'a Sync> {
+    syncs.iter().copied().filter(|one| one.proxy == proxy).collect()
+}
+
+fn total(syncs: &[&Sync]) -> Estimate {
+    syncs.iter().fold(Estimate::exact(0.0), |sum, s| arithmetic::sum(sum, s.duration))
+}
+
+fn share(run: &Run, census: &Census, part: &Part<'_>) -> Measurement {
+    let mut share = row(run, census, "sync_share", "ratio", &part.action);
+    let window = run.window(Phase::Action, part.whole.first().map_or(run.windows.clock.as_str(), |s| s.clock.as_str()));
     match &window {
-        Some(window) if !census.witness.is_empty() => {
-            share.estimate = arithmetic::scaled(total, 1.0 / window.seconds().max(1e-9));
+        Some(window) if !census.witness.is_empty() && !undated(&part.whole) => {
+            share.estimate = arithmetic::scaled(total(&part.action), 1.0 / window.seconds().max(1e-9));
             share.statistic = "Σ duration / length of the action".into();
             share.details.insert("action_seconds".into(), window.seconds());
+            share.upper_bound_only = census.mixed.iter().any(|mixed| mixed == part.proxy);
         }
-        _ => absent(&mut share),
+        _ => absent(&mut share, &part.whole),
     }
-    found.push(share);
+    share
+}
 
-    let median = quantile::of(&whole.iter().filter_map(|s| s.duration.value).collect::<Vec<_>>(), 0.5);
-    for (name, least) in [("long_syncs", Some(1.0)), ("sync_spikes", median.map(|m| (10.0 * m).max(0.1)))] {
-        let mut counted = row(run, &census, name, "1", &action);
-        match least {
-            Some(least) if !census.witness.is_empty() => {
-                let high: Vec<&&Sync> =
-                    action.iter().filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least)).collect();
-                counted.estimate = Estimate::exact(high.len() as f64);
-                counted.statistic = format!("syncs of {least:.3} s or more");
-                counted.details.insert("threshold_seconds".into(), least);
-                counted.evidence = high.iter().take(5).map(|s| s.evidence.clone()).collect();
-            }
-            _ => absent(&mut counted),
+fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Option<f64>) -> Measurement {
+    let mut counted = row(run, census, name, "1", &part.action);
+    match least {
+        Some(least) if !census.witness.is_empty() && !undated(&part.whole) => {
+            let high: Vec<&&Sync> = part
+                .action
+                .iter()
+                .filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least))
+                .collect();
+            counted.estimate = Estimate::exact(high.len() as f64);
+            counted.statistic = format!("syncs of {least:.3} s or more");
+            counted.details.insert("threshold_seconds".into(), least);
+            counted.evidence = high.iter().take(5).map(|s| s.evidence.clone()).collect();
         }
-        found.push(counted);
+        _ => absent(&mut counted, &part.whole),
     }
+    counted
+}
 
-    let mut work = row(run, &census, "update_work", "s", &action);
+fn work(run: &Run, census: &Census, action: &[&Sync]) -> Measurement {
+    let mut work = row(run, census, "update_work", "s", action);
     let changes = cilium_updates::endpoint_changes(run);
     if changes > 0 && !action.is_empty() {
+        let total = total(action);
         work.estimate = arithmetic::scaled(total, 1.0 / changes as f64);
         work.statistic = "Σ sync seconds / endpoint changes of the action".into();
         work.details.insert("endpoint_changes".into(), changes as f64);
@@ -76,9 +118,9 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         if let Some(total) = total.value {
             work.details.insert("seconds_per_sync".into(), total / action.len() as f64);
         }
-        work.ci = of_work(&action, changes as f64);
+        work.ci = of_work(action, changes as f64);
     } else {
-        absent(&mut work);
+        absent(&mut work, action);
         if changes == 0 {
             work.missing = Some(super::Missing {
                 what: "no endpoint changed in the action".into(),
@@ -86,8 +128,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             });
         }
     }
-    found.push(work);
-    found
+    work
 }
 
 /// How far the work of another such action might lie: Student's interval of the mean sync, for as many syncs.
@@ -127,18 +168,39 @@ fn method(census: &Census) -> String {
     }
 }
 
-fn absent(row: &mut Measurement) {
-    row.missing =
-        Some(super::Missing { what: "no sync of kube-proxy was captured".into(), remedy: sync_census::REMEDY.into() });
+/// Whether syncs are there that no window can hold, for their lines have no date.
+fn undated(syncs: &[&Sync]) -> bool {
+    !syncs.is_empty() && syncs.iter().all(|s| s.end.is_none())
+}
+
+fn absent(row: &mut Measurement, known: &[&Sync]) {
+    row.missing = Some(if undated(known) {
+        super::Missing {
+            what: format!(
+                "the {} syncs in the log have no date (no year, no zone), so none can be placed in the action",
+                known.len()
+            ),
+            remedy: "State year and timezone in capture.toml, or keep the log with `kubectl logs --timestamps`.".into(),
+        }
+    } else {
+        super::Missing { what: "no sync of kube-proxy was captured".into(), remedy: sync_census::REMEDY.into() }
+    });
 }
 
 fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measurement {
     let mut row = row(run, census, "sync_duration", "s", syncs);
     row.variant = variant.into();
     row.window = if variant.is_empty() { "baseline, action and tail".into() } else { variant.into() };
+    let undated = syncs.iter().filter(|s| s.end.is_none()).count();
+    if undated > 0 {
+        row.notes.push(format!(
+            "{undated} of {} syncs have no date (no year, no zone): a duration needs none, so all of their log is counted.",
+            syncs.len()
+        ));
+    }
     if syncs.is_empty() {
-        absent(&mut row);
-        if !census.witness.is_empty() {
+        absent(&mut row, &census.syncs.iter().collect::<Vec<_>>());
+        if !census.witness.is_empty() && census.undated() == 0 {
             row.missing = Some(super::Missing {
                 what: "kube-proxy made no sync in the window".into(),
                 remedy: "Nothing is missing: a quiet cluster has no syncs.".into(),

@@ -2,7 +2,7 @@
 
 use super::cilium_updates::RECONCILER;
 use super::readings;
-use super::sync_census;
+use super::sync_census::{self, Census, Sync};
 use super::{Measurement, Missing};
 use crate::events::{Phase, Run};
 use crate::math::Estimate;
@@ -12,30 +12,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let phases = [(Phase::Action, ""), (Phase::Baseline, "baseline"), (Phase::Tail, "tail")];
     if run.is_kube_proxy() {
         let census = sync_census::take(run);
-        return phases
-            .into_iter()
-            .map(|(phase, variant)| {
-                let mut row = start(run, phase, variant);
-                let syncs = census.within(run, phase);
-                // Before the first sync no line tells the log's clock: the sources of the log do.
-                let clock = census.syncs.first().map_or(run.windows.clock.clone(), |s| s.clock.clone());
-                match run.window(phase, &clock) {
-                    Some(window) if !census.witness.is_empty() => {
-                        rate(&mut row, syncs.len() as f64, window.seconds(), window.slack);
-                        row.method =
-                            format!("syncs that ended in the window / its length (witness: {})", census.witness);
-                        row.evidence = syncs.iter().take(1).chain(syncs.last()).map(|s| s.evidence.clone()).collect();
-                    }
-                    _ => {
-                        row.missing = Some(Missing {
-                            what: "no sync of kube-proxy, or no window, was captured".into(),
-                            remedy: sync_census::REMEDY.into(),
-                        })
-                    }
-                }
-                row
-            })
-            .collect();
+        return phases.into_iter().flat_map(|(phase, variant)| of_proxies(run, &census, phase, variant)).collect();
     }
     let operations = readings::series(run, "cilium_reconciler_duration_seconds_count", |c| {
         c.label("module_id").ends_with(RECONCILER)
@@ -64,6 +41,39 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             row
         })
         .collect()
+}
+
+/// A row for each proxy, the highest ahead.
+fn of_proxies(run: &Run, census: &Census, phase: Phase, variant: &str) -> Vec<Measurement> {
+    let syncs = census.within(run, phase);
+    let of = |proxy: &str| {
+        let mut row = start(run, phase, variant);
+        let own: Vec<&&Sync> = syncs.iter().filter(|s| s.proxy == proxy).collect();
+        let known: Vec<&Sync> = census.syncs.iter().filter(|s| s.proxy == proxy).collect();
+        // Before the first sync no line tells the log's clock: the sources of the log do.
+        let clock = known.first().map_or(run.windows.clock.clone(), |s| s.clock.clone());
+        let dated = known.is_empty() || known.iter().any(|s| s.end.is_some());
+        match run.window(phase, &clock) {
+            Some(window) if !census.witness.is_empty() && dated => {
+                rate(&mut row, own.len() as f64, window.seconds(), window.slack);
+                row.method = format!("syncs that ended in the window / its length (witness: {})", census.witness);
+                row.evidence = own.iter().take(1).chain(own.last()).map(|s| s.evidence.clone()).collect();
+                row.upper_bound_only = census.mixed.iter().any(|mixed| mixed == proxy);
+            }
+            window => {
+                let what = match (dated, window) {
+                    (false, _) => {
+                        "the syncs in the log have no date (no year, no zone): state year and timezone in capture.toml"
+                    }
+                    (true, None) => "the run has no such window on the clock of its syncs",
+                    (true, Some(_)) => "no sync of kube-proxy was captured",
+                };
+                row.missing = Some(Missing { what: what.into(), remedy: sync_census::REMEDY.into() });
+            }
+        }
+        row
+    };
+    sync_census::worst(census.proxies().into_iter().map(|proxy| (proxy, of(proxy))).collect())
 }
 
 fn start(run: &Run, phase: Phase, variant: &str) -> Measurement {

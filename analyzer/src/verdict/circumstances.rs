@@ -8,10 +8,11 @@
 //! | kube-proxy's metrics register in their own mode only | whatever of it is not measured |
 //! | kube-proxy's metrics carry `ip_family` from 1.33 on | documented queries that sum |
 //! | nobody has set the threshold of the network programming SLO | the claim of 30 s |
+//! | the captures disagree on a version, the mode or a setting | every verdict that depends on it |
 
 use super::catalogue::Row;
 use super::{RunResult, Status, Verdict};
-use crate::events::facts::{Facts, minor};
+use crate::events::facts::{Facts, disagreeing, minor};
 
 /// Measurements of the time from a commit to the dataplane.
 const PROPAGATION: [&str; 5] =
@@ -22,7 +23,8 @@ const SYNCS: [&str; 4] = ["sync_duration", "sync_rate", "rules_rewritten_per_cha
 pub fn notes(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for result in runs {
-        for note in of_run(row, verdict, &result.run.facts) {
+        let facts = &result.run.facts;
+        for note in of_run(row, verdict, facts).into_iter().chain(contradicted(row, verdict, facts)) {
             if !found.contains(&note) {
                 found.push(note);
             }
@@ -35,6 +37,37 @@ pub fn notes(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>]) -> Vec<Strin
         }
     }
     found
+}
+
+/// What a verdict depends on and the captures disagree on: where a version or the mode differs, the figure may be of a mixture.
+fn contradicted(row: &Row, verdict: &Verdict, facts: &Facts) -> Vec<String> {
+    if verdict.status == Status::NotMeasured {
+        return Vec::new();
+    }
+    let waits =
+        row.readings.iter().any(|one| PROPAGATION.contains(&&*one.measurement) || SYNCS.contains(&&*one.measurement));
+    let of_dataplane: &[&str] = match verdict.dataplane.as_str() {
+        "cilium" => &["version/cilium"],
+        _ => &["mode", "version/kube-proxy", "version/kubernetes"],
+    };
+    let of_settings: &[&str] = match verdict.dataplane.as_str() {
+        _ if !waits => &[],
+        "cilium" => &["config/lb-reflector-wait-time"],
+        _ => &["config/min-sync-period"],
+    };
+    let always = ["dataplane", "scenario", "version/linux"];
+    let keys = always.iter().chain(of_dataplane).chain(of_settings);
+    let note = |key: &&str| {
+        let told = disagreeing(facts, key);
+        let each: Vec<String> = told.iter().map(|(place, value)| format!("{value} in {place}")).collect();
+        (!told.is_empty()).then(|| {
+            format!(
+                "The captures disagree on {key} ({}): this verdict depends on it, and may mix them.",
+                each.join(", ")
+            )
+        })
+    };
+    keys.filter_map(note).collect()
 }
 
 fn of_run(row: &Row, verdict: &Verdict, facts: &Facts) -> Vec<String> {
@@ -138,6 +171,26 @@ mod tests {
         let partial = [("version/kube-proxy", "1.36.2")];
         check("A2", "kube-proxy-iptables", Status::Worse, &partial, &["only the changed chains"]);
         check("A2", "kube-proxy-iptables", Status::Worse, &[("version/kube-proxy", "1.25.0")], &[]);
+    }
+
+    #[test]
+    fn a_verdict_says_that_the_captures_disagree_on_what_it_depends_on() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let row = catalogue.row("A2").unwrap();
+        let side = row.side("kube-proxy-iptables").unwrap();
+        let mut verdict = super::super::row::blank(row, side, "kube-proxy-iptables", "scale-up", None);
+        let pairs = [
+            ("version/kube-proxy", "1.36.2"),
+            ("version/kube-proxy@node-a", "1.36.2"),
+            ("version/kube-proxy@node-b", "1.31.0"),
+        ];
+        let facts: Facts =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), Evidence::default()))).collect();
+        assert!(contradicted(row, &verdict, &facts).is_empty(), "nothing was judged");
+        verdict.status = Status::Holds;
+        let notes = contradicted(row, &verdict, &facts);
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("version/kube-proxy (1.36.2 in node-a, 1.31.0 in node-b)"), "{notes:?}");
     }
 
     #[test]

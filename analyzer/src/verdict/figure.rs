@@ -7,7 +7,7 @@ use super::judge::Figure;
 use super::{RunResult, load};
 use crate::clock::Evidence;
 use crate::math::Estimate;
-use crate::measure::{Measurement, Missing};
+use crate::measure::{Measurement, Missing, before_after};
 
 /// What one run gives for a reading.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -104,17 +104,19 @@ pub fn of_group(runs: &[&RunResult<'_>], reading: &Reading, min_samples: Option<
     all
 }
 
-/// The measurement that a reading names: the direct one ahead of an upper bound, one that exists ahead of a missing one.
+/// The measurement that a reading names: the direct one ahead of an upper bound, one that exists ahead of a missing one. For the
+/// main one two readings, before and after, stand in.
 pub fn find<'a>(measurements: &'a [Measurement], reading: &Reading) -> Option<&'a Measurement> {
     let mut candidates: Vec<&Measurement> = measurements
         .iter()
         .filter(|m| m.name == reading.measurement)
         .filter(|m| match &reading.variant {
             Some(variant) => m.variant == *variant,
-            None => m.variant.is_empty(),
+            None => m.variant.is_empty() || m.variant == before_after::VARIANT,
         })
         .collect();
-    candidates.sort_by_key(|m| (m.missing.is_some(), m.upper_bound_only));
+    candidates
+        .sort_by_key(|m| (m.missing.is_some(), !m.variant.is_empty() && reading.variant.is_none(), m.upper_bound_only));
     candidates.first().copied()
 }
 

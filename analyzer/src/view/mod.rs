@@ -1,11 +1,15 @@
 //! Everything that a report says, as finished strings: every format renders this one view, so their numbers agree.
 
+pub mod also_measured;
+pub mod before_after;
 pub mod chart;
 pub mod comparison;
 pub mod differences;
+pub mod distributions;
 pub mod headline;
 pub mod number;
 pub mod pictures;
+pub mod procedure;
 pub mod propagation;
 pub mod quality;
 pub mod queries;
@@ -39,6 +43,7 @@ pub struct View {
     /// The user's notes, in Markdown.
     pub notes: String,
     pub headline: headline::Headline,
+    pub procedure: Vec<procedure::Step>,
     pub differences: Vec<differences::Difference>,
     pub overview: Option<Chart>,
     pub sections: Vec<rows::Section>,
@@ -46,9 +51,12 @@ pub struct View {
     pub timelines: Vec<Chart>,
     pub propagation: propagation::Propagation,
     pub stages: stages::Stages,
+    pub before_after: before_after::BeforeAfter,
     pub comparison: Vec<comparison::Row>,
     pub cpu: Option<Chart>,
+    pub distributions: distributions::Distributions,
     pub queries: Vec<queries::QueryView>,
+    pub also_measured: also_measured::AlsoMeasured,
     pub runs: Vec<quality::RunView>,
     pub quality: quality::Quality,
     pub method: Vec<String>,
@@ -78,6 +86,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         synthetic: runs.iter().filter(|r| r.run.synthetic).map(|r| r.run.name.as_str()).collect::<Vec<_>>().join(", "),
         notes: options.notes.clone().unwrap_or_default(),
         headline: headline::build(runs, &verdicts, catalogue),
+        procedure: procedure::build(runs),
         differences: differences::build(&verdicts, catalogue),
         overview: pictures::overview(&verdicts, catalogue),
         sections: rows::sections(&verdicts, catalogue),
@@ -85,9 +94,12 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -
         timelines: charts.timelines,
         propagation: propagation::build(runs, charts.propagation),
         stages: stages::build(runs),
+        before_after: before_after::build(runs),
         comparison: comparison::build(runs),
         cpu: charts.cpu,
+        distributions: distributions::build(runs),
         queries: queries::build(&answers, catalogue),
+        also_measured: also_measured::build(runs, catalogue),
         runs: quality::run_views(runs),
         quality: quality::build(runs),
         method: method(),

@@ -49,6 +49,8 @@ pub struct FindingView {
     pub run: String,
     pub title: String,
     pub detail: String,
+    /// A command that stands behind the detail, verbatim; empty where there is none.
+    pub script: String,
     pub evidence: Vec<String>,
 }
 
@@ -199,10 +201,12 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
     for r in runs {
         let run = r.run;
         for finding in run.findings.iter().chain(&run.clocks.findings) {
+            let (detail, script) = finding.detail.split_once('\n').unwrap_or((&finding.detail, ""));
             quality.findings.push(FindingView {
                 run: run.name.clone(),
                 title: finding.title.clone(),
-                detail: finding.detail.clone(),
+                detail: detail.to_owned(),
+                script: script.to_owned(),
                 evidence: finding.evidence.iter().take(6).map(evidence_line).collect(),
             });
         }

@@ -319,8 +319,11 @@ pub fn sentence(text: &str) -> String {
     let Some(first) = letters.next() else { return String::new() };
     // A metric or a row name keeps its case.
     let word: String = text.trim().chars().take_while(|c| !c.is_whitespace()).collect();
-    let head =
-        if word.contains('_') || word.contains('/') { first.to_string() } else { first.to_uppercase().collect() };
+    let head = if word.contains('_') || word.contains('/') || word.chars().skip(1).any(char::is_uppercase) {
+        first.to_string()
+    } else {
+        first.to_uppercase().collect()
+    };
     let mut out = head + letters.as_str();
     if !out.ends_with(['.', '!', '?', ':']) {
         out.push('.');

@@ -7,17 +7,20 @@ use crate::view::View;
 use crate::view::chart::STYLE;
 
 const CSS: &str = include_str!("../../../templates/style.css");
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 15] = [
     ("report.html.j2", include_str!("../../../templates/report.html.j2")),
     ("figure.html.j2", include_str!("../../../templates/figure.html.j2")),
     ("headline.html.j2", include_str!("../../../templates/headline.html.j2")),
     ("verdicts.html.j2", include_str!("../../../templates/verdicts.html.j2")),
     ("propagation.html.j2", include_str!("../../../templates/propagation.html.j2")),
     ("stages.html.j2", include_str!("../../../templates/stages.html.j2")),
+    ("before_after.html.j2", include_str!("../../../templates/before_after.html.j2")),
     ("comparison.html.j2", include_str!("../../../templates/comparison.html.j2")),
     ("timeline.html.j2", include_str!("../../../templates/timeline.html.j2")),
     ("cpu.html.j2", include_str!("../../../templates/cpu.html.j2")),
+    ("distributions.html.j2", include_str!("../../../templates/distributions.html.j2")),
     ("queries.html.j2", include_str!("../../../templates/queries.html.j2")),
+    ("also_measured.html.j2", include_str!("../../../templates/also_measured.html.j2")),
     ("quality.html.j2", include_str!("../../../templates/quality.html.j2")),
     ("method.html.j2", include_str!("../../../templates/method.html.j2")),
 ];

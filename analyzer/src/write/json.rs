@@ -43,6 +43,7 @@ pub fn render(judged: &Judged, runs: &[RunResult<'_>]) -> anyhow::Result<String>
         "summary": summary(&judged.verdicts),
         "beside": judged.beside,
         "differences": judged.view.differences,
+        "before_after": judged.view.before_after.all,
         "queries": judged.queries,
         "losses": losses,
         "clocks": clocks,

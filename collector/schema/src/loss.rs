@@ -66,6 +66,15 @@ losses! {
     BACKENDS_MAP_MISSING = "backends-map-missing", Warning, "Dumps of the map of services alone: it names backends by number, and no address can be told.", "Dump cilium_lb4_backends_v3 (and cilium_lb6_…) behind it in the same stream, or use cilium-dbg bpf lb list.";
     SERVICES_MAP_MISSING = "services-map-missing", Warning, "Dumps of load-balancer maps without that of services: which Service a backend belongs to cannot be told.", "Dump cilium_lb4_services_v2 (and cilium_lb6_…) in the same stream, or use cilium-dbg bpf lb list.";
     KIND_NOT_USED = "kind-not-used", Info, "Kubernetes objects of kinds, or ConfigMaps, that nothing is read from.", "Nothing: they do not tell of the dataplane.";
+    SAME_CONTENT = "same-content", Info, "A file with the same content as another one of the capture: it is one source under two paths, and was read once.", "Nothing.";
+    FOREIGN_LINES = "foreign-lines", Info, "Objects of no known format between the lines of a log: kept as messages, nothing else was read from them.", "Nothing, unless they are a capture: then give them a file of their own.";
+    LOG_BEGINS_LATE = "log-begins-late", Warning, "A log begins in the middle (kubectl logs --tail, or rotated): what it does not show may have been written before.", "Take the whole log: kubectl logs --timestamps without --tail, from ahead of the action.";
+    NOT_UNDERSTOOD = "not-understood", Warning, "Lines in a snapshot that are no part of its format: the snapshot is incomplete, since they may stand for what is missing.", "Keep standard error apart (2>errors.txt), and one command's output in one file.";
+    CLEANED_LINES = "cleaned-lines", Info, "Warnings of standard error in the middle of a line of a snapshot: cut out, and the line joined again.", "Keep standard error apart: 2>errors.txt.";
+    ROUNDED_COUNTERS = "rounded-counters", Info, "Counters that were printed rounded (271K is 271,000 ± 500): kept as text, without a value.", "Add -x to iptables -L.";
+    NO_PROBE_ATTACHED = "no-probe-attached", Warning, "bpftrace found no probe of the script: it traced nothing.", "Name probes that exist (bpftrace -l 'kprobe:*'). BPF programs are no kernel functions: for their run time set sysctl kernel.bpf_stats_enabled=1 and take bpftool prog show -j before and after.";
+    DIFF_OF_LISTINGS = "diff-of-listings", Warning, "A unified diff shows what changed and a few lines around it: what it does not show may be there.", "Give the two listings themselves.";
+    CUT_LIST = "cut-list", Info, "Lists that kubectl cut (`+ 41 more...`): such a row proves only the addresses that it shows.", "Use kubectl get -o json, or -o wide for names.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 

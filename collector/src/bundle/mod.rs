@@ -1,14 +1,19 @@
 //! `bundle`: the stages from files to a bundle that is whole or absent.
 
 pub mod capture_toml;
+mod dating;
 pub mod nearest;
 mod options;
 mod pass;
 pub mod pipeline;
+mod programs;
 mod progress;
 mod reader;
+mod recognise;
 pub mod rules;
 mod said;
+mod settle;
+mod twins;
 
 pub use options::{BundleError, BundleOptions, Summary};
 pub use rules::SourceRule;
@@ -116,8 +121,10 @@ fn fill(
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
         kept: Default::default(),
+        entries,
+        span: Default::default(),
     };
-    pipeline::run(threads, memory / 2, |outlet| reader.read(entries, outlet), |steps| pass.take(steps))?;
+    pipeline::run(threads, memory / 2, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
     if scratch.exists() {
         fs::remove_dir_all(&scratch).map_err(|error| BundleError::Io(scratch, error))?;
     }

@@ -3,19 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::bundle::programs;
 use crate::form::{Format, Head};
 use crate::parse::FORMATS;
 
+/// Words that any summary of figures has: they mark nothing.
+const OF_STATISTICS: [&str; 14] = [
+    "min", "max", "avg", "mean", "total", "count", "sum", "average", "median", "stdev", "latency", "time", "seconds",
+    "value",
+];
+
 /// First bytes of files that are no text, and what to do about them.
-const MAGIC: [(&[u8], &str); 15] = [
+const MAGIC: [(&[u8], &str); 17] = [
     (b"\xfd7zXZ\0", "an xz archive: decompress it first (unxz)"),
     (b"BZh", "a bzip2 archive: decompress it first (bunzip2)"),
     (b"\x04\x22\x4d\x18", "an lz4 archive: decompress it first (unlz4)"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (b"PK\x03\x04", "a zip within too many other archives: unpack it first"),
-    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap): Hubble flows are read instead"),
-    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap): Hubble flows are read instead"),
-    (b"\x0a\x0d\x0d\x0a", "a packet capture (pcapng): Hubble flows are read instead"),
+    (b"\xd4\xc3\xb2\xa1", "a packet capture (pcap): Hubble flows are read instead (hubble observe -f -o jsonpb)"),
+    (b"\xa1\xb2\xc3\xd4", "a packet capture (pcap): Hubble flows are read instead (hubble observe -f -o jsonpb)"),
+    (b"\x4d\x3c\xb2\xa1", "a packet capture (pcap): Hubble flows are read instead (hubble observe -f -o jsonpb)"),
+    (b"\xa1\xb2\x3c\x4d", "a packet capture (pcap): Hubble flows are read instead (hubble observe -f -o jsonpb)"),
+    (b"\x0a\x0d\x0d\x0a", "a packet capture (pcapng): Hubble flows are read instead (hubble observe -f -o jsonpb)"),
     (b"PAR1", "a Parquet file: give the whole bundle to `syncline`, or the capture it was made of"),
     (b"SQLite format 3\0", "an SQLite database"),
     (b"PERFILE2", "perf.data: bpftrace's output is read instead"),
@@ -69,6 +78,9 @@ pub fn nearest(head: &Head) -> Option<String> {
     if ["<!doctype html", "<html"].iter().any(|start| first.to_ascii_lowercase().starts_with(start)) {
         return Some("a web page, perhaps a login form in place of an answer".to_owned());
     }
+    if let Some(known) = programs::known(&text) {
+        return Some(known);
+    }
     resembled(&words(&text)).or_else(|| Some(format!("nearest to none; it begins `{}`", shown())))
 }
 
@@ -103,6 +115,7 @@ fn words(text: &str) -> BTreeSet<String> {
         .map(|word| word.trim_matches(['_', '-']))
         .filter(|word| word.chars().count() >= 3)
         .map(str::to_lowercase)
+        .filter(|word| !OF_STATISTICS.contains(&word.as_str()))
         .collect()
 }
 

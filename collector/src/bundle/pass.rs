@@ -109,6 +109,14 @@ impl Pass {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
                     self.note(&context, offset, format!("the input breaks off here: {why}"))?;
                 }
+                Step::Said(Said::Fact { context, key, value }) => {
+                    self.tables.push(&FactRow {
+                        source: Some(context.source),
+                        key: key.into(),
+                        value: value.into(),
+                        ..Default::default()
+                    })?;
+                }
                 Step::Said(Said::Unread { context, why }) => self.note(&context, 0, format!("not read: {why}"))?,
                 Step::Said(Said::End { index, digest }) => {
                     if let (Some(source), Some((hash, bytes))) = (self.sources.get_mut(index as usize), digest) {
@@ -153,7 +161,8 @@ impl Pass {
         }
         for snapshot in std::mem::take(&mut parsed.batch.snapshots) {
             let stream = self.encoder.encode(&context, &snapshot, &mut self.tables)?;
-            if let Some(time) = snapshot.time {
+            // A modification time says nothing of gaps: copying changes it.
+            if let Some(time) = snapshot.time.filter(|_| snapshot.time_from != "mtime") {
                 self.snapshot_stamps.add(stream, time);
             }
         }

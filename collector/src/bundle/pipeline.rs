@@ -15,6 +15,7 @@ use std::thread;
 use arrow_array::RecordBatch;
 use syncline_schema::Column;
 
+use super::settle;
 use crate::form::{Batch, Chunk, Context, Format};
 use crate::input::{CHUNK, Piece};
 use crate::parse;
@@ -188,7 +189,7 @@ fn parse(job: &Job) -> Parsed {
         first: piece.first,
         last: piece.last,
         truncated: piece.truncated.is_some(),
-        around: None,
+        around: piece.around.as_deref(),
     };
     // A parser must not panic; should one do so all the same, one chunk is lost and named, not the whole bundle.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -197,8 +198,16 @@ fn parse(job: &Job) -> Parsed {
         let tables = batch
             .take_tables()
             .into_iter()
-            .filter_map(|mut builder| Some((builder.table, builder.columns(), builder.finish().ok()?)))
+            .filter_map(|mut builder| {
+                let rows = builder.finish().ok()?;
+                let rows =
+                    piece.around.as_ref().map(|around| settle::table(builder.table, &rows, around)).unwrap_or(rows);
+                Some((builder.table, builder.columns(), rows))
+            })
             .collect();
+        if let Some(around) = &piece.around {
+            settle::batch(&mut batch, around);
+        }
         Parsed { batch, tables, panic: None }
     }));
     outcome.unwrap_or_else(|cause| {

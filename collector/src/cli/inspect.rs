@@ -14,8 +14,9 @@ use syncline_schema::FORMAT_VERSION;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 
+use crate::layers::LAYERS;
 use crate::parse::FORMATS;
-use crate::write::rebuild;
+use crate::write::{integrity, rebuild};
 
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
@@ -53,6 +54,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             file.display()
         );
     }
+    integrity::check(&arguments.bundle, &manifest)?;
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;
@@ -119,6 +121,12 @@ fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Re
             source.kind,
             source.path.escape_debug()
         )?;
+        if !source.layers.is_empty() {
+            writeln!(out, "{:26}within {}", "", source.layers.join(", "))?;
+        }
+        if let Some(same) = &source.same_as {
+            writeln!(out, "{:26}the same content as {}", "", same.escape_debug())?;
+        }
         if let Some(nearest) = &source.nearest {
             writeln!(out, "{:26}{}", "", nearest.escape_debug())?;
         }
@@ -202,6 +210,10 @@ pub fn formats() -> anyhow::Result<ExitCode> {
         let tokens: Vec<&str> = ClockToken::ALL.into_iter().map(ClockToken::token).collect();
         tokens.join(", ")
     })?;
+    writeln!(out, "\nWhat lies around a capture is taken off first, in any order and stacked:")?;
+    for layer in LAYERS {
+        writeln!(out, "  {:16} {}", layer.name, layer.title)?;
+    }
     for format in FORMATS {
         writeln!(out, "\n{}  ({})", format.kind, format.title)?;
         writeln!(out, "  clock       {}", format.clock.token())?;

@@ -1,6 +1,7 @@
 //! What a parser fills: rows as Arrow columns, and what the sequential pass of `write` needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use syncline_schema::facts::FactRow;
 use syncline_schema::loss::Loss;
@@ -9,7 +10,8 @@ use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
-use super::line::{Context, Line};
+use super::file_series::FileSeries;
+use super::line::{Around, Context, Line};
 
 /// Identity of a series within its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,13 +50,18 @@ pub struct RawSnapshot {
     /// First line of `text`.
     pub first_line: i64,
     pub time: Option<i64>,
+    /// Resolution of `time`, ns: it was taken at `time` or less than that after it. Null where it is exact or unknown.
+    pub resolution: Option<i64>,
     /// `stamp`, `name`, `mtime` or `none`.
     pub time_from: &'static str,
     /// The state as captured, without its stamp line.
     pub text: Vec<u8>,
     pub complete: bool,
-    /// True for one file of a series of files: they form one stream with the other files of their folder.
-    pub file_of_series: bool,
+    /// What lay around its lines; `first_line` and the lines behind it then count what stood inside.
+    pub around: Option<Arc<Around>>,
+    /// For a file of a series of files: which one ([`FileSeries`](super::file_series::FileSeries)). Null for a file that is a
+    /// stream of its own.
+    pub series: Option<FileSeries>,
 }
 
 /// What a chunk gave.

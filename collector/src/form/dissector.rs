@@ -3,6 +3,7 @@
 //! A snapshot is cut into pieces (`split`); joined they are the text again. A piece that has counters is kept without
 //! them, so that a rule whose packets were counted is still the same rule.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// Where the running piece stands: the iptables table, the chain, the frontend.
@@ -57,12 +58,18 @@ pub struct Dissector {
     pub format: &'static str,
     /// Judges the text of one snapshot.
     pub end: fn(&[u8]) -> End,
+    /// Whether a line (without its end) is part of the format: a snapshot with others is not complete.
+    pub knows: fn(&[u8]) -> bool,
+    /// Offsets at which further listings begin in the text: what stands once in a listing came again.
+    pub again: fn(&[u8]) -> Vec<usize>,
     /// Ranges of the pieces; they cover the text without gaps.
     pub split: fn(&[u8]) -> Vec<Range<usize>>,
     /// Updates the section by a piece, before the piece is looked up.
     pub section: fn(&mut Section, &[u8]),
     /// Finds the counters of a piece.
     pub counters: fn(&[u8]) -> Counters,
+    /// How many counters of a line were printed rounded (`134K`): they have no value.
+    pub rounded: fn(&[u8]) -> u64,
     /// Reads a new piece. `path` is that of the source.
     pub fields: fn(path: &str, section: &Section, piece: &[u8]) -> RuleFields,
 }
@@ -85,6 +92,92 @@ pub fn lines(text: &[u8]) -> Vec<Range<usize>> {
         ranges.push(from..text.len());
     }
     ranges
+}
+
+/// Offsets of the lines at which a text begins anew: `key` names what a line opens that stands once in a listing.
+pub fn repeated<'t>(text: &'t [u8], key: impl Fn(&'t [u8]) -> Option<&'t [u8]>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut seen: HashSet<&[u8]> = HashSet::new();
+    for range in lines(text) {
+        let Some(key) = key(text[range.clone()].trim_ascii_end()) else { continue };
+        if !seen.insert(key) {
+            found.push(range.start);
+            seen.clear();
+            seen.insert(key);
+        }
+    }
+    found
+}
+
+/// What a line opens, in listings that do not name their tables.
+pub enum Opens<'t> {
+    /// A chain that the kernel has (with a policy): these stand first in their table.
+    Builtin(&'t [u8]),
+    /// Any other chain.
+    Own(&'t [u8]),
+}
+
+/// Offsets at which a listing of iptables begins anew. Tables have chains of the same names, and are told apart by the
+/// chains of the kernel that they begin with: INPUT behind PREROUTING and more of them is another table's.
+pub fn repeated_tables<'t>(text: &'t [u8], opens: impl Fn(&'t [u8]) -> Option<Opens<'t>>) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut tables: HashSet<Vec<&[u8]>> = HashSet::new();
+    let mut own: HashSet<&[u8]> = HashSet::new();
+    let (mut builtin, mut start, mut is_head): (Vec<&[u8]>, usize, bool) = (Vec::new(), 0, false);
+    let mut close = |builtin: &mut Vec<&'t [u8]>, start: usize, found: &mut Vec<usize>| {
+        let table = std::mem::take(builtin);
+        if !table.is_empty() && !tables.insert(table.clone()) {
+            found.push(start);
+            tables.clear();
+            tables.insert(table);
+        }
+    };
+    for range in lines(text) {
+        match opens(text[range.clone()].trim_ascii_end()) {
+            Some(Opens::Builtin(name)) => {
+                if !is_head || builtin.contains(&name) {
+                    close(&mut builtin, start, &mut found);
+                    own.clear();
+                    start = range.start;
+                }
+                builtin.push(name);
+                is_head = true;
+            }
+            Some(Opens::Own(name)) => {
+                is_head = false;
+                if !own.insert(name) {
+                    close(&mut builtin, start, &mut found);
+                    found.push(range.start);
+                    own.clear();
+                    own.insert(name);
+                }
+            }
+            None => {}
+        }
+    }
+    close(&mut builtin, start, &mut found);
+    found.sort_unstable();
+    found.dedup();
+    found.retain(|at| *at > 0);
+    found
+}
+
+/// Offsets of JSON documents behind the first, each at the beginning of a line.
+pub fn documents(text: &[u8]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut closed = false;
+    for range in lines(text) {
+        match text[range.start] {
+            b'{' | b'[' if closed => {
+                found.push(range.start);
+                closed = false;
+            }
+            b'}' | b']' => closed = true,
+            _ => {}
+        }
+        closed |= text[range.start] == b'{' && text[range.clone()].trim_ascii_end().ends_with(b"}");
+    }
+    found
 }
 
 /// The digits behind two words.
@@ -154,5 +247,39 @@ pub(crate) mod check {
             or_dash(&fields.service),
             or_dash(&fields.protocol)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Opens, documents, repeated, repeated_tables};
+
+    fn opens(line: &[u8]) -> Option<Opens<'_>> {
+        match line.first()? {
+            b'A'..=b'Z' => Some(Opens::Builtin(line)),
+            b'a'..=b'z' => Some(Opens::Own(line)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn tables_with_the_same_chains_are_one_listing_and_the_same_table_again_is_another() {
+        for (text, expected) in [
+            ("I\nF\nO\na\n1\nP\nI\nO\na\n", &[][..]),
+            ("I\nF\na\nI\nF\na\n", &[6]),
+            ("I\nF\nI\nF\nI\nF\n", &[4, 8]),
+            ("a\n1\na\n2\na\n", &[4, 8]),
+            ("a\nb\na\nb\n", &[4]),
+            ("", &[]),
+        ] {
+            assert_eq!(repeated_tables(text.as_bytes(), opens), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn headings_and_documents_begin_anew() {
+        assert_eq!(repeated(b"H\n1\nH\n2\nH\n", |line| (line == b"H").then_some(line)), [4, 8]);
+        assert_eq!(documents(b"{\n \"a\": {\n }\n}\n{\n}\n\n[\n]\n"), [15, 20]);
+        assert_eq!(documents(b"{\"a\": 1}\n{\"a\": 2}\n"), [9]);
     }
 }

@@ -168,6 +168,11 @@ pub fn decimal_seconds(text: &str) -> Option<i64> {
 /// The time in a file's name (`1795408951.211716404.txt`, `scrape-1795408951.prom`), ns: the first run of ten
 /// digits (seconds, with a fraction behind a point) or of 13, 16 or 19 digits (ms, µs, ns).
 pub fn in_name(path: &str) -> Option<i64> {
+    time_in_name(path).map(|(time, _, _)| time)
+}
+
+/// The time in a file's name, its resolution (ns), and where it stands in the name (behind the folder).
+pub fn time_in_name(path: &str) -> Option<(i64, i64, std::ops::Range<usize>)> {
     let name = path.rsplit('/').next()?.as_bytes();
     let mut at = 0;
     while at < name.len() {
@@ -182,10 +187,16 @@ pub fn in_name(path: &str) -> Option<i64> {
                     _ => 0,
                 };
                 let end = if part > 0 { at + 11 + part } else { at + 10 };
-                return epoch_seconds(&name[at..end]);
+                return Some((epoch_seconds(&name[at..end])?, 10_i64.pow(9 - part.min(9) as u32), at..end));
             }
-            13 | 16 if plausible => return digits(run)?.checked_mul(10i64.pow(19 - length as u32)),
-            19 if plausible => return std::str::from_utf8(run).ok()?.parse().ok(),
+            13 | 16 | 19 if plausible => {
+                let unit = 10_i64.pow(19 - length as u32);
+                return Some((
+                    std::str::from_utf8(run).ok()?.parse::<i64>().ok()?.checked_mul(unit)?,
+                    unit,
+                    at..at + length,
+                ));
+            }
             _ => at += length.max(1),
         }
     }

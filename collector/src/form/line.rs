@@ -50,6 +50,8 @@ pub struct Known<'a> {
     pub pod: Option<&'a str>,
     pub container: Option<&'a str>,
     pub node: Option<&'a str>,
+    /// Machine at whose prompt the command was typed.
+    pub host: Option<&'a str>,
     /// The command that printed it.
     pub command: Option<&'a str>,
 }
@@ -60,6 +62,7 @@ pub struct Names {
     pub pod: Option<Box<str>>,
     pub container: Option<Box<str>>,
     pub node: Option<Box<str>>,
+    pub host: Option<Box<str>>,
     pub command: Option<Box<str>>,
 }
 
@@ -113,6 +116,7 @@ impl Around {
             pod: names.pod.as_deref(),
             container: names.container.as_deref(),
             node: names.node.as_deref(),
+            host: names.host.as_deref(),
             command: names.command.as_deref(),
         }
     }

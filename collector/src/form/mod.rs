@@ -4,6 +4,7 @@ pub mod batch;
 pub mod columns;
 pub mod csv;
 pub mod dissector;
+pub mod file_series;
 pub mod format;
 pub mod instant;
 pub mod json_pairs;

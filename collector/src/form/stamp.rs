@@ -312,7 +312,11 @@ fn words<'t>(all: impl Iterator<Item = &'t str>) -> Option<Stamp> {
         } else if ["de", "del", "of", "le", "den", "da", "at", "um", "à", "di", "the", "dnia", "г"]
             .contains(&lower.as_str())
         {
-        } else if word.chars().all(|letter| letter.is_alphabetic() || "().".contains(letter)) && plain.len() < 24 {
+        } else if clock.is_none()
+            && word.chars().all(|letter| letter.is_alphabetic() || "().".contains(letter))
+            && plain.len() < 24
+        {
+            // The name of a weekday, which stands ahead of the time of day in every language.
             weekdays += 1;
         } else {
             return None;
@@ -459,6 +463,7 @@ mod tests {
             ("1795686490\tcart", "cart"),
             ("2026-11-26 09:48:10,142 INFO x", "INFO x"),
             ("Nov 26 09:48:10: cart", "cart"),
+            ("Nov 26 09:48:10 NAME   ENDPOINTS   AGE", "NAME   ENDPOINTS   AGE"),
         ] {
             let (found, at) = ahead(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(&text[at..], rest, "{text}");

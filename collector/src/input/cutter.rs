@@ -1,9 +1,10 @@
 //! Cuts a stream into chunks of whole records.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::elements::{Elements, Frame};
-use crate::form::Cut;
+use crate::form::{Around, Cut};
 
 /// Bytes that a chunk has at least, unless the file ends. Fixed: a bundle must not depend on memory or threads.
 pub const CHUNK: usize = 4 << 20;
@@ -25,6 +26,8 @@ pub struct Piece {
     pub truncated: Option<String>,
     /// Records that stood ahead of it, longer than the limit, and were skipped.
     pub skipped: Vec<Skipped>,
+    /// What lay around its lines and was taken off.
+    pub around: Option<Arc<Around>>,
     /// Bytes that its rows take in memory, where they are many more than its own; else 0.
     pub rows: usize,
 }
@@ -201,6 +204,11 @@ impl<R: Read> Cutter<R> {
         self.offset += bytes;
     }
 
+    /// How many lines and bytes were taken, and those that stood ahead.
+    pub fn taken(&self) -> (i64, i64) {
+        (self.line - 1, self.offset)
+    }
+
     fn advance(&mut self, count: usize) {
         if let Some(elements) = &mut self.elements {
             elements.advance(count);
@@ -235,6 +243,7 @@ impl<R: Read> Cutter<R> {
             truncated: if self.ended && self.buffer.is_empty() { self.truncated.take() } else { None },
             skipped,
             bytes,
+            around: None,
             rows: 0,
         };
         self.begun = true;

@@ -8,6 +8,7 @@ pub mod cloudwatch;
 pub mod cluster_dump;
 pub mod compose;
 pub mod cri;
+pub mod dates;
 pub mod docker;
 pub mod fluent_bit;
 pub mod google;
@@ -22,19 +23,25 @@ pub mod kubectl_prefix;
 pub mod layer;
 pub mod log_line;
 pub mod loki;
+pub mod margin;
 pub mod opensearch;
+pub mod preface;
 mod prefix;
 pub mod prompt;
 pub mod splunk;
 pub mod stern;
 pub mod strip;
 pub mod syslog;
+pub mod terminal;
+pub mod times;
 pub mod vector;
+pub mod watch;
 
 pub use layer::{Dressed, Layer, Out, Peel, Setting};
 
 /// Every layer, in the order in which they are looked for: those that lie outermost first.
 pub const LAYERS: &[&Layer] = &[
+    &terminal::LAYER,
     &cluster_dump::LAYER,
     &opensearch::LAYER,
     &loki::LAYER,
@@ -53,9 +60,20 @@ pub const LAYERS: &[&Layer] = &[
     &syslog::LAYER,
     &journald::LAYER,
     &cri::LAYER,
+    &watch::LAYER,
+    &prompt::LAYER,
+    &preface::LAYER,
+    &dates::LAYER,
+    &times::LAYER,
+    &margin::LAYER,
     &cloudwatch::TEXT,
     &google::COLUMNS,
     &stern::LAYER,
     &compose::LAYER,
     &fluent_bit::BARE,
 ];
+
+/// Whether a format is asked only of what is left of a session when the sections that other formats read are gone.
+pub fn transcript_apart(kind: &str) -> bool {
+    kind == "transcript"
+}

@@ -1,39 +1,58 @@
-//! What a terminal shows around the output of a command, where a session was pasted or logged.
+//! Prompts with the commands typed behind them, in sessions that were pasted, logged or recorded.
 //!
 //! ```text
 //! $ kubectl -n kube-system exec ds/cilium -- cilium-dbg bpf lb list
-//! Defaulted container "cilium-agent" out of: cilium-agent, config (init)
 //! root@node-a:~# ipvsadm -Ln
+//! (prod)# date
+//! ➜  ~ k get svc
 //! ```
 //!
-//! Such a line is no record of the format around it and no damage either: it is kept as a row of `logs` by the caller
-//! `terminal`, which tells later what was run.
+//! Each command begins a section: what it printed is read by its own format. A prompt is told by its mark and by what is typed behind
+//! it; one that was told once is known by its text from then on, whatever is typed.
 
-use syncline_schema::clock::ClockToken;
-use syncline_schema::logs::LogRow;
+use super::layer::{Dressed, Layer, Out, Peel, Setting};
+use super::preface::is_notice;
+use crate::form::{Head, stamp};
 
-use crate::form::{Batch, Chunk, Context, Cut, Format, Line, Reads, Sniff};
+/// The layer.
+pub const LAYER: Layer = Layer {
+    name: "prompt",
+    title: "prompts with the commands typed, and code fences",
+    sample: "root@node-a:~# ipvsadm -Ln\nIP Virtual Server version 1.2.1 (size=4096)\n",
+    certain: true,
+    wears,
+    open: |_: &Setting| Box::new(Session::default()),
+    put_on: Some(|text| [b"root@node-a:~# cat capture\n".as_slice(), text].concat()),
+};
 
-/// Commands whose names begin a line of a session that has no prompt, or one behind `#`.
-const COMMANDS: [&str; 29] = [
+/// Commands that are typed.
+const COMMANDS: [&str; 78] = [
     "kubectl",
     "k",
     "sudo",
     "cilium",
     "cilium-dbg",
+    "cilium-agent",
     "hubble",
     "iptables",
     "ip6tables",
     "iptables-save",
     "ip6tables-save",
+    "iptables-legacy",
+    "iptables-nft",
+    "iptables-legacy-save",
+    "iptables-nft-save",
     "ipvsadm",
     "nft",
     "ipset",
     "curl",
+    "wget",
     "bpftool",
     "bpftrace",
     "docker",
+    "podman",
     "crictl",
+    "ctr",
     "nerdctl",
     "ssh",
     "watch",
@@ -42,152 +61,305 @@ const COMMANDS: [&str; 29] = [
     "journalctl",
     "uname",
     "chronyc",
+    "timedatectl",
     "vegeta",
     "hey",
     "wrk",
+    "k6",
+    "ab",
+    "fortio",
+    "date",
+    "time",
+    "for",
+    "while",
+    "until",
+    "seq",
+    "sleep",
+    "ls",
+    "cd",
+    "export",
+    "echo",
+    "grep",
+    "zgrep",
+    "tail",
+    "head",
+    "less",
+    "ip",
+    "ss",
+    "conntrack",
+    "tcpdump",
+    "ping",
+    "helm",
+    "minikube",
+    "kind",
+    "aws",
+    "gcloud",
+    "az",
+    "eksctl",
+    "promtool",
+    "jq",
+    "script",
+    "stern",
+    "perf",
+    "nsenter",
+    "logcli",
+    "diff",
+    "clear",
 ];
 
-/// Beginnings of what kubectl says beside the output.
-const NOTICES: [&str; 8] = [
-    "Defaulted container ",
-    "Defaulting container name to ",
-    "Unable to use a TTY",
-    "Warning: v1 Endpoints is deprecated",
-    "Warning: Use tokens from the TokenRequest",
-    "Found existing alias for ",
-    "command terminated with exit code",
-    "```",
+/// Those whose name alone, without a prompt, begins a line that was typed: no output begins with them.
+const BARE: [&str; 16] = [
+    "kubectl",
+    "k",
+    "iptables",
+    "ip6tables",
+    "iptables-save",
+    "ip6tables-save",
+    "ipvsadm",
+    "nft",
+    "ipset",
+    "bpftool",
+    "cilium",
+    "cilium-dbg",
+    "hubble",
+    "crictl",
+    "journalctl",
+    "chronyc",
 ];
 
-/// Whether a line is a prompt with a command, a notice of kubectl, or the fence of a code block.
-pub fn is_around(line: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(&line[..line.len().min(400)]) else { return false };
+/// Marks at the end of a prompt.
+const MARKS: [char; 8] = ['$', '#', '%', '>', '❯', '➜', '»', 'λ'];
+
+/// A prompt: its text with its mark, and the command behind it.
+fn prompt(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_end();
-    if NOTICES.iter().any(|notice| text.starts_with(notice)) || matches!(text, "$" | "#" | ">") {
-        return true;
+    for (at, mark) in text.char_indices().take_while(|(at, _)| *at < 100).filter(|(_, letter)| MARKS.contains(letter)) {
+        let behind = &text[at + mark.len_utf8()..];
+        let before = &text[..at];
+        if !(behind.is_empty() || behind.starts_with([' ', '\u{a0}', '\t'])) || !is_prompt_like(before, mark) {
+            continue;
+        }
+        let command = behind.trim_start_matches([' ', '\u{a0}', '\t']);
+        // `➜  ~ k get svc`: the folder stands behind the mark.
+        let command = if mark == '➜' {
+            command.split_once(' ').filter(|(word, _)| !is_command(word)).map_or(command, |(_, rest)| rest.trim_start())
+        } else {
+            command
+        };
+        let sure = before.contains('@') || mark == '➜' || (before.is_empty() && matches!(mark, '$' | '❯' | '»' | 'λ'));
+        let typed = is_typed(command, before.is_empty() && mark == '#');
+        if typed || (sure && !command.starts_with(['$', '"', '{']) && (!before.is_empty() || !command.is_empty())) {
+            return Some((&text[..at + mark.len_utf8()], command));
+        }
     }
-    if ["$ ", "% ", "❯ ", "➜ ", "> "].iter().any(|prompt| text.starts_with(prompt)) {
-        return true;
+    None
+}
+
+/// Whether what stands ahead of a mark may be the rest of a prompt.
+fn is_prompt_like(before: &str, mark: char) -> bool {
+    let plain = before.trim_end();
+    if plain.is_empty() {
+        return mark != '>' && mark != '%';
     }
-    let command = |rest: &str| {
-        let mut words = rest.split_ascii_whitespace();
-        words.next().is_some_and(|word| COMMANDS.contains(&word)) && words.next().is_some()
-    };
-    // `# kubectl …`, `1. cilium bpf lb list` of a report.
+    let closed = plain.ends_with([']', ')', '~', ':', '/', '\\']) || plain.contains(['@', ':', '~', '/']);
+    let word = !plain.contains(' ') && plain.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter));
+    let odd = plain.contains(['"', '{', '}', '=', '|', ';', '<', '*']) || plain.contains("  ");
+    // A comment, a rule or a log line has other words ahead of such a mark.
+    let words = plain.split(' ').count();
+    !odd && (closed || word) && words <= 4 && (mark != '>' || plain.starts_with("PS ") || plain.contains('@'))
+}
+
+/// Whether a text begins with a command that is typed. `doubtful`: where it may be a comment it must have a word more.
+fn is_typed(text: &str, doubtful: bool) -> bool {
+    let mut words = text.split_ascii_whitespace().skip_while(|word| {
+        // `KUBECONFIG=x kubectl …`
+        word.split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_'))
+    });
+    let Some(first) = words.next() else { return false };
+    let name = first.trim_start_matches('(').rsplit('/').next().unwrap_or(first).trim_end_matches(';');
+    is_command(name) && (!doubtful || words.next().is_some())
+}
+
+fn is_command(name: &str) -> bool {
+    COMMANDS.contains(&name)
+}
+
+/// A command without a prompt, or an item of a list that is one (`1. cilium bpf lb list`).
+fn bare_command(text: &str) -> Option<&str> {
     let item =
         text.split_once(". ").filter(|(number, _)| number.len() < 3 && number.bytes().all(|one| one.is_ascii_digit()));
-    let plain = item.map_or(text.strip_prefix('#').unwrap_or(text), |(_, rest)| rest);
-    command(plain.trim_start()) || behind_user(text)
+    let plain = item.map_or(text, |(_, rest)| rest);
+    let mut words = plain.split_ascii_whitespace();
+    let name = words.next()?;
+    let second = words.next()?;
+    // `iptables: No chain/target/match by that name.` is an answer.
+    let option = second.starts_with('-') || second.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    ((BARE.contains(&name) || item.is_some() && is_command(name)) && option).then_some(plain.trim_end())
 }
 
-/// `root@node-a:~# …`, `[root@node-a ~]# …`, `node-a$ …` with a user.
-fn behind_user(text: &str) -> bool {
-    let end = text.char_indices().find(|(_, letter)| matches!(letter, '#' | '$'));
-    let Some((end, _)) = end.filter(|(end, _)| *end < 100) else { return false };
-    let (before, after) = (&text[..end], &text[end + 1..]);
-    let closed = after.is_empty() || after.starts_with(' ');
-    let bracketed = before.starts_with('[') && before.ends_with(']');
-    let plain = !before.contains([' ', '"', '{', '=']);
-    closed && before.contains('@') && (bracketed || plain)
+fn wears(head: &Head) -> bool {
+    stamp::tried_lines(head.bytes, head.whole).any(|line| {
+        let Ok(text) = std::str::from_utf8(&line[..line.len().min(2_000)]) else { return false };
+        text.trim_end() == "```"
+            || text.starts_with("```") && text.len() < 20
+            || prompt(text).is_some()
+            || bare_command(text).is_some()
+    })
 }
 
-/// Reads what stands [`ahead`] of a document; no file is recognised as this.
-pub const AHEAD: Format = Format {
-    kind: "terminal",
-    title: "what a terminal shows ahead of a command's output",
-    clock: ClockToken::None,
-    cut: Cut::Lines,
-    sniff: |_| Sniff::No,
-    reads: Reads::Rows(|context: &Context, chunk: &Chunk, batch: &mut Batch| {
-        chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty()).for_each(|line| keep(context, &line, batch));
-    }),
-    sample: "$ kubectl get endpointslices -o yaml\n",
-    recognised: "prompts, notices of kubectl, curl's meter, headers of HTTP",
-    capture: "nothing",
-    proves: "nothing",
-};
+#[derive(Default)]
+struct Session {
+    /// Prompts that were told so far.
+    known: Vec<String>,
+    /// A command whose quotation goes on in the next line.
+    open: Option<String>,
+}
 
-/// Length of what a terminal shows ahead of a document: prompts and notices, the progress of curl, the headers of an
-/// answer. A document that nothing recognises as it is may be recognised behind it.
-pub fn ahead(text: &[u8]) -> usize {
-    let mut at = 0;
-    let mut headers = false;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let plain = line.trim_ascii_end();
-        headers = (headers || plain.starts_with(b"HTTP/")) && !plain.is_empty();
-        let meter = plain.starts_with(b"  % Total") || plain.ends_with(b"Left  Speed");
-        let meter = meter || memchr::memmem::find(plain, b"--:--:--").is_some() && plain.len() < 100;
-        let is_ahead = plain.is_empty() || headers || meter || is_around(line);
-        // A line that is not whole may be anything.
-        if !is_ahead || !line.ends_with(b"\n") {
-            break;
+/// Prompts that are remembered at most.
+const MOST_KNOWN: usize = 64;
+
+impl Session {
+    fn typed<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+        if let Some((found, command)) = prompt(text) {
+            if !self.known.iter().any(|known| known == found) && self.known.len() < MOST_KNOWN && found.len() > 1 {
+                self.known.push(found.to_owned());
+            }
+            return Some(command);
         }
-        at += line.len();
+        let behind = self.known.iter().find_map(|known| text.strip_prefix(known.as_str()))?;
+        (behind.is_empty() || behind.starts_with(' ')).then(|| behind.trim())
     }
-    at
+
+    fn begin(command: &str, line: &[u8], out: &mut Out) {
+        // `root@node-a:~# …`, `[me@host-1 ~]$ …`
+        let text = String::from_utf8_lossy(line);
+        let host = text
+            .split_once('@')
+            .filter(|(user, _)| user.len() < 40 && !user.contains(' '))
+            .map(|(_, rest)| rest.split([':', ' ', ']', '#', '$']).next().unwrap_or_default().to_owned());
+        out.name(|names| {
+            names.command = (!command.is_empty()).then(|| command.into());
+            names.host = host.filter(|host| !host.is_empty()).map(Into::into).or(names.host.take());
+        });
+        out.around(line);
+        out.section();
+    }
 }
 
-/// Keeps such a line.
-pub fn keep(context: &Context, line: &Line, batch: &mut Batch) {
-    batch.record(None);
-    let text = String::from_utf8_lossy(line.bytes);
-    batch.push(&LogRow {
-        source: context.source,
-        record: line.number,
-        clock: context.clock.as_str().into(),
-        level: "info".into(),
-        caller: Some("terminal".into()),
-        message: text.trim_end().into(),
-        ..Default::default()
-    });
+/// Whether a command has a quotation that is not closed.
+fn is_open(command: &str) -> bool {
+    ['\'', '"'].iter().any(|quote| command.matches(*quote).count() % 2 == 1) || command.ends_with('\\')
+}
+
+impl Peel for Session {
+    fn line(&mut self, line: &Dressed<'_>, out: &mut Out) {
+        let bytes = line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes);
+        let Ok(text) = std::str::from_utf8(bytes) else { return out.bare(line.bytes, line.ended) };
+        if let Some(open) = &mut self.open
+            && let Some(rest) =
+                text.strip_prefix("> ").or_else(|| text.strip_prefix('>').filter(|rest| rest.is_empty()))
+        {
+            open.push(' ');
+            open.push_str(rest.trim());
+            let command = open.clone();
+            if !is_open(&command) {
+                self.open = None;
+            }
+            return Self::begin(&command, bytes, out);
+        }
+        self.open = None;
+        if text.starts_with("```") && text.len() < 20 {
+            return Self::begin("", bytes, out);
+        }
+        // Most lines of output have no mark at all.
+        let candidate = text.len() < 2_000
+            && (text.contains(MARKS) || text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric));
+        if candidate {
+            let typed = self.typed(text).or_else(|| bare_command(text)).map(str::to_owned);
+            if let Some(command) = typed {
+                if is_open(&command) {
+                    self.open = Some(command.clone());
+                }
+                return Self::begin(&command, bytes, out);
+            }
+        }
+        if matches!(text.trim(), "^C" | "^D" | "exit" | "logout") && !self.known.is_empty() || is_notice(bytes) {
+            return out.around(bytes);
+        }
+        out.bare(line.bytes, line.ended);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ahead, is_around};
+    use super::{LAYER, bare_command, prompt};
+    use crate::layers::harness::{sections, wears};
 
     #[test]
-    fn what_stands_ahead_of_a_document_is_measured() {
-        for (before, document) in [
-            ("$ kubectl get endpointslices -o json\n", "{\n  \"apiVersion\": \"v1\""),
-            (
-                "root@a:/# curl localhost:10249/metrics | grep sync\n  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n                                 Dload  Upload   Total   Spent    Left  Speed\n100 26673    0 26673    0     0  8682k      0 --:--:-- --:--:-- --:--:-- 8682k\n",
-                "# HELP up Whether.\n",
-            ),
-            ("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", "# HELP a b\n"),
-            ("", "apiVersion: v1\n"),
+    fn prompts_are_told_from_output() {
+        for (line, expected) in [
+            ("$ kubectl get svc", "kubectl get svc"),
+            ("root@node-a:~# ipvsadm -Ln", "ipvsadm -Ln"),
+            ("[root@node-a ~]# iptables -t nat -S", "iptables -t nat -S"),
+            ("[ec2-user@bastion ~]$ date +%s; kubectl scale deploy/test", "date +%s; kubectl scale deploy/test"),
+            ("root@node-a:/home/cilium# ", ""),
+            ("root@node-a:/home/cilium# ./odd-tool --x", "./odd-tool --x"),
+            ("# kubectl get pod -o wide", "kubectl get pod -o wide"),
+            ("❯ kubectl get svc", "kubectl get svc"),
+            ("➜  ~ k get svc", "k get svc"),
+            ("(prod)# date", "date"),
+            ("(prod)» kubectl get endpoints cart -w", "kubectl get endpoints cart -w"),
+            ("bash-5.1# cilium bpf lb list", "cilium bpf lb list"),
+            ("/ # ipvsadm -Ln", "ipvsadm -Ln"),
+            ("user@host:~/dir (main) $ KUBECONFIG=x kubectl get pods", "KUBECONFIG=x kubectl get pods"),
+            ("PS C:\\Users\\me> kubectl get pods", "kubectl get pods"),
+            ("node-a:~ # nft list ruleset", "nft list ruleset"),
+            ("% kubectl get svc", ""),
         ] {
-            assert_eq!(ahead(format!("{before}{document}").as_bytes()), before.len(), "{document}");
-        }
-    }
-
-    #[test]
-    fn prompts_and_notices_are_told_from_output() {
-        for line in [
-            "$ kubectl get svc",
-            "root@node-a:~# ipvsadm -Ln",
-            "[root@node-a ~]# iptables -t nat -S",
-            "root@node-a:/home/cilium# ",
-            "# kubectl get pod -o wide",
-            "k get svc",
-            "1. cilium bpf lb list",
-            "❯ kubectl get svc",
-            "Defaulted container \"cilium-agent\" out of: cilium-agent, config (init)",
-            "```bash",
-        ] {
-            assert!(is_around(line.as_bytes()), "{line}");
+            let found = prompt(line).map(|(_, command)| command);
+            if line.starts_with('%') {
+                assert_eq!(found, None, "a bare % is no prompt: {line}");
+            } else {
+                assert_eq!(found, Some(expected), "{line}");
+            }
         }
         for line in [
             "# HELP up Whether it is up.",
             "# Generated by iptables-save v1.8.7",
+            "# TIMESTAMP 1795686490",
             "-A KUBE-SVC-A -m comment --comment \"a@b # c\" -j RETURN",
             "up{user=\"a@b$ \"} 1",
             "NAME   READY   STATUS",
             "watch",
             "{\"a\":\"b@c# d\"}",
             "",
+            "a > b",
+            "100% done",
+            "  -> 10.0.0.1:80    Masq  1",
+            "iptables: No chain/target/match by that name.",
+            "time=\"2026-11-26T09:41:21Z\" level=info msg=\"x # kubectl get\"",
         ] {
-            assert!(!is_around(line.as_bytes()), "{line}");
+            assert!(prompt(line).is_none() && bare_command(line).is_none(), "{line}");
         }
+        assert_eq!(bare_command("1. cilium bpf lb list"), Some("cilium bpf lb list"));
+        assert_eq!(bare_command("k get svc"), Some("k get svc"));
+    }
+
+    #[test]
+    fn each_command_is_a_section() {
+        let text = "(prod)# date\nThu Nov 26\n(prod)# odd\nx\n(prod)» kubectl get endpoints cart -w\nNAME   ENDPOINTS\n^C\n(prod)» date\n";
+        assert!(wears(&LAYER, text));
+        let found: Vec<(Option<String>, String)> = sections(&[&LAYER], text.as_bytes())
+            .into_iter()
+            .map(|one| (one.names.command.map(Into::into), String::from_utf8_lossy(&one.text).into_owned()))
+            .collect();
+        let expected = [
+            ("date", "Thu Nov 26\n"),
+            ("odd", "x\n"),
+            ("kubectl get endpoints cart -w", "NAME   ENDPOINTS\n"),
+            ("date", ""),
+        ];
+        assert_eq!(found, expected.map(|(command, text)| (Some(command.to_owned()), text.to_owned())));
     }
 }

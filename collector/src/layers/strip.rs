@@ -24,6 +24,14 @@ struct Level {
     out: Out,
 }
 
+/// Where a section begins: bytes and lines of the inside ahead of it, and its names.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    bytes: u64,
+    lines: i64,
+    names: u32,
+}
+
 /// What came out of the innermost layer.
 #[derive(Default)]
 struct Inside {
@@ -36,8 +44,8 @@ struct Inside {
     /// Lines and bytes given out so far, to where sections end.
     lines: i64,
     bytes: u64,
-    /// Where sections begin, as bytes given out, and with which names.
-    sections: VecDeque<(u64, u32)>,
+    /// Where sections begin.
+    sections: VecDeque<Begun>,
     /// Whether the last line has no end yet.
     open: bool,
     /// Lines of the layers themselves.
@@ -67,8 +75,8 @@ impl Inside {
             self.open = false;
         }
         match self.sections.back_mut() {
-            Some(last) if last.0 == self.bytes => last.1 = names,
-            _ => self.sections.push_back((self.bytes, names)),
+            Some(last) if last.bytes == self.bytes => last.names = names,
+            _ => self.sections.push_back(Begun { bytes: self.bytes, lines: self.lines, names }),
         }
     }
 }
@@ -124,11 +132,13 @@ impl<'r> Stripped<'r> {
             while self.read_section(&mut sink).is_ok_and(|count| count > 0) {}
         }
         loop {
-            if let Some((begin, names)) = self.inside.sections.front().copied()
-                && begin == self.read
+            if let Some(begun) = self.inside.sections.front().copied()
+                && begun.bytes == self.read
             {
                 self.inside.sections.pop_front();
-                return Some(self.register.get(names).clone());
+                // Lines that nobody wanted have places that nobody asked for.
+                self.around(begun.lines);
+                return Some(self.register.get(begun.names).clone());
             }
             if !self.inside.text.is_empty() {
                 return Some(Names::default());
@@ -218,7 +228,7 @@ impl<'r> Stripped<'r> {
 
     fn read_section(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let until = self.inside.sections.front().map(|(begin, _)| *begin);
+            let until = self.inside.sections.front().map(|begun| begun.bytes);
             let left = until.map_or(u64::MAX, |until| until - self.read.min(until));
             let count = buffer.len().min(self.inside.text.len()).min(usize::try_from(left).unwrap_or(usize::MAX));
             if count > 0 {
@@ -261,6 +271,12 @@ impl<'r> Stripped<'r> {
         }
         let places = std::mem::take(&mut self.inside.kept_places);
         Some((std::mem::take(&mut self.inside.kept), Around { first: 1, places, names: self.register.all() }))
+    }
+
+    /// Lines and bytes of the inside up to where the section that was read ends.
+    pub fn given(&self) -> (i64, i64) {
+        // Every line that was given out and asked for; of later sections nobody asked yet.
+        (self.inside.first - 1, i64::try_from(self.read).unwrap_or(i64::MAX))
     }
 
     /// Bytes of the file that were read.

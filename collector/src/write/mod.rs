@@ -1,6 +1,7 @@
 //! From batches to a Parquet bundle.
 
 pub mod gaps;
+pub mod integrity;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;

@@ -34,6 +34,10 @@ struct Stream {
     sections: Vec<u32>,
     section_ids: HashMap<Section, u32>,
     next: i64,
+    /// Number of the last file of a numbered series.
+    last_file: Option<i64>,
+    /// Last time that was stated.
+    last_time: Option<i64>,
 }
 
 /// All streams of a bundle.
@@ -44,6 +48,24 @@ pub struct Encoder {
 }
 
 impl Encoder {
+    /// Name of the stream that a snapshot belongs to. A file of a series goes on with the file ahead of it only where it is
+    /// the next one, and was taken after it: two recordings of one time are two, whatever their names.
+    fn stream_of(&self, context: &Context, snapshot: &RawSnapshot) -> String {
+        let own = format!("{}#{}", context.path, context.source);
+        let Some(series) = snapshot.series.as_ref().filter(|_| snapshot.time.is_some()) else { return own };
+        match self.streams.get(&(series.stem.clone(), snapshot.dissector.format)) {
+            None => series.stem.clone(),
+            Some(stream) => {
+                let next = match (series.number, stream.last_file) {
+                    (Some(number), Some(last)) => number == last || number == last.saturating_add(1),
+                    _ => true,
+                };
+                let later = snapshot.time >= stream.last_time;
+                if next && later { series.stem.clone() } else { own }
+            }
+        }
+    }
+
     /// Encodes one snapshot. Returns its stream.
     ///
     /// # Errors
@@ -54,11 +76,11 @@ impl Encoder {
         snapshot: &RawSnapshot,
         tables: &mut Tables,
     ) -> Result<i32, WriteError> {
-        let folder = context.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let name =
-            if snapshot.file_of_series { folder.to_owned() } else { format!("{}#{}", context.path, context.source) };
+        let name = self.stream_of(context, snapshot);
         let stream = self.streams.entry((name, snapshot.dissector.format)).or_insert_with(|| Stream {
             id: context.source,
+            last_file: None,
+            last_time: None,
             dictionary: HashMap::new(),
             state: Vec::new(),
             texts: Vec::new(),
@@ -67,6 +89,8 @@ impl Encoder {
             section_ids: HashMap::new(),
             next: 0,
         });
+        stream.last_file = snapshot.series.as_ref().and_then(|series| series.number).or(stream.last_file);
+        stream.last_time = snapshot.time.or(stream.last_time);
         let dissector = snapshot.dissector;
         let pieces = (dissector.split)(&snapshot.text);
         let number = stream.next;
@@ -115,7 +139,11 @@ impl Encoder {
                             };
                             tables.push(&RuleRow {
                                 source: context.source,
-                                record: line,
+                                record: snapshot
+                                    .around
+                                    .as_ref()
+                                    .and_then(|around| around.place(line))
+                                    .map_or(line, |place| place.line),
                                 stream: stream.id,
                                 rule,
                                 kind: fields.kind.into(),
@@ -150,6 +178,7 @@ impl Encoder {
             snapshot: number,
             clock: context.clock.as_str().into(),
             time: snapshot.time,
+            resolution: snapshot.resolution,
             time_from: snapshot.time_from.into(),
             format: dissector.format.into(),
             pieces: now.len() as i64,
@@ -352,6 +381,9 @@ mod tests {
     #[test]
     fn every_snapshot_of_a_real_stream_is_rebuilt() {
         const LINES: Dissector = Dissector {
+            knows: |_| true,
+            again: |_| Vec::new(),
+            rounded: |_| 0,
             format: "test",
             end: |_| End::Marked,
             split: crate::form::dissector::lines,
@@ -407,10 +439,12 @@ mod tests {
                 record: 1,
                 first_line: 1,
                 time: None,
+                resolution: None,
                 time_from: "none",
                 text: state.clone(),
                 complete: true,
-                file_of_series: false,
+                around: None,
+                series: None,
             };
             encoder.encode(&context, &snapshot, &mut tables).expect("encoded");
         }

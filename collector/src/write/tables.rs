@@ -138,7 +138,7 @@ impl Tables {
 }
 
 /// SHA-256 of a file, hex.
-fn hash(path: &Path) -> std::io::Result<String> {
+pub(super) fn hash(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut File::open(path)?, &mut hash)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())

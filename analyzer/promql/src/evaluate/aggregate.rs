@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use super::rank::ranked;
 use super::{Cells, CompensatedSum, Context, Mean, Row, Variance, vector};
 use crate::answer::{EvalError, SampleValue};
-use crate::histogram::{Combined, Histogram, ResetHint};
-use crate::labels::{Labels, METRIC_NAME};
+use crate::histogram::{Histogram, HistogramMean, HistogramSum};
+use crate::labels::{Labels, METRIC_NAME, quoted};
 use crate::series::is_stale;
-use crate::syntax::tree::{Aggregate, AggregateOperator, Node, Span};
+use crate::syntax::tree::{Aggregate, AggregateOperator, Span};
 
 /// A group: its labels and the numbers of its rows.
 pub(crate) struct Group {
@@ -49,17 +49,18 @@ pub(crate) fn groups(aggregate: &Aggregate, rows: &[Row]) -> Vec<Group> {
 }
 
 /// Evaluates an aggregation.
-pub(crate) fn aggregate(aggregate: &Aggregate, node: &Node, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
+pub(crate) fn aggregate(aggregate: &Aggregate, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
     let rows = vector(&aggregate.operand, context)?;
     if aggregate.operator.has_parameter() {
-        return ranked(aggregate, rows, node, context);
+        return ranked(aggregate, rows, context);
     }
     let groups = groups(aggregate, &rows);
+    context.reserve_rows(groups.len())?;
     let fold = |group: &Group| {
         let span = aggregate.operand.span;
         let cells = match aggregate.operator {
-            AggregateOperator::Sum => sums(&rows, group, span, node.span, context),
-            AggregateOperator::Average => averages(&rows, group, span, node.span, context),
+            AggregateOperator::Sum => sums(&rows, group, span, context),
+            AggregateOperator::Average => averages(&rows, group, span, context),
             AggregateOperator::Minimum => extremes(&rows, group, aggregate, context, |new, old| new < old),
             AggregateOperator::Maximum => extremes(&rows, group, aggregate, context, |new, old| new > old),
             AggregateOperator::Count => counts(&rows, group, context.steps),
@@ -88,55 +89,45 @@ fn counts(rows: &[Row], group: &Group, steps: usize) -> Cells {
     cells
 }
 
-/// Notes about two histograms that were combined.
-pub(crate) fn note_combination(combined: &Combined, operation: &str, span: Span, context: &Context<'_>) {
-    if combined.reset_conflict && operation != "aggregation" {
-        context.warn(&format!("conflicting counter resets during histogram {operation}"), span);
-    }
-    if combined.bounds_reconciled {
-        context.inform(&format!("mismatched custom buckets were reconciled during {operation}"), span);
-    }
-}
-
-/// A warning if of several histograms one follows a reset and another one does not.
-pub(crate) fn note_reset_conflict<'a>(
-    histograms: impl Iterator<Item = &'a Arc<Histogram>> + Clone,
-    span: Span,
-    context: &Context<'_>,
-) {
-    let any = |hint| histograms.clone().any(|histogram| histogram.reset_hint == hint);
-    if any(ResetHint::CounterReset) && any(ResetHint::NotCounterReset) {
+/// Notes about histograms that were added up.
+pub(crate) fn note_histogram_sum(sum: &HistogramSum, span: Span, context: &Context<'_>) {
+    if sum.reset_conflict() {
         context.warn("conflicting counter resets during histogram aggregation", span);
     }
+    if sum.bounds_reconciled {
+        context.inform("mismatched custom buckets were reconciled during aggregation", span);
+    }
 }
 
-/// Sum of the histograms of a group at one step and their number; `None` if they cannot be added.
-fn histogram_sum(
+/// A warning about histograms with exponential and with custom buckets side by side.
+pub(crate) fn note_mixed_schemas(metric_name: &str, span: Span, context: &Context<'_>) {
+    let name = quoted(metric_name);
+    let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name";
+    context.warn(&format!("{text} {name}"), span);
+}
+
+/// What the histograms of a group at one step add up to (or their mean); `None` if they cannot be added.
+fn histogram_total(
     rows: &[Row],
     group: &Group,
     step: usize,
-    (span, whole): (Span, Span),
+    mean: bool,
+    span: Span,
     context: &Context<'_>,
-) -> Option<(Histogram, f64)> {
-    let mut histograms = group.rows.iter().filter_map(|&row| rows[row].cells.histogram(step));
-    note_reset_conflict(histograms.clone(), span, context);
-    let mut total: Histogram = (**histograms.next()?).clone();
-    let mut count = 1.0;
-    for histogram in histograms {
-        match total.plus(histogram) {
-            Ok(combined) => {
-                note_combination(&combined, "aggregation", span, context);
-                total = combined.histogram;
-            }
-            Err(_) => {
-                let text = "vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"\"";
-                context.warn(text, whole);
-                return None;
-            }
+) -> Option<Histogram> {
+    let mut histograms =
+        group.rows.iter().filter_map(|&row| Some((rows[row].cells.histogram(step)?, rows[row].labels.metric_name())));
+    let (first, _) = histograms.next()?;
+    let mut total = HistogramMean::new(first);
+    for (histogram, name) in histograms {
+        let added = if mean { total.add(histogram) } else { total.sum.add(histogram) };
+        if added.is_err() {
+            note_mixed_schemas(name, span, context);
+            return None;
         }
-        count += 1.0;
     }
-    Some((total, count))
+    note_histogram_sum(&total.sum, span, context);
+    Some(if mean { total.histogram() } else { total.sum.histogram() })
 }
 
 /// Puts histograms in place of what floats gave; a step with both is left empty, with a warning.
@@ -144,9 +135,9 @@ fn with_histograms(
     mut cells: Cells,
     rows: &[Row],
     group: &Group,
-    (span, whole): (Span, Span),
+    mean: bool,
+    span: Span,
     context: &Context<'_>,
-    finish: impl Fn(Histogram, f64) -> Histogram,
 ) -> Cells {
     if group.rows.iter().all(|&row| rows[row].cells.histograms.is_none()) {
         return cells;
@@ -160,8 +151,11 @@ fn with_histograms(
             cells.clear(step);
             continue;
         }
-        if let Some((sum, count)) = histogram_sum(rows, group, step, (span, whole), context) {
-            cells.set(step, SampleValue::Histogram(Arc::new(finish(sum, count))));
+        if let Some(total) = histogram_total(rows, group, step, mean, span, context) {
+            if !context.budget.take_histogram(&total) {
+                break;
+            }
+            cells.set(step, SampleValue::Histogram(Arc::new(total)));
         }
     }
     cells
@@ -199,14 +193,14 @@ fn fold_floats<A: Default + Clone>(
     cells
 }
 
-fn sums(rows: &[Row], group: &Group, span: Span, whole: Span, context: &Context<'_>) -> Cells {
+fn sums(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
     let cells = fold_floats(rows, group, context.steps, CompensatedSum::add, CompensatedSum::value);
-    with_histograms(cells, rows, group, (span, whole), context, |sum, _| sum)
+    with_histograms(cells, rows, group, false, span, context)
 }
 
-fn averages(rows: &[Row], group: &Group, span: Span, whole: Span, context: &Context<'_>) -> Cells {
+fn averages(rows: &[Row], group: &Group, span: Span, context: &Context<'_>) -> Cells {
     let cells = fold_floats(rows, group, context.steps, Mean::add, Mean::value);
-    with_histograms(cells, rows, group, (span, whole), context, |sum, count| sum.divided_by(count))
+    with_histograms(cells, rows, group, true, span, context)
 }
 
 /// Says that an aggregation passed over histograms, if it did.

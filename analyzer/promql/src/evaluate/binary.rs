@@ -8,6 +8,7 @@ use super::matching::match_vectors;
 use super::sets::set_operation;
 use super::{Cells, Context, Row, Steps, evaluate};
 use crate::answer::{EvalError, SampleValue};
+use crate::histogram::{Combined, Histogram, MixedSchemas};
 use crate::syntax::tree::{Binary, BinaryOperator, Matching, Node, Span};
 
 /// Evaluates a binary operation.
@@ -37,7 +38,7 @@ pub(crate) fn binary(binary: &Binary, node: &Node, context: &Context<'_>) -> Res
 }
 
 /// Unary minus.
-pub(crate) fn negate(value: Steps) -> Steps {
+pub(crate) fn negate(value: Steps, context: &Context<'_>) -> Steps {
     match value {
         Steps::Scalar(values) => Steps::Scalar(values.into_iter().map(|value| -value).collect()),
         Steps::Vector(mut rows) => {
@@ -47,7 +48,11 @@ pub(crate) fn negate(value: Steps) -> Steps {
                     match row.cells.get(step) {
                         Some(SampleValue::Float(value)) => row.cells.floats[step] = -value,
                         Some(SampleValue::Histogram(histogram)) => {
-                            row.cells.set(step, SampleValue::Histogram(Arc::new(histogram.times(-1.0))));
+                            let negative = histogram.times(-1.0);
+                            if !context.budget.take_histogram(&negative) {
+                                break;
+                            }
+                            row.cells.set(step, SampleValue::Histogram(Arc::new(negative)));
                         }
                         None => {}
                     }
@@ -92,6 +97,16 @@ fn scalars(operator: BinaryOperator, left: f64, right: f64) -> f64 {
     if operator.compares() { truth(compare(operator, left, right)) } else { arithmetic(operator, left, right) }
 }
 
+/// What comes of two samples that meet.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Value(SampleValue),
+    /// A comparison that does not hold: they met all the same.
+    Filtered,
+    /// The operator means nothing between the two, which a note says: as if they had not met.
+    Invalid,
+}
+
 /// A binary operation with its surroundings.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation<'a> {
@@ -125,68 +140,86 @@ impl Operation<'_> {
         self.context.inform(&text, self.span);
     }
 
-    /// The operation on any two samples.
-    pub(crate) fn samples(&self, left: &SampleValue, right: &SampleValue, keep_left: bool) -> Option<SampleValue> {
-        use SampleValue::{Float, Histogram};
+    /// The operation on any two samples. A comparison keeps the left one.
+    pub(crate) fn samples(&self, left: &SampleValue, right: &SampleValue) -> Outcome {
+        use SampleValue::{Float, Histogram as Native};
         let operator = self.binary.operator;
-        let kept = if keep_left { left } else { right };
-        let histogram = |histogram| Some(Histogram(Arc::new(histogram)));
+        let histogram = |histogram| self.computed(histogram);
         match (left, right) {
-            (Float(a), Float(b)) => {
-                let Float(kept) = kept else { return None };
-                self.floats(*a, *b, *kept).map(Float)
+            (Float(_), Float(_)) if matches!(operator, BinaryOperator::TrimLower | BinaryOperator::TrimUpper) => {
+                self.incompatible("float", "float");
+                Outcome::Invalid
             }
-            (Histogram(a), Float(b)) => match operator {
+            (Float(a), Float(b)) => {
+                self.floats(*a, *b, *a).map_or(Outcome::Filtered, |value| Outcome::Value(Float(value)))
+            }
+            (Native(a), Float(b)) => match operator {
                 BinaryOperator::Multiply => histogram(a.times(*b)),
                 BinaryOperator::Divide => histogram(a.divided_by(*b)),
                 BinaryOperator::TrimUpper => histogram(a.trimmed(*b, true)),
                 BinaryOperator::TrimLower => histogram(a.trimmed(*b, false)),
                 _ => {
                     self.incompatible("histogram", "float");
-                    None
+                    Outcome::Invalid
                 }
             },
-            (Float(a), Histogram(b)) => {
+            (Float(a), Native(b)) => {
                 if operator == BinaryOperator::Multiply {
                     return histogram(b.times(*a));
                 }
                 self.incompatible("float", "histogram");
-                None
+                Outcome::Invalid
             }
-            (Histogram(a), Histogram(b)) => match operator {
-                BinaryOperator::Add | BinaryOperator::Subtract => {
-                    let sum = operator == BinaryOperator::Add;
-                    match if sum { a.plus(b) } else { a.minus(b) } {
-                        Ok(combined) => {
-                            let word = if sum { "addition" } else { "subtraction" };
-                            super::aggregate::note_combination(&combined, word, self.span, self.context);
-                            histogram(combined.histogram)
-                        }
-                        Err(_) => {
-                            let text = format!(
-                                "incompatible bucket layout encountered for binary operator {}",
-                                operator.symbol()
-                            );
-                            self.context.warn(&text, self.span);
-                            None
-                        }
-                    }
-                }
+            (Native(a), Native(b)) => match operator {
+                BinaryOperator::Add => self.combined(a.plus(b), "addition"),
+                BinaryOperator::Subtract => self.combined(a.minus(b), "subtraction"),
                 BinaryOperator::Equal | BinaryOperator::NotEqual => {
                     let holds = a.same_as(b) == (operator == BinaryOperator::Equal);
-                    if self.binary.returns_bool { Some(Float(truth(holds))) } else { holds.then(|| kept.clone()) }
+                    match (self.binary.returns_bool, holds) {
+                        (true, _) => Outcome::Value(Float(truth(holds))),
+                        (false, true) => Outcome::Value(left.clone()),
+                        (false, false) => Outcome::Filtered,
+                    }
                 }
                 _ => {
                     self.incompatible("histogram", "histogram");
-                    None
+                    Outcome::Invalid
                 }
             },
         }
     }
 
+    /// A sum or difference of histograms, with what is to be said of it. One that followed a counter reset and one that
+    /// did not make no sum.
+    fn combined(&self, combined: Result<Combined, MixedSchemas>, word: &str) -> Outcome {
+        let Ok(combined) = combined else {
+            let symbol = self.binary.operator.symbol();
+            let text = format!("incompatible bucket layout encountered for binary operator {symbol}");
+            self.context.warn(&text, self.span);
+            return Outcome::Invalid;
+        };
+        if combined.reset_conflict {
+            self.context.warn(&format!("conflicting counter resets during histogram {word}"), self.span);
+            return Outcome::Invalid;
+        }
+        if combined.bounds_reconciled {
+            self.context.inform(&format!("mismatched custom buckets were reconciled during {word}"), self.span);
+        }
+        self.computed(combined.histogram)
+    }
+
+    /// A new histogram, as long as there is room.
+    fn computed(&self, histogram: Histogram) -> Outcome {
+        if self.context.budget.take_histogram(&histogram) {
+            Outcome::Value(SampleValue::Histogram(Arc::new(histogram)))
+        } else {
+            Outcome::Invalid
+        }
+    }
+
     /// Whether the result has no metric name.
     pub(crate) fn drops_name(&self) -> bool {
-        !self.binary.operator.compares() || self.binary.returns_bool
+        self.binary.operator.changes_metric() || self.binary.returns_bool
     }
 
     fn with_scalar(&self, rows: Vec<Row>, scalars: &[f64], scalar_left: bool) -> Vec<Row> {
@@ -211,13 +244,10 @@ fn apply_scalar(operation: &Operation<'_>, cells: &mut Cells, scalars: &[f64], s
             }
         } else if let Some(histogram) = cells.histogram(step).cloned() {
             let (histogram, scalar) = (SampleValue::Histogram(histogram), SampleValue::Float(scalar));
-            let result = if scalar_left {
-                operation.samples(&scalar, &histogram, false)
-            } else {
-                operation.samples(&histogram, &scalar, true)
-            };
+            let (left, right) = if scalar_left { (&scalar, &histogram) } else { (&histogram, &scalar) };
+            let result = operation.samples(left, right);
             cells.clear(step);
-            if let Some(result) = result {
+            if let Outcome::Value(result) = result {
                 cells.set(step, result);
             }
         }

@@ -1,7 +1,7 @@
 //! What an evaluation knows at every node: times, storage, settings; and where annotations go.
 
-use super::Options;
 use super::notes::{Extent, Notes};
+use super::{Budget, Options};
 use crate::answer::{EvalError, Selected};
 use crate::storage::Storage;
 use crate::syntax::line_and_column;
@@ -15,6 +15,7 @@ pub(crate) struct Context<'a> {
     /// The query's text.
     pub text: &'a str,
     pub notes: &'a Notes,
+    pub budget: &'a Budget,
     /// The whole query's times (milliseconds) and step (0 for an instant query).
     pub query_start: i64,
     pub query_end: i64,
@@ -23,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub start: i64,
     pub step: i64,
     pub steps: usize,
+    /// Whether these are the steps of a subquery.
+    pub in_subquery: bool,
 }
 
 impl<'a> Context<'a> {
@@ -76,12 +79,12 @@ impl<'a> Context<'a> {
 
     /// Adds a warning about a place in the query.
     pub(crate) fn warn(&self, text: &str, span: Span) {
-        self.notes.warn(format!("PromQL warning: {text} {}", self.place(span)));
+        self.notes.warn(format!("PromQL warning: {text}"), || self.place(span));
     }
 
     /// Adds an info about a place in the query.
     pub(crate) fn inform(&self, text: &str, span: Span) {
-        self.notes.inform(format!("PromQL info: {text} {}", self.place(span)));
+        self.notes.inform(format!("PromQL info: {text}"), || self.place(span));
     }
 
     /// Adds an info that says over which buckets and times it holds; several of the same text become one.

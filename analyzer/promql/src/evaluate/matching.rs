@@ -1,11 +1,10 @@
 //! Operators between two vectors: who meets whom.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use super::binary::Operation;
+use super::binary::{Operation, Outcome};
 use super::{Cells, Row, SAME_LABELS};
 use crate::answer::{EvalError, SampleValue};
 use crate::labels::{Labels, METRIC_NAME};
@@ -75,7 +74,10 @@ pub(crate) fn match_vectors(
     let signatures = signatures.numbers.len();
     let sides = Sides { operation, matching, many, one, many_ids, one_ids, signatures, swapped };
     match sides.pairs() {
-        Some(pairs) => Ok(sides.column_wise(&pairs)),
+        Some(pairs) => {
+            operation.context.reserve_rows(pairs.len())?;
+            Ok(sides.column_wise(&pairs))
+        }
         None => sides.step_wise(),
     }
 }
@@ -103,7 +105,7 @@ impl Sides<'_> {
         }
         let mut seen = vec![false; self.signatures];
         let mut pairs: Vec<Pair> = Vec::new();
-        let mut labels_seen = std::collections::HashSet::new();
+        let mut labels_seen = HashSet::new();
         for (many, &id) in self.many_ids.iter().enumerate() {
             let one = one_of[id];
             if one == usize::MAX {
@@ -138,7 +140,7 @@ impl Sides<'_> {
                             any = true;
                         }
                     } else if let (Some(a), Some(b)) = (many.cells.get(step), one.cells.get(step))
-                        && let Some(value) = self.sample(&a, &b)
+                        && let Outcome::Value(value) = self.sample(&a, &b)
                     {
                         cells.set(step, value);
                         any = true;
@@ -150,13 +152,14 @@ impl Sides<'_> {
             .collect()
     }
 
-    fn sample(&self, many: &SampleValue, one: &SampleValue) -> Option<SampleValue> {
+    fn sample(&self, many: &SampleValue, one: &SampleValue) -> Outcome {
         let (left, right) = if self.swapped { (one, many) } else { (many, one) };
-        self.operation.samples(left, right, true)
+        self.operation.samples(left, right)
     }
 
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let mut labels = if self.operation.binary.operator.compares() { many.clone() } else { many.without_name() };
+        let renamed = self.operation.binary.operator.changes_metric();
+        let mut labels = if renamed { many.without_name() } else { many.clone() };
         if self.matching.cardinality == Cardinality::OneToOne {
             labels = if self.matching.on {
                 labels.only(&self.matching.labels)
@@ -172,19 +175,14 @@ impl Sides<'_> {
 
     /// The general case: what meets may differ from step to step.
     fn step_wise(&self) -> Result<Vec<Row>, EvalError> {
-        let steps = self.operation.context.steps;
-        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
         let (fill_many, fill_one) = if self.swapped {
             (self.matching.fill_right, self.matching.fill_left)
         } else {
             (self.matching.fill_left, self.matching.fill_right)
         };
         let fills = fill_many.is_some() || fill_one.is_some();
-        let mut results: Vec<Row> = Vec::new();
-        // The signature that gave a result row its latest value: tells the two kinds of collision apart.
-        let mut result_signature: Vec<usize> = Vec::new();
-        let mut place_of: HashMap<Labels, usize> = HashMap::new();
-        for step in 0..steps {
+        let mut results = Results::new(self);
+        for step in 0..self.operation.context.steps {
             let any = |rows: &[Row]| rows.iter().any(|row| row.cells.has(step));
             if !(fills || any(&self.many) && any(&self.one)) {
                 continue;
@@ -196,33 +194,9 @@ impl Sides<'_> {
                 }
                 one_of[id] = row;
             }
-            let mut matched = vec![false; self.signatures];
-            let mut used = vec![false; self.signatures];
-            let mut put = |labels: Labels, drop_name: bool, value: SampleValue, id: usize| {
-                let place = match place_of.entry(labels.clone()) {
-                    Entry::Occupied(found) => *found.get(),
-                    Entry::Vacant(free) => {
-                        results.push(Row { labels, drop_name, cells: Cells::empty(steps) });
-                        result_signature.push(usize::MAX);
-                        *free.insert(results.len() - 1)
-                    }
-                };
-                if results[place].cells.has(step) {
-                    let message = if result_signature[place] == id && !one_to_one {
-                        "multiple matches for labels: grouping labels must ensure unique matches"
-                    } else {
-                        SAME_LABELS
-                    };
-                    return Err(EvalError::Execution(message.to_owned()));
-                }
-                result_signature[place] = id;
-                results[place].cells.set(step, value);
-                Ok(())
-            };
-            for (many, &id) in self.many_ids.iter().enumerate() {
-                let row = &self.many[many];
+            results.begin_step();
+            for (row, &id) in self.many.iter().zip(&self.many_ids) {
                 let Some(a) = row.cells.get(step) else { continue };
-                matched[id] = true;
                 let (b, labels) = match (one_of[id], fill_one) {
                     (usize::MAX, None) => continue,
                     (usize::MAX, Some(value)) => {
@@ -234,34 +208,22 @@ impl Sides<'_> {
                         (b, self.result_labels(&row.labels, &self.one[one].labels))
                     }
                 };
-                // Two floats that a comparison filters out have met all the same.
-                let met = matches!((&a, &b), (SampleValue::Float(_), SampleValue::Float(_)));
-                let value = self.sample(&a, &b);
-                if one_to_one && (met || value.is_some()) && std::mem::replace(&mut used[id], true) {
-                    let message =
-                        "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
-                    return Err(EvalError::Execution(message.to_owned()));
-                }
-                if let Some(value) = value {
-                    put(labels, row.drop_name || self.operation.drops_name(), value, id)?;
-                }
+                results.take(step, id, labels, row.drop_name, self.sample(&a, &b))?;
             }
+            // Whoever met nobody on the side of the many.
             let Some(fill_many) = fill_many else { continue };
-            for (one, &id) in self.one_ids.iter().enumerate() {
-                let row = &self.one[one];
-                if matched[id] {
+            for (row, &id) in self.one.iter().zip(&self.one_ids) {
+                if results.has_met(id) {
                     continue;
                 }
                 let Some(b) = row.cells.get(step) else { continue };
                 let stand_in = signature(self.matching, &row.labels);
                 let labels = self.result_labels(&stand_in, &row.labels);
-                if let Some(value) = self.sample(&SampleValue::Float(fill_many), &b) {
-                    put(labels, row.drop_name || self.operation.drops_name(), value, id)?;
-                }
+                results.take(step, id, labels, row.drop_name, self.sample(&SampleValue::Float(fill_many), &b))?;
             }
         }
-        results.retain(|row| !row.cells.is_empty());
-        Ok(results)
+        results.rows.retain(|row| !row.cells.is_empty());
+        Ok(results.rows)
     }
 
     fn duplicate_on_one_side(&self, first: usize, second: usize) -> EvalError {
@@ -276,5 +238,73 @@ impl Sides<'_> {
             "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{labels}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
             self.one[first].labels
         ))
+    }
+}
+
+/// The results of [`Sides::step_wise`], and what met at the current step.
+struct Results<'a> {
+    sides: &'a Sides<'a>,
+    rows: Vec<Row>,
+    places: HashMap<Labels, usize>,
+    /// For each signature, whether anything met (one to one), or the labels that came of it (many to one).
+    met: Vec<bool>,
+    met_labels: HashSet<(usize, Labels)>,
+}
+
+impl Results<'_> {
+    fn new<'a>(sides: &'a Sides<'a>) -> Results<'a> {
+        let met = vec![false; sides.signatures];
+        Results { sides, rows: Vec::new(), places: HashMap::new(), met, met_labels: HashSet::new() }
+    }
+
+    fn begin_step(&mut self) {
+        self.met.fill(false);
+        self.met_labels.clear();
+    }
+
+    fn has_met(&self, id: usize) -> bool {
+        self.met[id]
+    }
+
+    /// Takes what came of two samples with the signature `id`. What a comparison filters out has met all the same.
+    fn take(
+        &mut self,
+        step: usize,
+        id: usize,
+        labels: Labels,
+        drop_name: bool,
+        outcome: Outcome,
+    ) -> Result<(), EvalError> {
+        let fail = |message: &str| Err(EvalError::Execution(message.to_owned()));
+        if matches!(outcome, Outcome::Invalid) {
+            return Ok(());
+        }
+        let met_before = std::mem::replace(&mut self.met[id], true);
+        if self.sides.matching.cardinality == Cardinality::OneToOne {
+            if met_before {
+                return fail(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                );
+            }
+        } else if !self.met_labels.insert((id, labels.clone())) {
+            return fail("multiple matches for labels: grouping labels must ensure unique matches");
+        }
+        let Outcome::Value(value) = outcome else { return Ok(()) };
+        let steps = self.sides.operation.context.steps;
+        let place = match self.places.get(&labels) {
+            Some(place) => *place,
+            None => {
+                self.sides.operation.context.reserve_rows(1)?;
+                self.places.insert(labels.clone(), self.rows.len());
+                let drop_name = drop_name || self.sides.operation.drops_name();
+                self.rows.push(Row { labels, drop_name, cells: Cells::empty(steps) });
+                self.rows.len() - 1
+            }
+        };
+        if self.rows[place].cells.has(step) {
+            return fail(SAME_LABELS);
+        }
+        self.rows[place].cells.set(step, value);
+        Ok(())
     }
 }

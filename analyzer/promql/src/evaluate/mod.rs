@@ -4,12 +4,15 @@
 //! slide their window over a series, rows are worked on in parallel.
 
 mod aggregate;
+mod around;
 mod binary;
+mod budget;
 mod context;
 mod matching;
 mod node;
 mod notes;
 mod rank;
+mod reference;
 mod rows;
 mod select;
 mod sets;
@@ -22,15 +25,19 @@ use std::time::Duration;
 use crate::answer::{Answer, EvalError, MatrixSeries, Value, VectorElement};
 use crate::storage::Storage;
 use crate::syntax::Expr;
-use crate::syntax::tree::ValueType;
-pub(crate) use aggregate::{note_combination, note_reset_conflict};
+use crate::syntax::tree::{Boundary, ValueType};
+pub(crate) use aggregate::{note_histogram_sum, note_mixed_schemas};
+pub(crate) use around::{Surroundings, histogram_between};
+pub(crate) use budget::Budget;
+use budget::samples_of_histogram;
 pub(crate) use context::Context;
 pub(crate) use node::{evaluate, scalar, vector};
 pub(crate) use notes::Extent;
 use notes::Notes;
 pub(crate) use rank::{note_invalid_quantiles, quantile};
+pub(crate) use reference::{Reference, reference_of};
 pub(crate) use rows::{Cells, Row, SAME_LABELS, Steps, merge_same_labels};
-pub(crate) use select::{RangeInput, RangeVector, range_vector, sample_starts, sample_times, select_latest};
+pub(crate) use select::{Moment, RangeInput, RangeVector, range_vector, sample_moments, sample_starts, sample_times};
 pub(crate) use sums::{CompensatedSum, Mean, Variance};
 pub(crate) use window::{Window, roll, windows};
 
@@ -43,11 +50,23 @@ pub struct Options {
     pub subquery_step: Duration,
     /// Whether [`Answer::plan`] is wanted.
     pub timed: bool,
+    /// The most samples that may be held at a time (50 million in Prometheus), counted as Prometheus does; of
+    /// subqueries every step of every series counts, with a sample or without.
+    pub max_samples: usize,
+    /// The most bytes that may be held at a time for what is built: steps × series, and histograms that were computed.
+    /// What the storage holds does not count.
+    pub memory: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { lookback: Duration::from_secs(300), subquery_step: Duration::from_secs(60), timed: false }
+        Options {
+            lookback: Duration::from_secs(300),
+            subquery_step: Duration::from_secs(60),
+            timed: false,
+            max_samples: 50_000_000,
+            memory: 2 << 30,
+        }
     }
 }
 
@@ -57,22 +76,10 @@ const MOST_STEPS: i64 = 11_000;
 /// Evaluates at one time (milliseconds since 1970).
 pub fn instant(storage: &dyn Storage, expr: &Expr, time: i64, options: &Options) -> Result<Answer, EvalError> {
     within_bounds(&[time])?;
-    let notes = Notes::default();
-    let context = Context {
-        storage,
-        options,
-        text: &expr.text,
-        notes: &notes,
-        query_start: time,
-        query_end: time,
-        query_step: 0,
-        start: time,
-        step: 1,
-        steps: 1,
-    };
-    let value = match expr.root.value_type() {
-        ValueType::Matrix => matrix_at(&expr.root, &context)?,
-        _ => match evaluate(&expr.root, &context)? {
+    let times = Times { start: time, end: time, step: 0 };
+    answer(storage, expr, times, options, |context| match expr.root.value_type() {
+        ValueType::Matrix => matrix_at(&expr.root, context),
+        _ => Ok(match evaluate(&expr.root, context)? {
             Steps::Scalar(values) => Value::Scalar { time, value: values.first().copied().unwrap_or(f64::NAN) },
             Steps::Text(text) => Value::String { time, text },
             Steps::Vector(rows) => Value::Vector(
@@ -84,9 +91,8 @@ pub fn instant(storage: &dyn Storage, expr: &Expr, time: i64, options: &Options)
                     })
                     .collect(),
             ),
-        },
-    };
-    Ok(notes.into_answer(value, &expr.text))
+        }),
+    })
 }
 
 /// Evaluates at each step from `start` to at most `end` (all in milliseconds); the answer is a matrix.
@@ -121,30 +127,71 @@ pub fn range(
             crate::labels::quoted(expr.root.value_type().documented())
         )));
     }
-    let notes = Notes::default();
+    answer(storage, expr, Times { start, end, step }, options, |context| {
+        let rows = match evaluate(&expr.root, context)? {
+            Steps::Scalar(values) => {
+                let cells = Cells { floats: values, histograms: None };
+                vec![Row { labels: Default::default(), drop_name: false, cells }]
+            }
+            Steps::Vector(rows) => without_dropped_names(rows)?,
+            Steps::Text(_) => Vec::new(),
+        };
+        // A point is twice as large as a cell, and takes its place.
+        context.reserve_rows(rows.len())?;
+        let mut series: Vec<MatrixSeries> = rows.into_iter().filter_map(|row| points(row, context)).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(Value::Matrix(series))
+    })
+}
+
+/// The times of a query, milliseconds; the step of an instant query is 0.
+#[derive(Clone, Copy)]
+struct Times {
+    start: i64,
+    end: i64,
+    step: i64,
+}
+
+/// Trees deeper than this are evaluated on a stack of their own.
+const DEEP: usize = 64;
+
+/// Enough for the deepest tree that the parser lets through.
+const DEEP_STACK: usize = 64 << 20;
+
+/// Evaluates with notes and within bounds.
+fn answer(
+    storage: &dyn Storage,
+    expr: &Expr,
+    times: Times,
+    options: &Options,
+    value: impl Fn(&Context<'_>) -> Result<Value, EvalError> + Sync,
+) -> Result<Answer, EvalError> {
+    let (notes, budget) = (Notes::default(), Budget::of(options));
+    let Times { start, end, step } = times;
     let context = Context {
         storage,
         options,
         text: &expr.text,
         notes: &notes,
+        budget: &budget,
         query_start: start,
         query_end: end,
         query_step: step,
         start,
-        step,
-        steps: ((end - start) / step + 1) as usize,
+        step: step.max(1),
+        steps: if step > 0 { ((end - start) / step + 1) as usize } else { 1 },
+        in_subquery: false,
     };
-    let rows = match evaluate(&expr.root, &context)? {
-        Steps::Scalar(values) => {
-            let cells = Cells { floats: values, histograms: None };
-            vec![Row { labels: Default::default(), drop_name: false, cells }]
-        }
-        Steps::Vector(rows) => without_dropped_names(rows)?,
-        Steps::Text(_) => Vec::new(),
+    let value = if expr.root.depth() <= DEEP {
+        value(&context)?
+    } else {
+        std::thread::scope(|scope| {
+            let deep = std::thread::Builder::new().stack_size(DEEP_STACK).spawn_scoped(scope, || value(&context));
+            let refused = |_| EvalError::Execution("expression is nested too deeply".to_owned());
+            deep.map_err(refused)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?
     };
-    let mut series: Vec<MatrixSeries> = rows.into_iter().filter_map(|row| points(row, &context)).collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(notes.into_answer(Value::Matrix(series), &expr.text))
+    Ok(notes.into_answer(value, &expr.text))
 }
 
 /// Times further out could overflow in a sum with a range or an offset.
@@ -182,7 +229,14 @@ fn matrix_at(node: &crate::syntax::tree::Node, context: &Context<'_>) -> Result<
     for input in &argument.inputs {
         for window in windows(&input.series, &argument, context) {
             let labels = if input.drop_name { input.labels.without_name() } else { input.labels.clone() };
-            let floats: Vec<(i64, f64)> = window.times().iter().copied().zip(window.values().iter().copied()).collect();
+            let floats: Vec<(i64, f64)> = match argument.boundary {
+                None => window.times().iter().copied().zip(window.values().iter().copied()).collect(),
+                Some(kind) => {
+                    Surroundings::of(&window, context.lookback(), kind == Boundary::Smoothed).extended_floats()
+                }
+            };
+            let held = window.histograms().iter().map(|sample| samples_of_histogram(&sample.histogram)).sum::<usize>();
+            context.budget.take_samples(floats.len() + held)?;
             let histograms: Vec<_> =
                 window.histograms().iter().map(|sample| (sample.time, Arc::clone(&sample.histogram))).collect();
             if !floats.is_empty() || !histograms.is_empty() {

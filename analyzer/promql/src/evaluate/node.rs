@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::aggregate::aggregate;
 use super::binary::{binary, negate};
 use super::select::select_instant;
-use super::{Context, Row, Steps};
+use super::{Context, Reference, Row, Steps, reference_of};
 use crate::answer::EvalError;
 use crate::functions::call;
 use crate::syntax::tree::{Node, NodeKind};
@@ -27,15 +27,20 @@ const STEP_DEPENDENT: [&str; 12] = [
 ];
 
 /// Whether a node has the same value at every step, because `@` fixes all its selectors.
-fn is_step_invariant(node: &Node) -> bool {
+fn is_step_invariant(node: &Node, context: &Context<'_>) -> bool {
+    let is_step_invariant = |node: &Node| is_step_invariant(node, context);
     match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text(_) => true,
+        NodeKind::Number(_) | NodeKind::Text { .. } => true,
         NodeKind::Paren(inner) => is_step_invariant(inner),
         NodeKind::Unary { operand, .. } => is_step_invariant(operand),
         NodeKind::Binary(binary) => is_step_invariant(&binary.left) && is_step_invariant(&binary.right),
         NodeKind::Aggregate(aggregate) => {
-            is_step_invariant(&aggregate.operand) && aggregate.parameter.as_ref().is_none_or(is_step_invariant)
+            is_step_invariant(&aggregate.operand) && aggregate.parameter.as_ref().is_none_or(&is_step_invariant)
         }
+        // Its own selector looks where the first argument looks, if that is one time.
+        NodeKind::Call(call) if call.function.name == "info" => call.arguments.first().is_some_and(|first| {
+            is_step_invariant(first) && matches!(reference_of(first, context), Ok(Reference::Fixed(_)))
+        }),
         NodeKind::Call(call) => {
             !STEP_DEPENDENT.contains(&call.function.name) && call.arguments.iter().all(is_step_invariant)
         }
@@ -46,12 +51,18 @@ fn is_step_invariant(node: &Node) -> bool {
 
 /// Evaluates a node at all steps.
 pub(crate) fn evaluate(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
-    let literal = matches!(node.kind, NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Paren(_));
-    if !context.options.timed || literal {
-        return evaluate_kind(node, context);
+    if let NodeKind::Paren(inner) = &node.kind {
+        return evaluate(inner, context);
     }
+    let held = context.budget.mark();
+    // Scalars, and what else is one value per step.
+    context.reserve_rows(1)?;
     let begun = Instant::now();
     let value = evaluate_kind(node, context)?;
+    context.settle(held, &value)?;
+    if !context.options.timed || matches!(node.kind, NodeKind::Number(_) | NodeKind::Text { .. }) {
+        return Ok(value);
+    }
     let series = if let Steps::Vector(rows) = &value { rows.len() } else { 1 };
     context.notes.timed(node.span, begun.elapsed().as_secs_f64(), series);
     Ok(value)
@@ -60,20 +71,23 @@ pub(crate) fn evaluate(node: &Node, context: &Context<'_>) -> Result<Steps, Eval
 fn evaluate_kind(node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
     match &node.kind {
         NodeKind::Number(value) => return Ok(Steps::Scalar(vec![*value; context.steps])),
-        NodeKind::Text(text) => return Ok(Steps::Text(text.clone())),
-        NodeKind::Paren(inner) => return evaluate(inner, context),
+        NodeKind::Text { text, .. } => return Ok(Steps::Text(text.clone())),
         _ => {}
     }
-    if context.steps > 1 && is_step_invariant(node) {
-        return Ok(evaluate(node, &context.single())?.repeated(context.steps));
+    if context.steps > 1 && is_step_invariant(node, context) {
+        let once = evaluate(node, &context.single())?;
+        if let Steps::Vector(rows) = &once {
+            context.reserve_rows(rows.len())?;
+        }
+        return Ok(once.repeated(context.steps));
     }
     match &node.kind {
         NodeKind::Unary { minus, operand } => {
             let value = evaluate(operand, context)?;
-            Ok(if *minus { negate(value) } else { value })
+            Ok(if *minus { negate(value, context) } else { value })
         }
         NodeKind::Binary(one) => binary(one, node, context),
-        NodeKind::Aggregate(one) => aggregate(one, node, context).map(Steps::Vector),
+        NodeKind::Aggregate(one) => aggregate(one, context).map(Steps::Vector),
         NodeKind::Call(one) => call(one, node, context),
         NodeKind::Selector(selector) => select_instant(selector, context).map(Steps::Vector),
         _ => Err(EvalError::Execution("a range vector stands where no range vector can".to_owned())),

@@ -1,7 +1,7 @@
 //! Annotations and statistics, gathered from all threads.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::answer::{Answer, PlanStep, Selected, Value};
@@ -39,12 +39,12 @@ impl Extent {
 /// Seconds and series of each part, by first byte and (descending) last byte: an outer part comes before its inner ones.
 type Timed = BTreeMap<(usize, Reverse<usize>), (f64, usize)>;
 
-/// All notes of an evaluation.
+/// All notes of an evaluation: texts, and where each was said first. The same text said elsewhere is not said again.
 #[derive(Default)]
 pub(crate) struct Notes {
-    warnings: Mutex<BTreeSet<String>>,
-    infos: Mutex<BTreeSet<String>>,
-    extents: Mutex<BTreeMap<(String, String), Extent>>,
+    warnings: Mutex<BTreeMap<String, String>>,
+    infos: Mutex<BTreeMap<String, String>>,
+    extents: Mutex<BTreeMap<String, (Extent, String)>>,
     selected: Mutex<Vec<Selected>>,
     timed: Mutex<Timed>,
 }
@@ -54,16 +54,16 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Notes {
-    pub(crate) fn warn(&self, text: String) {
-        held(&self.warnings).insert(text);
+    pub(crate) fn warn(&self, text: String, place: impl FnOnce() -> String) {
+        held(&self.warnings).entry(text).or_insert_with(place);
     }
 
-    pub(crate) fn inform(&self, text: String) {
-        held(&self.infos).insert(text);
+    pub(crate) fn inform(&self, text: String, place: impl FnOnce() -> String) {
+        held(&self.infos).entry(text).or_insert_with(place);
     }
 
     pub(crate) fn inform_with_extent(&self, text: String, place: String, extent: Extent) {
-        held(&self.extents).entry((text, place)).and_modify(|all| all.merge(extent)).or_insert(extent);
+        held(&self.extents).entry(text).and_modify(|(all, _)| all.merge(extent)).or_insert((extent, place));
     }
 
     pub(crate) fn selected(&self, selected: Selected) {
@@ -80,21 +80,26 @@ impl Notes {
     /// The answer with all notes, sorted.
     pub(crate) fn into_answer(self, value: Value, query: &str) -> Answer {
         let plan = self.plan(query);
-        let mut infos = self.infos.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for ((text, place), extent) in self.extents.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            infos.insert(format!(
+        let placed = |notes: Mutex<BTreeMap<String, String>>| -> Vec<String> {
+            let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+            notes.into_iter().map(|(text, place)| format!("{text} {place}")).collect()
+        };
+        let mut infos = placed(self.infos);
+        for (text, (extent, place)) in self.extents.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            infos.push(format!(
                 "{text}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} {place}",
                 format_float_short(extent.lowest),
                 format_float_short(extent.highest),
                 two_digits(extent.difference),
                 extent.samples,
-                format_rfc3339(extent.first),
-                format_rfc3339(extent.last),
+                format_rfc3339(extent.first / 1000 * 1000),
+                format_rfc3339(extent.last / 1000 * 1000),
             ));
         }
-        let warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
+        infos.sort();
+        let warnings = placed(self.warnings);
         let selected = self.selected.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Answer { value, warnings: warnings.into_iter().collect(), infos: infos.into_iter().collect(), selected, plan }
+        Answer { value, warnings, infos, selected, plan }
     }
 
     fn plan(&self, query: &str) -> Vec<PlanStep> {

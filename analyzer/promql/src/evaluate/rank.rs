@@ -8,30 +8,40 @@ use super::{Cells, Context, Row, merge_same_labels, scalar};
 use crate::answer::{EvalError, SampleValue};
 use crate::labels::Labels;
 use crate::number::{format_float, format_float_short};
-use crate::syntax::tree::{Aggregate, AggregateOperator, Node, NodeKind, Span};
+use crate::syntax::tree::{Aggregate, AggregateOperator, NodeKind, Span};
 
 /// Evaluates an aggregation that has a parameter.
-pub(crate) fn ranked(
-    aggregate: &Aggregate,
-    rows: Vec<Row>,
-    node: &Node,
-    context: &Context<'_>,
-) -> Result<Vec<Row>, EvalError> {
+pub(crate) fn ranked(aggregate: &Aggregate, rows: Vec<Row>, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
     let Some(parameter) = &aggregate.parameter else {
         return Err(EvalError::Execution("aggregation lacks its parameter".to_owned()));
     };
     if aggregate.operator == AggregateOperator::CountValues {
-        let NodeKind::Text(label) = &parameter.unwrapped().kind else {
-            return Err(EvalError::Execution("count_values needs a label name".to_owned()));
+        let literal = parameter.unwrapped();
+        return match &literal.kind {
+            NodeKind::Text { text, is_utf8: true } if !text.is_empty() => count_values(aggregate, &rows, text, context),
+            _ => {
+                let written = context.text.get(literal.span.start..literal.span.end).unwrap_or_default();
+                Err(EvalError::Execution(format!("invalid label name {written}")))
+            }
         };
-        return count_values(aggregate, &rows, label, context);
     }
     let parameters = scalar(parameter, context)?;
+    let summary = Parameters::of(&parameters);
     let groups = groups(aggregate, &rows);
+    context.reserve_rows(rows.len())?;
     match aggregate.operator {
-        AggregateOperator::Quantile => Ok(quantiles(aggregate, &rows, &groups, &parameters, parameter.span, context)),
-        AggregateOperator::LimitRatio => limit_ratio(&rows, &parameters, parameter.span, node, context),
-        _ => select_rows(aggregate, &rows, &groups, &parameters, context),
+        AggregateOperator::Quantile => {
+            summary.note_invalid_quantiles(parameter.span, context);
+            Ok(quantiles(aggregate, &rows, &groups, &parameters, context))
+        }
+        AggregateOperator::LimitRatio => {
+            summary.check_ratios(parameter.span, context)?;
+            Ok(limit_ratio(&rows, &parameters))
+        }
+        _ => {
+            summary.check_element_counts()?;
+            Ok(select_rows(aggregate, &rows, &groups, &parameters, context))
+        }
     }
 }
 
@@ -40,10 +50,8 @@ fn quantiles(
     rows: &[Row],
     groups: &[Group],
     parameters: &[f64],
-    span: Span,
     context: &Context<'_>,
 ) -> Vec<Row> {
-    note_invalid_quantiles(parameters, span, context);
     let mut results = Vec::new();
     for group in groups {
         note_ignored_histograms(rows, &group.rows, aggregate, context);
@@ -98,18 +106,64 @@ fn ascending(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
 
-/// The parameter of topk, bottomk and limitk as a number of elements.
-fn element_count(parameter: f64) -> Result<usize, EvalError> {
-    if parameter.is_nan() {
-        return Err(EvalError::Execution("Parameter value is NaN".to_owned()));
+/// The parameters of all steps: what is wrong with any of them is wrong whatever the vector holds (PR 16725).
+struct Parameters {
+    least: f64,
+    greatest: f64,
+    any_nan: bool,
+}
+
+impl Parameters {
+    fn of(parameters: &[f64]) -> Parameters {
+        let numbers = || parameters.iter().copied().filter(|value| !value.is_nan());
+        Parameters {
+            least: numbers().fold(f64::INFINITY, f64::min),
+            greatest: numbers().fold(f64::NEG_INFINITY, f64::max),
+            any_nan: parameters.iter().any(|value| value.is_nan()),
+        }
     }
-    if parameter <= -9.223372036854776e18 {
-        return Err(EvalError::Execution(format!("Scalar value {} underflows int64", format_float_short(parameter))));
+
+    /// Refuses what is no number of elements.
+    fn check_element_counts(&self) -> Result<(), EvalError> {
+        let short = format_float_short;
+        let message = if self.any_nan {
+            "Parameter value is NaN".to_owned()
+        } else if self.least <= -9.223372036854776e18 {
+            format!("Scalar value {} underflows int64", short(self.least))
+        } else if self.greatest >= 9.223372036854776e18 {
+            format!("Scalar value {} overflows int64", short(self.greatest))
+        } else {
+            return Ok(());
+        };
+        Err(EvalError::Execution(message))
     }
-    if parameter >= 9.223372036854776e18 {
-        return Err(EvalError::Execution(format!("Scalar value {} overflows int64", format_float_short(parameter))));
+
+    /// Refuses a ratio of NaN, and warns of ratios beyond 1.
+    fn check_ratios(&self, span: Span, context: &Context<'_>) -> Result<(), EvalError> {
+        if self.any_nan {
+            return Err(EvalError::Execution("Ratio value is NaN".to_owned()));
+        }
+        for (ratio, capped) in [(self.greatest, 1.0), (self.least, -1.0)] {
+            if (capped > 0.0 && ratio > 1.0) || (capped < 0.0 && ratio < -1.0) {
+                let (ratio, capped) = (format_float_short(ratio), format_float_short(capped));
+                let text = format!("ratio value should be between -1 and 1, got {ratio}, capping to {capped}");
+                context.warn(&text, span);
+            }
+        }
+        Ok(())
     }
-    Ok(if parameter < 1.0 { 0 } else { parameter as usize })
+
+    fn note_invalid_quantiles(&self, span: Span, context: &Context<'_>) {
+        if self.any_nan {
+            note_invalid_quantiles(&[f64::NAN], span, context);
+        }
+        if self.greatest > 1.0 {
+            note_invalid_quantiles(&[self.greatest], span, context);
+        }
+        if self.least < 0.0 {
+            note_invalid_quantiles(&[self.least], span, context);
+        }
+    }
 }
 
 /// topk, bottomk and limitk: some of the elements of each group, as they are.
@@ -119,7 +173,7 @@ fn select_rows(
     groups: &[Group],
     parameters: &[f64],
     context: &Context<'_>,
-) -> Result<Vec<Row>, EvalError> {
+) -> Vec<Row> {
     let by_value = aggregate.operator != AggregateOperator::LimitK;
     let mut results: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
     // The order of the answer: within each group, as the last step ranks them.
@@ -130,7 +184,7 @@ fn select_rows(
         }
         let mut chosen: Vec<usize> = Vec::new();
         for (step, &parameter) in parameters.iter().enumerate() {
-            let count = element_count(parameter)?;
+            let count = if parameter < 1.0 { 0 } else { parameter as usize };
             chosen.clear();
             if by_value {
                 let value = |row: usize| rows[row].cells.floats[step];
@@ -154,7 +208,7 @@ fn select_rows(
             }
         }
     }
-    Ok(order.into_iter().filter_map(|row| results[row].take()).collect())
+    order.into_iter().filter_map(|row| results[row].take()).collect()
 }
 
 /// The best `count` elements, best first.
@@ -221,35 +275,12 @@ fn rank_order(operator: AggregateOperator, a: f64, b: f64) -> Ordering {
 }
 
 /// limit_ratio: the elements whose label hash falls below the ratio (or, if negative, above its complement).
-fn limit_ratio(
-    rows: &[Row],
-    parameters: &[f64],
-    span: Span,
-    node: &Node,
-    context: &Context<'_>,
-) -> Result<Vec<Row>, EvalError> {
-    let _ = node;
-    let mut ratios = Vec::with_capacity(parameters.len());
-    for &parameter in parameters {
-        if parameter.is_nan() {
-            return Err(EvalError::Execution("Ratio value is NaN".to_owned()));
-        }
-        let ratio = parameter.clamp(-1.0, 1.0);
-        if ratio != parameter {
-            let text = format!(
-                "ratio value should be between -1 and 1, got {}, capping to {}",
-                format_float_short(parameter),
-                format_float_short(ratio)
-            );
-            context.warn(&text, span);
-        }
-        ratios.push(ratio);
-    }
+fn limit_ratio(rows: &[Row], ratios: &[f64]) -> Vec<Row> {
     let mut results = Vec::new();
     for row in rows {
         let offset = crate::hash::label_hash(&row.labels) as f64 / u64::MAX as f64;
         let mut kept = row.clone();
-        for (step, &ratio) in ratios.iter().enumerate() {
+        for (step, ratio) in ratios.iter().map(|ratio| ratio.clamp(-1.0, 1.0)).enumerate() {
             let inside = if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio };
             if !inside {
                 kept.cells.clear(step);
@@ -259,7 +290,7 @@ fn limit_ratio(
             results.push(kept);
         }
     }
-    Ok(results)
+    results
 }
 
 fn count_values(
@@ -268,9 +299,6 @@ fn count_values(
     label: &str,
     context: &Context<'_>,
 ) -> Result<Vec<Row>, EvalError> {
-    if label.is_empty() {
-        return Err(EvalError::Execution("invalid label name \"\"".to_owned()));
-    }
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut results: Vec<Row> = Vec::new();
     for group in groups(aggregate, rows) {
@@ -282,10 +310,15 @@ fn count_values(
                     None => continue,
                 };
                 let labels = group.labels.with(label, &text);
-                let place = *places.entry(labels.clone()).or_insert_with(|| {
-                    results.push(Row { labels, drop_name: group.drop_name, cells: Cells::empty(context.steps) });
-                    results.len() - 1
-                });
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        context.reserve_rows(1)?;
+                        places.insert(labels.clone(), results.len());
+                        results.push(Row { labels, drop_name: group.drop_name, cells: Cells::empty(context.steps) });
+                        results.len() - 1
+                    }
+                };
                 let cells = &mut results[place].cells;
                 cells.floats[step] = cells.float(step).unwrap_or(0.0) + 1.0;
             }

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::{Cells, Context, Row, Steps, evaluate};
+use super::around::smoothed_at;
+use super::{Cells, Context, Row, Steps, evaluate, note_mixed_schemas};
 use crate::answer::{EvalError, SampleValue};
+use crate::histogram::{Histogram, MixedSchemas, ResetHint};
 use crate::labels::Labels;
 use crate::series::{HistogramSample, Series, is_stale};
 use crate::syntax::tree::{Boundary, Node, NodeKind, Selector, Subquery};
@@ -136,6 +138,7 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
     let smoothed = selector.boundary == Some(Boundary::Smoothed);
     let ahead = if smoothed { lookback } else { 0 };
     let series = select(selector, context, first - lookback + 1, last + ahead);
+    context.reserve_rows(series.len())?;
     Ok(series
         .par_iter()
         .filter_map(|series| {
@@ -144,9 +147,19 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
             if smoothed {
                 let clean = without_markers(series);
                 for step in 0..context.steps {
-                    if let Some(value) = smoothed_at(&clean, reference.time(context, step), lookback) {
-                        cells.floats[step] = value;
-                        any = true;
+                    let time = reference.time(context, step);
+                    match smoothed_at(&clean, time, lookback, selector.span, context) {
+                        Ok(Some(value)) => {
+                            if let SampleValue::Histogram(histogram) = &value
+                                && !context.budget.take_histogram(histogram)
+                            {
+                                break;
+                            }
+                            cells.set(step, value);
+                            any = true;
+                        }
+                        Ok(None) => {}
+                        Err(MixedSchemas) => note_mixed_schemas(series.labels.metric_name(), selector.span, context),
                     }
                 }
             } else {
@@ -167,40 +180,42 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
         .collect())
 }
 
-/// The value at a time, interpolated between the samples around it; the nearest one where there is only one.
-fn smoothed_at(series: &Series, time: i64, lookback: i64) -> Option<f64> {
-    let next = series.times.partition_point(|&one| one < time);
-    if series.times.get(next) == Some(&time) {
-        return Some(series.values[next]);
-    }
-    let before = next.checked_sub(1).filter(|&index| series.times[index] > time - lookback);
-    let after = Some(next).filter(|&index| series.times.get(index).is_some_and(|&one| one <= time + lookback));
-    match (before, after) {
-        (Some(before), Some(after)) => {
-            let share = (time - series.times[before]) as f64 / (series.times[after] - series.times[before]) as f64;
-            Some(series.values[before] + (series.values[after] - series.values[before]) * share)
-        }
-        (Some(before), None) => Some(series.values[before]),
-        _ => None,
-    }
+/// When the sample was taken that a step sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Of a float: milliseconds since 1970.
+    OfFloat(i64),
+    OfHistogram,
 }
 
-/// An instant selector, and the times of the samples that each step sees (the smallest integer where it sees none).
-pub(crate) fn select_latest(selector: &Selector, context: &Context<'_>) -> Result<Vec<(Row, Vec<i64>)>, EvalError> {
-    let times = sample_times(selector, context)?;
-    let rows = select_instant(selector, context)?;
-    let times = times.into_iter().map(|row| {
-        let time = |step| row.cells.float(step).map_or(i64::MIN, |seconds| (seconds * 1000.0).round() as i64);
-        (0..context.steps).map(time).collect()
+/// The series that an instant selector sees, and when the samples were taken that each step sees.
+pub(crate) fn sample_moments(
+    selector: &Selector,
+    context: &Context<'_>,
+) -> Result<Vec<(Labels, Vec<Option<Moment>>)>, EvalError> {
+    let reference = Reference::of(selector, context)?;
+    let lookback = context.lookback();
+    let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
+    let series = select(selector, context, first - lookback + 1, last);
+    // A moment takes two cells.
+    context.reserve_rows(series.len().saturating_mul(2))?;
+    let moments = series.iter().map(|series| {
+        let mut walker = Walker::new(series, lookback, first);
+        let moments = (0..context.steps).map(|step| {
+            let seen = walker.at(reference.time(context, step))?;
+            Some(if seen.float.is_some() { Moment::OfFloat(seen.time) } else { Moment::OfHistogram })
+        });
+        (series.labels.clone(), moments.collect())
     });
-    // Both walk the same series in the same order, and leave out the same ones.
-    Ok(rows.into_iter().zip(times).collect())
+    Ok(moments.collect())
 }
 
-/// The start timestamps (seconds) of the float samples that a selector sees, where they have any.
+/// The start timestamps (seconds) of the samples that a selector sees, where they have any.
 pub(crate) fn sample_starts(selector: &Selector, context: &Context<'_>) -> Result<Vec<Row>, EvalError> {
     let start = |series: &Series, seen: &Seen| {
-        seen.float.and_then(|index| series.start_times.get(index)).map(|start| *start as f64 / 1000.0)
+        let float = seen.float.and_then(|index| series.start_times.get(index));
+        let histogram = seen.histogram.and_then(|index| series.histogram_start_times.get(index));
+        float.or(histogram).map(|start| *start as f64 / 1000.0)
     };
     times_of(selector, context, start)
 }
@@ -219,6 +234,7 @@ fn times_of(
     let lookback = context.lookback();
     let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));
     let series = select(selector, context, first - lookback + 1, last);
+    context.reserve_rows(series.len())?;
     Ok(series
         .par_iter()
         .filter_map(|series| {
@@ -242,6 +258,7 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
     if !series.values.iter().any(|&value| is_stale(value)) && !series.histograms.iter().any(stale_histogram) {
         return Arc::clone(series);
     }
+    let histogram_starts = series.histogram_start_times.iter().zip(&series.histograms);
     let kept = || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
     let starts = series.start_times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
     Arc::new(Series {
@@ -250,6 +267,10 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
         values: kept().map(|(_, value)| *value).collect(),
         histograms: series.histograms.iter().filter(|sample| !stale_histogram(sample)).cloned().collect(),
         start_times: starts.map(|(start, _)| *start).collect(),
+        histogram_start_times: histogram_starts
+            .filter(|(_, sample)| !stale_histogram(sample))
+            .map(|(start, _)| *start)
+            .collect(),
     })
 }
 
@@ -257,6 +278,8 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
 pub(crate) fn range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, EvalError> {
     let begun = Instant::now();
     let vector = read_range_vector(node, context)?;
+    // What becomes of it has a row for each series.
+    context.reserve_rows(vector.inputs.len())?;
     if context.options.timed {
         context.notes.timed(node.unwrapped().span, begun.elapsed().as_secs_f64(), vector.inputs.len());
     }
@@ -278,12 +301,14 @@ fn read_range_vector(node: &Node, context: &Context<'_>) -> Result<RangeVector, 
             let series = select(selector, context, first - range - before + 1, last + after);
             let inputs = series
                 .par_iter()
-                .map(|series| RangeInput {
-                    labels: series.labels.clone(),
-                    drop_name: false,
-                    series: without_markers(series),
+                .map(|series| {
+                    let clean = without_markers(series);
+                    if !Arc::ptr_eq(&clean, series) {
+                        context.budget.take_bytes((clean.times.len() + clean.histograms.len()) * 16)?;
+                    }
+                    Ok(RangeInput { labels: series.labels.clone(), drop_name: false, series: clean })
                 })
-                .collect();
+                .collect::<Result<_, EvalError>>()?;
             Ok(RangeVector { inputs, range, offset: reference.offset, at: reference.at, boundary: selector.boundary })
         }
         NodeKind::Subquery(subquery) => evaluate_subquery(subquery, context),
@@ -312,27 +337,40 @@ fn evaluate_subquery(subquery: &Subquery, context: &Context<'_>) -> Result<Range
         return Ok(vector);
     }
     let steps = (last - start) / step + 1;
-    if steps > 50_000_000 {
-        return Err(EvalError::Execution(
-            "query processing would load too many samples into memory in query execution".to_owned(),
-        ));
-    }
-    let inner = Context { start, step, steps: steps as usize, ..*context };
+    let inner = Context { start, step, steps: steps as usize, in_subquery: true, ..*context };
     if let Steps::Vector(rows) = evaluate(&subquery.inner, &inner)? {
-        vector.inputs = rows.into_iter().map(|row| as_input(row, &inner)).collect();
+        vector.inputs = rows.into_iter().map(|row| as_input(row, &inner)).collect::<Result<_, _>>()?;
     }
     Ok(vector)
 }
 
-fn as_input(row: Row, context: &Context<'_>) -> RangeInput {
+/// The steps of a subquery as samples of a series.
+///
+/// They may show a sample twice, or not at all: hints about resets between neighbours no longer hold (Prometheus 3.2,
+/// PR 15987).
+fn as_input(row: Row, context: &Context<'_>) -> Result<RangeInput, EvalError> {
     let mut series = Series { labels: row.labels.clone(), ..Series::default() };
+    let unhinted = |histogram: &Arc<Histogram>| match histogram.reset_hint {
+        ResetHint::Unknown | ResetHint::Gauge => Arc::clone(histogram),
+        _ => Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..(**histogram).clone() }),
+    };
+    // A sample is twice as large as the cell whose place it takes.
+    let floats = row.cells.floats.iter().filter(|value| !is_stale(**value)).count();
+    context.budget.take_bytes(floats.saturating_mul(8))?;
+    series.times.reserve_exact(floats);
+    series.values.reserve_exact(floats);
     for step in 0..context.steps {
         if let Some(value) = row.cells.float(step) {
             series.times.push(context.time(step));
             series.values.push(value);
         } else if let Some(histogram) = row.cells.histogram(step) {
-            series.histograms.push(HistogramSample { time: context.time(step), histogram: Arc::clone(histogram) });
+            let unhinted = unhinted(histogram);
+            if !Arc::ptr_eq(&unhinted, histogram) && !context.budget.take_histogram(&unhinted) {
+                break;
+            }
+            series.histograms.push(HistogramSample { time: context.time(step), histogram: unhinted });
         }
     }
-    RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) }
+    context.budget.check()?;
+    Ok(RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) })
 }

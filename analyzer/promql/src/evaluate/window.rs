@@ -1,5 +1,7 @@
 //! Windows that slide over a series.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::{Cells, Context, RangeInput, RangeVector, Row};
@@ -39,9 +41,19 @@ impl<'a> Window<'a> {
         &self.series.histograms[self.first_histogram..self.past_histogram]
     }
 
+    /// Start timestamps of the histograms; empty where none is known.
+    pub(crate) fn histogram_starts(&self) -> &'a [i64] {
+        self.series.histogram_start_times.get(self.first_histogram..self.past_histogram).unwrap_or_default()
+    }
+
     /// Whether there is no sample.
     pub(crate) fn is_empty(&self) -> bool {
         self.first == self.past && self.first_histogram == self.past_histogram
+    }
+
+    /// The number of samples.
+    pub(crate) fn len(&self) -> usize {
+        self.past - self.first + self.past_histogram - self.first_histogram
     }
 
     /// Seconds of the window.
@@ -93,19 +105,28 @@ where
         let mut function = prepare(input);
         let mut cells = Cells::empty(context.steps);
         let mut any = false;
+        let mut largest = 0;
         for window in windows(&input.series, vector, context) {
             // With `anchored` or `smoothed` a window without samples of its own may still have a value.
             if window.is_empty() && vector.boundary.is_none() {
                 continue;
             }
+            largest = largest.max(window.len());
             if let Some(value) = function(&window) {
                 any = true;
                 match value {
                     SampleValue::Float(value) => cells.floats[window.step] = value,
-                    histogram => cells.set(window.step, histogram),
+                    SampleValue::Histogram(histogram) => {
+                        // One that the storage holds too is not new.
+                        if Arc::strong_count(&histogram) == 1 && !context.budget.take_histogram(&histogram) {
+                            break;
+                        }
+                        cells.set(window.step, SampleValue::Histogram(histogram));
+                    }
                 }
             }
         }
+        context.budget.see_window(largest);
         any.then(|| Row { labels: input.labels.clone(), drop_name: input.drop_name || !keep_name, cells })
     };
     vector.inputs.par_iter().with_min_len(8).filter_map(one).collect()

@@ -23,26 +23,9 @@ pub(super) fn histograms(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
             let parameters = arguments.scalar(0)?;
             note_invalid_quantiles(&parameters, arguments.span(0), arguments.context);
             let rows = arguments.vector(1)?;
-            let places = Places { vector: arguments.span(1), nan: arguments.span(0), forced: arguments.span(1) };
-            quantiles(&rows, &parameters, places, arguments)
+            quantiles(&rows, &parameters, arguments.span(1), |_| true, arguments)
         }
-        "histogram_quantiles" => {
-            let rows = arguments.vector(0)?;
-            let label = arguments.text(1)?;
-            let mut results = Vec::new();
-            for index in 2..arguments.len() {
-                let parameters = arguments.scalar(index)?;
-                note_invalid_quantiles(&parameters, arguments.span(index), arguments.context);
-                let value = format_label_float(parameters.first().copied().unwrap_or(f64::NAN));
-                // These places are those that Prometheus names, odd as the last one is.
-                let places = Places { vector: arguments.span(0), nan: arguments.span(0), forced: arguments.span(1) };
-                for mut row in quantiles(&rows, &parameters, places, arguments)? {
-                    row.labels = row.labels.with(&label, &value);
-                    results.push(row);
-                }
-            }
-            merge_same_labels(results)
-        }
+        "histogram_quantiles" => several_quantiles(arguments),
         "histogram_fraction" => {
             let (lower, upper) = (arguments.scalar(0)?, arguments.scalar(1)?);
             let rows = arguments.vector(2)?;
@@ -55,7 +38,9 @@ pub(super) fn histograms(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Ro
 /// Applies a function to each native histogram; floats are left out.
 fn each_histogram(arguments: &Arguments<'_>, function: impl Fn(&Histogram) -> f64) -> Result<Vec<Row>, EvalError> {
     let mut results = Vec::new();
-    for row in arguments.vector(0)? {
+    let rows = arguments.vector(0)?;
+    arguments.context.reserve_rows(rows.len())?;
+    for row in rows {
         let Some(histograms) = &row.cells.histograms else { continue };
         let mut cells = Cells::empty(arguments.context.steps);
         for (step, histogram) in histograms.iter().enumerate() {
@@ -80,6 +65,7 @@ fn combined(
 ) -> Result<Vec<Row>, EvalError> {
     use rayon::prelude::*;
     let context = arguments.context;
+    context.reserve_rows(rows.len())?;
     let classic_rows = classic_histograms(rows, span, context);
     let mut results: Vec<Row> = classic_rows
         .par_iter()
@@ -132,56 +118,87 @@ fn with_metric_name(text: &str, labels: &Labels) -> String {
     }
 }
 
-/// Where the notes of a quantile point.
-#[derive(Clone, Copy)]
-struct Places {
-    vector: Span,
-    nan: Span,
-    forced: Span,
+/// `histogram_quantiles`: a label says which quantile an element is, at each step anew.
+fn several_quantiles(arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
+    let steps = arguments.context.steps;
+    let rows = arguments.vector(0)?;
+    let label = arguments.text(1)?;
+    let mut results = Vec::new();
+    // The first quantile that looks into the buckets of a step repairs them, and says so, for all.
+    let mut repaired = vec![false; steps];
+    for index in 2..arguments.len() {
+        let parameters = arguments.scalar(index)?;
+        note_invalid_quantiles(&parameters, arguments.span(index), arguments.context);
+        let found = quantiles(&rows, &parameters, arguments.span(0), |step| !repaired[step], arguments)?;
+        for (step, parameter) in parameters.iter().enumerate() {
+            repaired[step] |= (0.0..=1.0).contains(parameter);
+        }
+        let mut distinct = parameters.clone();
+        distinct.sort_by(f64::total_cmp);
+        distinct.dedup_by(|a, b| a.to_bits() == b.to_bits());
+        for parameter in &distinct {
+            let value = format_label_float(*parameter);
+            for row in &found {
+                arguments.context.reserve_rows(1)?;
+                let mut cells = row.cells.clone();
+                for (step, other) in parameters.iter().enumerate() {
+                    if other.to_bits() != parameter.to_bits() {
+                        cells.clear(step);
+                    }
+                }
+                if !cells.is_empty() {
+                    results.push(Row { labels: row.labels.with(&label, &value), drop_name: row.drop_name, cells });
+                }
+            }
+        }
+    }
+    merge_same_labels(results)
 }
 
 fn quantiles(
     rows: &[Row],
     parameters: &[f64],
-    places: Places,
+    span: Span,
+    tells_repairs: impl Fn(usize) -> bool + Sync,
     arguments: &Arguments<'_>,
 ) -> Result<Vec<Row>, EvalError> {
     let context = arguments.context;
     let native = |step: usize, histogram: &Histogram, labels: &Labels| {
         let estimate = histogram.quantile(parameters[step]);
         let note = match estimate.nan_effect {
-            NanEffect::None => None,
+            NanEffect::None | NanEffect::Excluded => None,
             NanEffect::Result => Some("input to histogram_quantile has NaN observations, result is NaN"),
             NanEffect::Skewed => Some("input to histogram_quantile has NaN observations, result is skewed higher"),
         };
         if let Some(note) = note {
-            context.inform(&with_metric_name(note, labels), places.nan);
+            context.inform(&with_metric_name(note, labels), span);
         }
         estimate.value
     };
     let classic = |histogram: &ClassicHistogram| {
         histogram.each_step(rows, context.steps, |step, buckets| {
             let (value, forced) = classic::quantile(buckets, parameters[step]);
-            if let Some(forced) = forced {
+            if let Some(forced) = forced.filter(|_| tells_repairs(step)) {
                 let text = "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
                 let extent = Extent::of(forced.lowest, forced.highest, forced.difference, context.time(step));
-                context.inform_with_extent(&with_metric_name(text, &histogram.labels), places.forced, extent);
+                context.inform_with_extent(&with_metric_name(text, &histogram.labels), span, extent);
             }
             value
         })
     };
-    combined(rows, arguments, places.vector, native, classic)
+    combined(rows, arguments, span, native, classic)
 }
 
 fn fractions(rows: &[Row], lower: &[f64], upper: &[f64], arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
     let context = arguments.context;
     let span = arguments.span(2);
     let native = |step: usize, histogram: &Histogram, labels: &Labels| {
-        if histogram.sum.is_nan() && histogram.count != 0.0 {
+        let estimate = histogram.fraction(lower[step], upper[step]);
+        if estimate.nan_effect != NanEffect::None {
             let text = "input to histogram_fraction has NaN observations, which are excluded from all fractions";
-            context.inform(&with_metric_name(text, labels), arguments.span(0));
+            context.inform(&with_metric_name(text, labels), span);
         }
-        histogram.fraction(lower[step], upper[step])
+        estimate.value
     };
     let classic = |histogram: &ClassicHistogram| {
         histogram.each_step(rows, context.steps, |step, buckets| classic::fraction(buckets, lower[step], upper[step]))

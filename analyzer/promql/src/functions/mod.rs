@@ -16,7 +16,7 @@ use crate::evaluate::{
     Cells, Context, RangeVector, Row, Steps, evaluate, range_vector, sample_starts, sample_times, scalar, vector,
 };
 use crate::labels::Labels;
-use crate::syntax::tree::{Call, Node, NodeKind, Span};
+use crate::syntax::tree::{Boundary, Call, Node, NodeKind, Span};
 
 /// A call and its surroundings.
 #[derive(Clone, Copy)]
@@ -46,6 +46,13 @@ impl Arguments<'_> {
         }
     }
 
+    /// A label's name: `None` if it is empty or not valid UTF-8, which no label has.
+    fn label_name(&self, index: usize) -> Result<Option<String>, EvalError> {
+        let text = self.text(index)?;
+        let broken = matches!(self.node_of(index)?.unwrapped().kind, NodeKind::Text { is_utf8: false, .. });
+        Ok((!text.is_empty() && !broken).then_some(text))
+    }
+
     fn node_of(&self, index: usize) -> Result<&Node, EvalError> {
         self.call.arguments.get(index).ok_or_else(|| EvalError::Execution("an argument is missing".to_owned()))
     }
@@ -64,6 +71,7 @@ impl Arguments<'_> {
 pub(crate) fn call(call: &Call, node: &Node, context: &Context<'_>) -> Result<Steps, EvalError> {
     let arguments = Arguments { call, node, context };
     let name = call.function.name;
+    refuse_boundary(call)?;
     let steps = context.steps;
     let constant = |value: f64| Ok(Steps::Scalar(vec![value; steps]));
     match name {
@@ -94,6 +102,24 @@ pub(crate) fn call(call: &Call, node: &Node, context: &Context<'_>) -> Result<St
         },
         _ => vector_function(name, &arguments).map(Steps::Vector),
     }
+}
+
+/// Only some functions know what to do with `anchored` and `smoothed` windows.
+fn refuse_boundary(call: &Call) -> Result<(), EvalError> {
+    for argument in &call.arguments {
+        let NodeKind::RangeSelector { selector, .. } = &argument.unwrapped().kind else { continue };
+        let (word, allowed): (&str, &[&str]) = match selector.boundary {
+            None => continue,
+            Some(Boundary::Anchored) => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+            Some(Boundary::Smoothed) => ("smoothed", &["delta", "increase", "rate"]),
+        };
+        if !allowed.contains(&call.function.name) {
+            let (allowed, name) = (allowed.join(", "), call.function.name);
+            let message = format!("{word} modifier can only be used with: {allowed} - not with {name}");
+            return Err(EvalError::Execution(message));
+        }
+    }
+    Ok(())
 }
 
 fn vector_function(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::Arguments;
 use crate::answer::{EvalError, SampleValue};
 use crate::evaluate::{
-    CompensatedSum, Mean, Row, Variance, Window, note_combination, note_invalid_quantiles, note_reset_conflict,
+    CompensatedSum, Mean, Row, Variance, Window, note_histogram_sum, note_invalid_quantiles, note_mixed_schemas,
     quantile, roll,
 };
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, HistogramMean};
 use crate::labels::quoted;
 use sliding::{SlidingExtreme, SlidingSum};
 
@@ -19,7 +19,6 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
     let context = arguments.context;
     if name == "quantile_over_time" {
         let parameters = arguments.scalar(0)?;
-        note_invalid_quantiles(&parameters, arguments.span(0), context);
         let range = arguments.range(1)?;
         return Ok(roll(&range, context, false, |_| {
             let mut buffer = Vec::new();
@@ -28,6 +27,7 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
                 if window.values().is_empty() {
                     return None;
                 }
+                note_invalid_quantiles(&parameters[window.step..=window.step], arguments.span(0), context);
                 note_ignored(window, arguments);
                 buffer.clear();
                 buffer.extend_from_slice(window.values());
@@ -50,7 +50,7 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
     Ok(match name {
         "sum_over_time" => roll(&range, context, false, |_| {
             let mut sums = SlidingSum::default();
-            move |window: &Window<'_>| match total(window, arguments)? {
+            move |window: &Window<'_>| match total(window, false, arguments)? {
                 Total::Floats => Some(SampleValue::Float(sums.sum(window).unwrap_or_else(|| {
                     let mut sum = CompensatedSum::default();
                     window.values().iter().for_each(|&value| sum.add(value));
@@ -61,7 +61,7 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
         }),
         "avg_over_time" => roll(&range, context, false, |_| {
             let mut sums = SlidingSum::default();
-            move |window: &Window<'_>| match total(window, arguments)? {
+            move |window: &Window<'_>| match total(window, true, arguments)? {
                 Total::Floats => Some(SampleValue::Float(match sums.sum(window) {
                     Some(sum) => sum / window.values().len() as f64,
                     None => {
@@ -70,10 +70,7 @@ pub(super) fn over_time(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row
                         mean.value()
                     }
                 })),
-                Total::Histograms(sum) => {
-                    let count = window.histograms().len() as f64;
-                    Some(SampleValue::Histogram(Arc::new(sum.divided_by(count))))
-                }
+                Total::Histograms(mean) => Some(SampleValue::Histogram(Arc::new(mean))),
             }
         }),
         "count_over_time" => roll(&range, context, false, |_| {
@@ -125,39 +122,30 @@ fn note_ignored(window: &Window<'_>, arguments: &Arguments<'_>) {
     }
 }
 
-/// What a window's samples add up to: floats, which the caller adds, or a histogram.
+/// What a window's samples add up to: floats, which the caller adds, or histograms.
 enum Total {
     Floats,
     Histograms(Histogram),
 }
 
-fn total(window: &Window<'_>, arguments: &Arguments<'_>) -> Option<Total> {
+fn total(window: &Window<'_>, mean: bool, arguments: &Arguments<'_>) -> Option<Total> {
     let Some(first) = window.histograms().first() else { return Some(Total::Floats) };
-    let name = quoted(window.series.labels.metric_name());
+    let (name, span, context) = (window.series.labels.metric_name(), arguments.span(0), arguments.context);
     if !window.values().is_empty() {
-        let text = format!("encountered a mix of histograms and floats for metric name {name}");
-        arguments.context.warn(&text, arguments.span(0));
+        let text = format!("encountered a mix of histograms and floats for metric name {}", quoted(name));
+        context.warn(&text, span);
         return None;
     }
-    let all = window.histograms().iter().map(|sample| &sample.histogram);
-    note_reset_conflict(all, arguments.span(0), arguments.context);
-    let mut sum = (*first.histogram).clone();
+    let mut total = HistogramMean::new(&first.histogram);
     for sample in &window.histograms()[1..] {
-        match sum.plus(&sample.histogram) {
-            Ok(combined) => {
-                note_combination(&combined, "aggregation", arguments.span(0), arguments.context);
-                sum = combined.histogram;
-            }
-            Err(_) => {
-                let text = format!(
-                    "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {name}"
-                );
-                arguments.context.warn(&text, arguments.span(0));
-                return None;
-            }
+        let added = if mean { total.add(&sample.histogram) } else { total.sum.add(&sample.histogram) };
+        if added.is_err() {
+            note_mixed_schemas(name, span, context);
+            return None;
         }
     }
-    Some(Total::Histograms(sum))
+    note_histogram_sum(&total.sum, span, context);
+    Some(Total::Histograms(if mean { total.histogram() } else { total.sum.histogram() }))
 }
 
 fn last(window: &Window<'_>) -> Option<(i64, SampleValue)> {
@@ -199,7 +187,11 @@ fn variance(window: &Window<'_>) -> f64 {
     variance.value()
 }
 
+/// A NaN leaves the median undefined (Prometheus 3.14, PR 19040).
 fn median_absolute_deviation(window: &Window<'_>) -> f64 {
+    if window.values().iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let mut values = window.values().to_vec();
     let median = quantile(0.5, &mut values);
     values.iter_mut().for_each(|value| *value = (*value - median).abs());

@@ -1,17 +1,20 @@
 //! Rates and differences: `rate`, `increase`, `delta`, `irate`, `idelta`, `resets`, `changes`.
 
 mod boundary;
+mod counts;
 mod histogram;
+mod starts;
 
 use std::sync::Arc;
 
 use super::Arguments;
 use crate::answer::{EvalError, SampleValue};
-use crate::evaluate::{Context, RangeVector, Row, Window, roll};
-use crate::histogram::{Histogram, ResetHint};
+use crate::evaluate::{Context, Row, Window, roll};
+use crate::histogram::ResetHint;
 use crate::labels::{Labels, quoted};
 use crate::series::Series;
 use crate::syntax::tree::Span;
+use histogram::Readings;
 
 /// Which of the extrapolating functions it is, and where it stands.
 #[derive(Clone, Copy)]
@@ -35,17 +38,27 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
         context,
     };
     if let Some(kind) = range.boundary {
-        return boundary::rates(name, rate, kind, &range);
+        return Ok(boundary::rates(name, rate, kind, &range));
     }
     Ok(match name {
         "rate" | "increase" | "delta" => roll(&range, context, false, |input| {
-            let drops = if rate.counter { resets(&input.series) } else { Vec::new() };
+            let series = &input.series;
+            let drops = if rate.counter { resets(series) } else { Vec::new() };
+            let overlaps = if rate.counter {
+                starts::overlapping(|index| series.times[index], &series.start_times)
+            } else {
+                Vec::new()
+            };
             let mut next_drop = 0;
             let mut noted = false;
             move |window: &Window<'_>| {
                 if !noted && !window.times().is_empty() {
                     noted = true;
                     rate.note_name(&input.labels);
+                }
+                let next_overlap = overlaps.partition_point(|&index| index <= window.first);
+                if overlaps.get(next_overlap).is_some_and(|&index| index < window.past) {
+                    rate.warn_of_overlap(input.labels.metric_name());
                 }
                 while drops.get(next_drop).is_some_and(|&index| index <= window.first) {
                     next_drop += 1;
@@ -54,35 +67,21 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
             }
         }),
         "irate" | "idelta" => roll(&range, context, false, |_| move |window: &Window<'_>| rate.last_two(window)),
-        "resets" => count_between(
-            &range,
-            context,
-            |a, b| b < a,
-            |a, b| {
-                let gauge = |one: &Histogram| one.reset_hint == ResetHint::Gauge;
-                gauge(a) != gauge(b) || b.is_reset_since(a)
-            },
-        ),
-        _ => count_between(&range, context, |a, b| a != b && !(a.is_nan() && b.is_nan()), |a, b| !a.same_as(b)),
+        "resets" => counts::resets(&range, context),
+        _ => counts::changes(&range, context),
     })
 }
 
 /// The indices of samples before which the counter was reset: the value is lower than the one before, or the start
 /// timestamp says so.
 fn resets(series: &Series) -> Vec<usize> {
-    let lower = |index: usize| series.values[index] < series.values[index - 1];
+    let (times, values, starts) = (&series.times, &series.values, &series.start_times);
     let restarted = |index: usize| {
-        series.start_times.get(index).is_some_and(|&start| {
-            let (before, time) = (series.times[index - 1], series.times[index]);
-            let start_before = series.start_times[index - 1];
-            if start == 0 || start >= time || start < before {
-                return false;
-            }
-            // A start at the sample before: a delta, which starts anew each time, if that one's start is known.
-            start > before || (start_before != 0 && start_before < before)
-        })
+        starts
+            .get(index)
+            .is_some_and(|&start| starts::is_reset(starts[index - 1], times[index - 1], start, times[index]))
     };
-    (1..series.values.len()).filter(|&index| lower(index) || restarted(index)).collect()
+    (1..values.len()).filter(|&index| values[index] < values[index - 1] || restarted(index)).collect()
 }
 
 /// Seconds around and between the samples of a window.
@@ -124,6 +123,15 @@ impl Extent {
         }
         (self.sampled + self.to_start + self.to_end) / self.sampled
     }
+
+    /// The same where the counter began at zero within the window, `begun` seconds before the first sample: nothing is
+    /// to be guessed to the left of it. After a single sample nothing is guessed to the right either.
+    fn factor_since(&self, begun: f64) -> f64 {
+        let average = if self.samples > 1.0 { self.sampled / (self.samples - 1.0) } else { 0.0 };
+        let to_end = if self.to_end >= average * 1.1 { average / 2.0 } else { self.to_end };
+        let sampled = self.sampled + begun;
+        (sampled + to_end) / sampled
+    }
 }
 
 impl Rate<'_> {
@@ -155,9 +163,14 @@ impl Rate<'_> {
         }
     }
 
-    fn note_mix(&self, window: &Window<'_>) {
-        let name = quoted(window.series.labels.metric_name());
+    fn note_mix(&self, name: &str) {
+        let name = quoted(name);
         self.context.warn(&format!("encountered a mix of histograms and floats for metric name {name}"), self.span);
+    }
+
+    fn warn_of_overlap(&self, name: &str) {
+        let text = format!("start timestamps overlap with earlier samples for metric name {}", quoted(name));
+        self.context.warn(&text, self.span);
     }
 
     /// `rate`, `increase` or `delta` of a window. `drops` begins with the first drop after the window's first sample.
@@ -165,7 +178,7 @@ impl Rate<'_> {
         let (times, values) = (window.times(), window.values());
         if !window.histograms().is_empty() {
             if !times.is_empty() {
-                self.note_mix(window);
+                self.note_mix(window.series.labels.metric_name());
                 return None;
             }
             return self.extrapolated_histogram(window);
@@ -175,18 +188,14 @@ impl Rate<'_> {
         for &index in drops.iter().take_while(|&&index| index < window.past) {
             increase += window.series.values[index - 1];
         }
-        let begun = window.series.start_times.get(window.first).filter(|_| self.counter);
-        if let Some(&begun) = begun
-            && begun != 0
-            && begun > window.start
-            && begun < times[0]
-        {
-            return Some(SampleValue::Float(self.since_start(window, begun, increase + first)));
+        let start = window.series.start_times.get(window.first).copied();
+        let extent = Extent::of(window, times[0], times[times.len() - 1], times.len());
+        if let Some(begun) = self.start_within(window, start, times[0]) {
+            return Some(SampleValue::Float((increase + first) * self.per_second(extent.factor_since(begun), window)));
         }
         if times.len() < 2 {
             return None;
         }
-        let extent = Extent::of(window, times[0], times[times.len() - 1], times.len());
         let to_zero = (self.counter && increase > 0.0 && first >= 0.0).then(|| extent.sampled * (first / increase));
         let mut factor = extent.factor(to_zero);
         if self.per_second {
@@ -195,38 +204,40 @@ impl Rate<'_> {
         Some(SampleValue::Float(increase * factor))
     }
 
-    /// The rate of a counter that began at zero within the window: no extrapolation to the left.
-    fn since_start(&self, window: &Window<'_>, begun: i64, increase: f64) -> f64 {
-        let times = window.times();
-        let (first, last) = (times[0], times[times.len() - 1]);
-        let average = match times.len() {
-            1 => 0.0,
-            samples => (last - first) as f64 / 1000.0 / (samples - 1) as f64,
-        };
-        let sampled = (last - begun) as f64 / 1000.0;
-        let mut to_end = (window.end - last) as f64 / 1000.0;
-        if to_end >= average * 1.1 {
-            to_end = average / 2.0;
-        }
-        let factor = (sampled + to_end) / sampled;
-        increase * if self.per_second { factor / window.seconds() } else { factor }
+    fn per_second(&self, factor: f64, window: &Window<'_>) -> f64 {
+        if self.per_second { factor / window.seconds() } else { factor }
+    }
+
+    /// Seconds from when the counter began at zero to the first sample, if it began within the window.
+    fn start_within(&self, window: &Window<'_>, start: Option<i64>, first: i64) -> Option<f64> {
+        start
+            .filter(|&start| self.counter && start != 0 && start > window.start && start < first)
+            .map(|start| (first - start) as f64 / 1000.0)
     }
 
     fn extrapolated_histogram(&self, window: &Window<'_>) -> Option<SampleValue> {
-        let samples = window.histograms();
-        if samples.len() < 2 {
-            return None;
-        }
-        let increase = histogram::increase(self, samples, window)?;
-        let first = &samples[0];
+        let readings = Readings::of(window);
+        let (samples, name) = (readings.samples, window.series.labels.metric_name());
+        let first = samples.first()?;
         let extent = Extent::of(window, first.time, samples[samples.len() - 1].time, samples.len());
-        let to_zero = (self.counter && increase.count > 0.0 && first.histogram.count >= 0.0)
-            .then(|| extent.sampled * (first.histogram.count / increase.count));
-        let mut factor = extent.factor(to_zero);
-        if self.per_second {
-            factor /= window.seconds();
-        }
-        let mut result = increase.times(factor);
+        let increase = match samples.len() {
+            1 => None,
+            _ => Some(histogram::increase(self, readings, name)?),
+        };
+        let begun = self.start_within(window, readings.starts.first().copied(), first.time);
+        let (increase, factor) = match (increase, begun) {
+            (Some(increase), Some(begun)) => {
+                (self.noted(increase.plus(&first.histogram), "addition", name)?, extent.factor_since(begun))
+            }
+            (None, Some(begun)) => ((*first.histogram).clone(), extent.factor_since(begun)),
+            (Some(increase), None) => {
+                let to_zero = (self.counter && increase.count > 0.0 && first.histogram.count >= 0.0)
+                    .then(|| extent.sampled * (first.histogram.count / increase.count));
+                (increase, extent.factor(to_zero))
+            }
+            (None, None) => return None,
+        };
+        let mut result = increase.times(self.per_second(factor, window));
         result.reset_hint = ResetHint::Gauge;
         Some(SampleValue::Histogram(Arc::new(result)))
     }
@@ -237,72 +248,30 @@ impl Rate<'_> {
         if times.len() + histograms.len() < 2 {
             return None;
         }
+        let name = window.series.labels.metric_name();
         let newest_float = times.last().copied().unwrap_or(i64::MIN);
         let newest_histogram = histograms.last().map_or(i64::MIN, |sample| sample.time);
         let floats = times.len() >= 2 && times[times.len() - 2] > newest_histogram;
         let only_histograms = histograms.len() >= 2 && histograms[histograms.len() - 2].time > newest_float;
         if floats {
+            let (at, starts) = (window.past - 1, &window.series.start_times);
             let (before, last) = (values[values.len() - 2], values[values.len() - 1]);
-            let seconds = (times[times.len() - 1] - times[times.len() - 2]) as f64 / 1000.0;
-            let increase = if self.per_second && last < before { last } else { last - before };
+            let (time_before, time) = (times[times.len() - 2], newest_float);
+            let restarted =
+                starts.get(at).is_some_and(|&start| starts::is_reset(starts[at - 1], time_before, start, time));
+            let increase = if self.per_second && (last < before || restarted) { last } else { last - before };
+            let seconds = (time - time_before) as f64 / 1000.0;
             return Some(SampleValue::Float(if self.per_second { increase / seconds } else { increase }));
         }
         if !only_histograms {
-            self.note_mix(window);
+            self.note_mix(name);
             return None;
         }
         let two = &histograms[histograms.len() - 2..];
         let seconds = (two[1].time - two[0].time) as f64 / 1000.0;
-        let increase = histogram::last_increase(self, two, window)?;
+        let increase = histogram::last_increase(self, Readings::of(window), name)?;
         let mut result = if self.per_second { increase.divided_by(seconds) } else { increase };
         result.reset_hint = ResetHint::Gauge;
         Some(SampleValue::Histogram(Arc::new(result)))
     }
-}
-
-/// How many pairs of neighbours satisfy a condition; a float next to a histogram always does.
-fn count_between(
-    range: &RangeVector,
-    context: &Context<'_>,
-    float: fn(f64, f64) -> bool,
-    histogram: fn(&Histogram, &Histogram) -> bool,
-) -> Vec<Row> {
-    roll(range, context, false, |input| {
-        // For each sample, how many of the pairs up to it satisfy the condition.
-        let mut total = 0u32;
-        let mut before = Vec::new();
-        if input.series.histograms.is_empty() {
-            before.push(0);
-            before.extend(input.series.values.windows(2).map(|two| {
-                total += u32::from(float(two[0], two[1]));
-                total
-            }));
-        }
-        move |window: &Window<'_>| {
-            let count = if window.series.histograms.is_empty() {
-                f64::from(before[window.past - 1] - before[window.first])
-            } else {
-                mixed_count_between(window, float, histogram)
-            };
-            Some(SampleValue::Float(count))
-        }
-    })
-}
-
-fn mixed_count_between(
-    window: &Window<'_>,
-    float: fn(f64, f64) -> bool,
-    histogram: fn(&Histogram, &Histogram) -> bool,
-) -> f64 {
-    let floats = window.times().iter().zip(window.values());
-    let mut all: Vec<(i64, SampleValue)> = floats.map(|(&time, &value)| (time, SampleValue::Float(value))).collect();
-    let histograms = window.histograms().iter();
-    all.extend(histograms.map(|sample| (sample.time, SampleValue::Histogram(Arc::clone(&sample.histogram)))));
-    all.sort_by_key(|(time, _)| *time);
-    let changed = |two: &&[(i64, SampleValue)]| match (&two[0].1, &two[1].1) {
-        (SampleValue::Float(a), SampleValue::Float(b)) => float(*a, *b),
-        (SampleValue::Histogram(a), SampleValue::Histogram(b)) => histogram(a, b),
-        _ => true,
-    };
-    all.windows(2).filter(changed).count() as f64
 }

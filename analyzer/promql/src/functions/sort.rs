@@ -9,6 +9,11 @@ use crate::evaluate::Row;
 /// Evaluates a sort function.
 pub(super) fn sort(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, EvalError> {
     let mut rows = arguments.vector(0)?;
+    if arguments.context.steps > 1 {
+        // Prometheus 3.7, PR 16628.
+        let text = "sort is ineffective for range queries since results are always ordered by labels";
+        arguments.context.warn(text, arguments.node.span);
+    }
     let labels = (1..arguments.len()).map(|index| arguments.text(index)).collect::<Result<Vec<_>, _>>()?;
     match name {
         "sort" | "sort_desc" => {

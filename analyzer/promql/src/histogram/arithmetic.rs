@@ -1,10 +1,8 @@
 //! Sums, differences, products and comparisons of histograms.
 
+use super::tally::{MixedSchemas, Total};
 use super::{Histogram, IndexedBucket, ResetHint};
-
-/// Two histograms that cannot be combined: one has exponential buckets, the other custom ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MixedSchemas;
+use crate::evaluate::CompensatedSum;
 
 /// What came of combining two histograms.
 #[derive(Debug)]
@@ -22,54 +20,26 @@ impl Histogram {
         self.combined(other, 1.0)
     }
 
-    /// The difference of two histograms.
+    /// The difference of two histograms, which is a gauge.
     pub(crate) fn minus(&self, other: &Histogram) -> Result<Combined, MixedSchemas> {
+        let mut combined = self.difference(other)?;
+        combined.histogram.reset_hint = ResetHint::Gauge;
+        Ok(combined)
+    }
+
+    /// The difference of two histograms within a larger calculation: the reset hint is that of a sum.
+    pub(crate) fn difference(&self, other: &Histogram) -> Result<Combined, MixedSchemas> {
         self.combined(other, -1.0)
     }
 
     fn combined(&self, other: &Histogram, sign: f64) -> Result<Combined, MixedSchemas> {
-        if self.has_custom_buckets() != other.has_custom_buckets() {
-            return Err(MixedSchemas);
-        }
-        let (mut left, mut right) = (self.clone(), other.clone());
-        let mut bounds_reconciled = false;
-        if self.has_custom_buckets() {
-            if !same_bounds(&self.custom_values, &other.custom_values) {
-                bounds_reconciled = true;
-                let common: Vec<f64> =
-                    self.custom_values.iter().copied().filter(|bound| other.custom_values.contains(bound)).collect();
-                left = left.with_custom_values(&common);
-                right = right.with_custom_values(&common);
-            }
-        } else {
-            reconcile_zero_buckets(&mut left, &mut right);
-            let schema = left.schema.min(right.schema);
-            left.reduce_resolution(schema);
-            right.reduce_resolution(schema);
-        }
-        let reset_conflict = matches!(
-            (self.reset_hint, other.reset_hint),
-            (ResetHint::CounterReset, ResetHint::NotCounterReset)
-                | (ResetHint::NotCounterReset, ResetHint::CounterReset)
-        );
-        let reset_hint = match (self.reset_hint, other.reset_hint) {
-            (ResetHint::Gauge, _) | (_, ResetHint::Gauge) => ResetHint::Gauge,
-            _ if sign < 0.0 => ResetHint::Gauge,
-            (a, b) if a == b => a,
-            _ => ResetHint::Unknown,
-        };
-        let histogram = Histogram {
-            schema: left.schema,
-            zero_threshold: left.zero_threshold,
-            zero_count: left.zero_count + sign * right.zero_count,
-            count: left.count + sign * right.count,
-            sum: left.sum + sign * right.sum,
-            positive: merged(&left.positive, &right.positive, sign),
-            negative: merged(&left.negative, &right.negative, sign),
-            custom_values: left.custom_values,
-            reset_hint,
-        };
-        Ok(Combined { histogram, reset_conflict, bounds_reconciled })
+        let mut total = Total::<f64>::of(self);
+        let conflicts = total.combine(other, sign)?;
+        Ok(Combined {
+            histogram: total.histogram(),
+            reset_conflict: conflicts.resets,
+            bounds_reconciled: conflicts.bounds,
+        })
     }
 
     /// All counts and the sum times a factor. A negative factor makes a gauge.
@@ -96,7 +66,9 @@ impl Histogram {
 
     fn map_counts(&self, change: impl Fn(f64) -> f64) -> Histogram {
         let side = |buckets: &[IndexedBucket]| {
-            buckets.iter().map(|bucket| IndexedBucket { index: bucket.index, count: change(bucket.count) }).collect()
+            let changed =
+                buckets.iter().map(|bucket| IndexedBucket { index: bucket.index, count: change(bucket.count) });
+            changed.filter(|bucket| bucket.count != 0.0).collect()
         };
         Histogram {
             zero_count: change(self.zero_count),
@@ -120,128 +92,108 @@ impl Histogram {
             && same(self.sum, other.sum)
             && (self.has_custom_buckets() || self.zero_threshold == other.zero_threshold)
             && same(self.zero_count, other.zero_count)
-            && same_bounds(&self.custom_values, &other.custom_values)
+            && self.custom_values == other.custom_values
             && filled(&self.positive) == filled(&other.positive)
             && filled(&self.negative) == filled(&other.negative)
     }
 
     /// Merges neighbouring buckets until the schema is `schema`.
-    pub(crate) fn reduce_resolution(&mut self, schema: i32) {
-        if self.has_custom_buckets() || schema >= self.schema {
-            return;
-        }
-        let shift = self.schema.saturating_sub(schema).clamp(0, 31);
-        for side in [&mut self.positive, &mut self.negative] {
-            let mut reduced: Vec<IndexedBucket> = Vec::with_capacity(side.len());
-            for bucket in side.iter() {
-                // ceil(index / 2^shift): the coarse bucket's upper boundary is the next one at or above.
-                let index = ((i64::from(bucket.index) - 1) >> shift) as i32 + 1;
-                match reduced.last_mut() {
-                    Some(last) if last.index == index => last.count += bucket.count,
-                    _ => reduced.push(IndexedBucket { index, count: bucket.count }),
-                }
-            }
-            *side = reduced;
-        }
-        self.schema = schema;
-    }
-
-    /// The same observations with fewer custom boundaries, all of which must be boundaries already.
-    fn with_custom_values(mut self, bounds: &[f64]) -> Histogram {
-        let mut positive: Vec<IndexedBucket> = Vec::new();
-        for bucket in &self.positive {
-            let upper = self.bound(bucket.index);
-            let index = bounds.partition_point(|bound| *bound < upper) as i32;
-            match positive.last_mut() {
-                Some(last) if last.index == index => last.count += bucket.count,
-                _ => positive.push(IndexedBucket { index, count: bucket.count }),
-            }
-        }
-        self.positive = positive;
-        self.custom_values = bounds.to_vec();
-        self
-    }
-
-    /// Widens the zero bucket, for comparison with a later histogram.
-    pub(super) fn widen_zero_bucket_to(&mut self, threshold: f64) {
-        self.widen_zero_bucket(threshold);
-    }
-
-    /// Widens the zero bucket to `threshold`, or further where that would cut a filled bucket.
-    fn widen_zero_bucket(&mut self, threshold: f64) {
-        if threshold <= self.zero_threshold {
-            return;
-        }
-        let mut threshold = threshold;
-        loop {
-            let (mut count, mut wider) = (0.0, threshold);
-            for side in [&self.positive, &self.negative] {
-                for bucket in side.iter() {
-                    let (lower, upper) = (self.bound(bucket.index.saturating_sub(1)), self.bound(bucket.index));
-                    if upper <= threshold {
-                        count += bucket.count;
-                    } else if lower < threshold && bucket.count != 0.0 {
-                        wider = wider.max(upper);
-                    }
-                }
-            }
-            if wider > threshold {
-                threshold = wider;
-                continue;
-            }
-            let (schema, zero_threshold) = (self.schema, threshold);
-            for side in [&mut self.positive, &mut self.negative] {
-                side.retain(|bucket| super::buckets::exponential_bound(bucket.index, schema) > zero_threshold);
-            }
-            self.zero_count += count;
-            self.zero_threshold = threshold;
-            return;
-        }
+    pub(crate) fn at_resolution(&self, schema: i32) -> Histogram {
+        let mut total = Total::<f64>::of(self);
+        total.reduce_resolution(schema);
+        total.histogram()
     }
 }
 
-fn reconcile_zero_buckets(left: &mut Histogram, right: &mut Histogram) {
-    // Widening one may overshoot the other; a few rounds settle it.
-    for _ in 0..64 {
-        if left.zero_threshold == right.zero_threshold {
-            return;
-        }
-        let threshold = left.zero_threshold.max(right.zero_threshold);
-        left.widen_zero_bucket(threshold);
-        right.widen_zero_bucket(threshold);
+/// Whether any of some histograms followed a counter reset, and whether any did not.
+#[derive(Clone, Copy, Debug, Default)]
+struct HintsSeen {
+    reset: bool,
+    no_reset: bool,
+}
+
+/// A sum of histograms, compensated in every bucket.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramSum {
+    total: Total<CompensatedSum>,
+    hints: HintsSeen,
+    /// Whether custom boundaries differed and were reduced to those that all have.
+    pub bounds_reconciled: bool,
+}
+
+impl HistogramSum {
+    /// Begins with a first histogram.
+    pub(crate) fn new(first: &Histogram) -> HistogramSum {
+        let mut sum = HistogramSum { total: Total::of(first), hints: HintsSeen::default(), bounds_reconciled: false };
+        sum.see_hint(first);
+        sum
+    }
+
+    fn see_hint(&mut self, histogram: &Histogram) {
+        self.hints.reset |= histogram.reset_hint == ResetHint::CounterReset;
+        self.hints.no_reset |= histogram.reset_hint == ResetHint::NotCounterReset;
+    }
+
+    /// Adds a histogram.
+    pub(crate) fn add(&mut self, histogram: &Histogram) -> Result<(), MixedSchemas> {
+        let conflicts = self.total.combine(histogram, 1.0)?;
+        self.bounds_reconciled |= conflicts.bounds;
+        self.see_hint(histogram);
+        Ok(())
+    }
+
+    /// Whether a histogram that followed a reset met one that did not.
+    pub(crate) fn reset_conflict(&self) -> bool {
+        self.hints.reset && self.hints.no_reset
+    }
+
+    /// The sum.
+    pub(crate) fn histogram(self) -> Histogram {
+        self.total.histogram()
     }
 }
 
-fn same_bounds(a: &[f64], b: &[f64]) -> bool {
-    a == b
+/// A mean of histograms: a sum until anything in it overflows, from then on an incremental mean.
+#[derive(Clone, Debug)]
+pub(crate) struct HistogramMean {
+    /// The sum, or the mean so far.
+    pub sum: HistogramSum,
+    count: f64,
+    incremental: bool,
 }
 
-fn merged(left: &[IndexedBucket], right: &[IndexedBucket], sign: f64) -> Vec<IndexedBucket> {
-    let mut all = Vec::with_capacity(left.len().max(right.len()));
-    let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
-    loop {
-        let next = match (left.peek(), right.peek()) {
-            (None, None) => return all,
-            (Some(a), Some(b)) if a.index == b.index => {
-                let count = a.count + sign * b.count;
-                let index = a.index;
-                left.next();
-                right.next();
-                IndexedBucket { index, count }
+impl HistogramMean {
+    /// Begins with a first histogram.
+    pub(crate) fn new(first: &Histogram) -> HistogramMean {
+        HistogramMean { sum: HistogramSum::new(first), count: 1.0, incremental: false }
+    }
+
+    /// Adds a histogram.
+    pub(crate) fn add(&mut self, histogram: &Histogram) -> Result<(), MixedSchemas> {
+        self.count += 1.0;
+        let count = self.count;
+        if !self.incremental {
+            let mut next = self.sum.clone();
+            next.add(histogram)?;
+            if !next.total.overflows() {
+                self.sum = next;
+                return Ok(());
             }
-            (Some(a), other) if other.is_none_or(|b| a.index < b.index) => {
-                let bucket = **a;
-                left.next();
-                bucket
-            }
-            (_, Some(b)) => {
-                let bucket = IndexedBucket { index: b.index, count: sign * b.count };
-                right.next();
-                bucket
-            }
-            (Some(_), None) => return all,
-        };
-        all.push(next);
+            self.incremental = true;
+            self.sum.total.scale(|value| value / (count - 1.0));
+        }
+        let share = (count - 1.0) / count;
+        self.sum.total.scale(|value| value * share);
+        self.sum.add(&histogram.divided_by(count))
+    }
+
+    /// The mean.
+    pub(crate) fn histogram(mut self) -> Histogram {
+        let count = self.count;
+        if !self.incremental {
+            self.sum.total.scale(|value| value / count);
+        }
+        self.sum.histogram()
     }
 }
 
@@ -259,15 +211,19 @@ mod tests {
         }
     }
 
+    fn counts(histogram: &Histogram) -> Vec<(i32, f64)> {
+        histogram.positive.iter().map(|bucket| (bucket.index, bucket.count)).collect()
+    }
+
     #[test]
-    fn a_sum_has_the_coarser_resolution() {
+    fn a_sum_has_the_coarser_resolution_and_no_empty_buckets() {
         let fine = histogram(1, &[(-1, 1.0), (0, 2.0), (1, 3.0), (2, 4.0), (3, 5.0)]);
-        let coarse = histogram(0, &[(0, 10.0), (1, 20.0)]);
+        let coarse = histogram(0, &[(0, 10.0), (1, 20.0), (7, 0.0)]);
         let sum = fine.plus(&coarse).expect("compatible").histogram;
         assert_eq!(sum.schema, 0);
-        let counts: Vec<(i32, f64)> = sum.positive.iter().map(|bucket| (bucket.index, bucket.count)).collect();
-        assert_eq!(counts, [(0, 13.0), (1, 27.0), (2, 5.0)]);
-        assert!(sum.minus(&sum).expect("compatible").histogram.positive.iter().all(|bucket| bucket.count == 0.0));
+        assert_eq!(counts(&sum), [(0, 13.0), (1, 27.0), (2, 5.0)]);
+        assert!(sum.minus(&sum).expect("compatible").histogram.positive.is_empty());
+        assert_eq!(counts(&coarse.minus(&sum).expect("compatible").histogram), [(0, -3.0), (1, -7.0), (2, -5.0)]);
     }
 
     #[test]
@@ -281,8 +237,7 @@ mod tests {
         let sum = a.plus(&b).expect("compatible");
         assert!(sum.bounds_reconciled);
         assert_eq!(sum.histogram.custom_values, [1.0, 4.0]);
-        let counts: Vec<f64> = sum.histogram.positive.iter().map(|bucket| bucket.count).collect();
-        assert_eq!(counts, [2.0, 3.0, 4.0]);
+        assert_eq!(counts(&sum.histogram), [(0, 2.0), (1, 3.0), (2, 4.0)]);
         assert!(a.plus(&histogram(0, &[])).is_err());
     }
 
@@ -295,5 +250,25 @@ mod tests {
         // 1.5 would cut the filled bucket (1, 2], so the zero bucket ends at 2.
         assert_eq!((sum.zero_threshold, sum.zero_count), (2.0, 3.0));
         assert_eq!(sum.positive.len(), 2);
+    }
+
+    #[test]
+    fn sums_lose_no_small_counts_to_large_ones() {
+        let mut sum = HistogramSum::new(&histogram(0, &[(1, 1.0)]));
+        for count in [1e100, 1.0, -1e100] {
+            sum.add(&histogram(0, &[(1, count)])).expect("compatible");
+        }
+        let sum = sum.histogram();
+        assert_eq!((sum.count, counts(&sum)), (2.0, vec![(1, 2.0)]));
+    }
+
+    #[test]
+    fn a_mean_of_huge_counts_does_not_overflow() {
+        let huge = histogram(0, &[(1, f64::MAX)]);
+        let mut mean = HistogramMean::new(&huge);
+        mean.add(&huge).expect("compatible");
+        mean.add(&huge).expect("compatible");
+        let mean = mean.histogram();
+        assert!((mean.count / f64::MAX - 1.0).abs() < 1e-12 && (mean.positive[0].count / f64::MAX - 1.0).abs() < 1e-12);
     }
 }

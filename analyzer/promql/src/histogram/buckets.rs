@@ -97,6 +97,12 @@ impl Histogram {
 
     /// All buckets in ascending order; a bucket that overlaps the zero bucket is cut at its threshold.
     pub fn all_buckets(&self) -> Vec<Bucket> {
+        // A negative or NaN count of the zero bucket (of an intermediate result) shows nowhere, as in Prometheus.
+        self.ascending_buckets(self.zero_count > 0.0)
+    }
+
+    /// The same, with or without the zero bucket.
+    pub(super) fn ascending_buckets(&self, with_zero_bucket: bool) -> Vec<Bucket> {
         let mut buckets = Vec::with_capacity(self.negative.len() + self.positive.len() + 1);
         for bucket in self.negative.iter().rev() {
             let mut bucket = self.negative_bucket(bucket);
@@ -105,7 +111,7 @@ impl Histogram {
             }
             buckets.push(bucket);
         }
-        if self.zero_count != 0.0 {
+        if with_zero_bucket {
             buckets.push(self.zero_bucket());
         }
         for bucket in &self.positive {

@@ -8,7 +8,8 @@ use crate::number::format_float_short;
 impl fmt::Display for Histogram {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{{count:{}, sum:{}", format_float_short(self.count), format_float_short(self.sum))?;
-        for bucket in self.all_buckets().iter().filter(|bucket| bucket.count != 0.0) {
+        let buckets = self.ascending_buckets(self.zero_count != 0.0);
+        for bucket in buckets.iter().filter(|bucket| bucket.count != 0.0) {
             write!(
                 out,
                 ", {}{},{}{}:{}",

@@ -1,9 +1,9 @@
-//! Estimates from buckets: quantiles, fractions, variance; and histograms cut at a value.
+//! Estimates from buckets: quantiles, fractions, variance.
 //!
 //! Within a bucket observations are spread evenly, on a linear scale for custom buckets and the zero bucket, on a
 //! logarithmic one for exponential buckets (native histogram specification, "Interpolation within a bucket").
 
-use super::{Bucket, Histogram, IndexedBucket};
+use super::{Bucket, Histogram};
 
 /// What NaN observations did to an estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(crate) enum NanEffect {
     Result,
     /// The result is too high.
     Skewed,
+    /// They were left out.
+    Excluded,
 }
 
 /// An estimate and what NaN observations did to it.
@@ -48,6 +50,11 @@ impl Histogram {
         self.has_custom_buckets() || (bucket.lower <= 0.0 && bucket.upper >= 0.0)
     }
 
+    /// Whether some observations are in no bucket: those of NaN, which also make the sum NaN.
+    fn has_unplaced_observations(&self, buckets: &[Bucket]) -> bool {
+        self.sum.is_nan() && buckets.iter().map(|bucket| bucket.count).sum::<f64>() < self.count
+    }
+
     /// The estimated quantile.
     pub(crate) fn quantile(&self, quantile: f64) -> Estimate {
         let plain = |value| Estimate { value, nan_effect: NanEffect::None };
@@ -66,6 +73,7 @@ impl Histogram {
         let forward = has_nan || quantile < 0.5;
         let mut rank = if forward { quantile * self.count } else { (1.0 - quantile) * self.count };
         let mut buckets = self.buckets_for_estimates();
+        let unplaced = self.has_unplaced_observations(&buckets);
         if !forward {
             buckets.reverse();
         }
@@ -79,13 +87,18 @@ impl Histogram {
             }
         }
         let Some(bucket) = found else {
-            return Estimate { value: f64::NAN, nan_effect: if has_nan { NanEffect::Result } else { NanEffect::None } };
+            let nan_effect = match (has_nan, rank > 0.0) {
+                (true, true) => NanEffect::Result,
+                (true, false) => NanEffect::Skewed,
+                _ => NanEffect::None,
+            };
+            return Estimate { value: f64::NAN, nan_effect };
         };
         if self.has_custom_buckets() {
             if bucket.lower == f64::NEG_INFINITY {
                 return plain(bucket.upper);
             }
-            if bucket.upper == f64::INFINITY {
+            if bucket.upper == f64::INFINITY && !self.custom_values.is_empty() {
                 return plain(bucket.lower);
             }
         }
@@ -108,16 +121,37 @@ impl Histogram {
                 -(high + (low - high) * (1.0 - fraction)).exp2()
             }
         };
-        Estimate { value, nan_effect: if has_nan { NanEffect::Skewed } else { NanEffect::None } }
+        // Observations of +Inf and of −Inf make the sum NaN too, but lie in buckets.
+        Estimate { value, nan_effect: if unplaced { NanEffect::Skewed } else { NanEffect::None } }
     }
 
-    /// The estimated fraction of observations between two values.
-    pub(crate) fn fraction(&self, lower: f64, upper: f64) -> f64 {
-        if self.count == 0.0 {
-            return f64::NAN;
+    /// The estimated fraction of observations between two values. NaN observations lie between no values.
+    pub(crate) fn fraction(&self, lower: f64, upper: f64) -> Estimate {
+        let plain = |value| Estimate { value, nan_effect: NanEffect::None };
+        if self.count == 0.0 || lower.is_nan() || upper.is_nan() {
+            return plain(f64::NAN);
         }
-        let linear = |bucket: &Bucket| self.is_linear(bucket);
-        fraction_of(&self.buckets_for_estimates(), self.count, lower, upper, linear)
+        if lower >= upper {
+            return plain(0.0);
+        }
+        let buckets = self.buckets_for_estimates();
+        let unplaced = self.has_unplaced_observations(&buckets);
+        let all = if self.sum.is_nan() { buckets.iter().map(|bucket| bucket.count).sum() } else { self.count };
+        let rank_of = |value: f64| {
+            let mut rank = 0.0;
+            for bucket in &buckets {
+                if bucket.lower >= value {
+                    return rank;
+                }
+                if bucket.upper > value {
+                    return rank + bucket.count * share_below(bucket, value, self.is_linear(bucket));
+                }
+                rank += bucket.count;
+            }
+            all
+        };
+        let value = (rank_of(upper).min(all) - rank_of(lower).min(all)) / self.count;
+        Estimate { value, nan_effect: if unplaced { NanEffect::Excluded } else { NanEffect::None } }
     }
 
     /// The estimated population variance.
@@ -142,65 +176,15 @@ impl Histogram {
             if bucket.upper < 0.0 { -middle } else { middle }
         }
     }
-
-    /// The observations below (or above) a value, a bucket around it cut by interpolation.
-    pub(crate) fn trimmed(&self, bound: f64, keep_below: bool) -> Histogram {
-        let mut trimmed = self.clone();
-        let kept = |bucket: Bucket, histogram: &Histogram| -> f64 {
-            if bucket.count == 0.0 || bound.is_nan() {
-                return bucket.count;
-            }
-            let below = if bucket.upper <= bound {
-                1.0
-            } else if bucket.lower >= bound {
-                0.0
-            } else {
-                share_below(&bucket, bound, histogram.is_linear(&bucket))
-            };
-            bucket.count * if keep_below { below } else { 1.0 - below }
-        };
-        let mut sum = 0.0;
-        let mut note = |bucket: Bucket, count: f64| {
-            let inside = Bucket {
-                lower: if keep_below { bucket.lower } else { bucket.lower.max(bound.min(bucket.upper)) },
-                upper: if keep_below { bucket.upper.min(bound.max(bucket.lower)) } else { bucket.upper },
-                ..bucket
-            };
-            if count != 0.0 {
-                sum += count * self.representative(&inside);
-            }
-        };
-        for (index, bucket) in self.positive.iter().enumerate() {
-            let bounds = self.positive_bucket(bucket);
-            let count = kept(bounds, self);
-            trimmed.positive[index].count = count;
-            note(bounds, count);
-        }
-        for (index, bucket) in self.negative.iter().enumerate() {
-            let bounds = self.negative_bucket(bucket);
-            let count = kept(bounds, self);
-            trimmed.negative[index].count = count;
-            note(bounds, count);
-        }
-        let zero = self.zero_bucket();
-        trimmed.zero_count = kept(zero, self);
-        note(zero, trimmed.zero_count);
-        let all = |side: &[IndexedBucket]| side.iter().map(|bucket| bucket.count).sum::<f64>();
-        let count = all(&trimmed.positive) + all(&trimmed.negative) + trimmed.zero_count;
-        if count != self.count {
-            trimmed.sum = sum;
-        }
-        trimmed.count = count;
-        trimmed.positive.retain(|bucket| bucket.count != 0.0);
-        trimmed.negative.retain(|bucket| bucket.count != 0.0);
-        trimmed
-    }
 }
 
 /// The share of a bucket's observations below a value inside it.
 fn share_below(bucket: &Bucket, value: f64, linear: bool) -> f64 {
-    if bucket.lower == f64::NEG_INFINITY || bucket.upper == f64::INFINITY {
-        // Nothing is known of where they lie: at the finite boundary, as quantiles have it.
+    // Nothing is known of where in an endless bucket observations lie: as far out as they can.
+    if bucket.lower == f64::NEG_INFINITY {
+        return 1.0;
+    }
+    if bucket.upper == f64::INFINITY {
         return 0.0;
     }
     if linear {
@@ -210,40 +194,10 @@ fn share_below(bucket: &Bucket, value: f64, linear: bool) -> f64 {
     if value > 0.0 { (at - low) / (high - low) } else { 1.0 - (at - high) / (low - high) }
 }
 
-/// The fraction of observations between two values; buckets ascend.
-pub(crate) fn fraction_of(
-    buckets: &[Bucket],
-    count: f64,
-    lower: f64,
-    upper: f64,
-    linear: impl Fn(&Bucket) -> bool,
-) -> f64 {
-    if lower.is_nan() || upper.is_nan() {
-        return f64::NAN;
-    }
-    if lower >= upper {
-        return 0.0;
-    }
-    let rank_of = |value: f64| {
-        let mut rank = 0.0;
-        for bucket in buckets {
-            if bucket.lower >= value {
-                break;
-            }
-            if bucket.upper > value {
-                return rank + bucket.count * share_below(bucket, value, linear(bucket));
-            }
-            rank += bucket.count;
-        }
-        rank
-    };
-    (rank_of(upper) - rank_of(lower)) / count
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::CUSTOM_BUCKETS_SCHEMA;
+    use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, IndexedBucket};
 
     /// Ten observations in (1, 2], ten in (2, 4].
     fn exponential() -> Histogram {
@@ -263,8 +217,8 @@ mod tests {
         assert!((histogram.quantile(0.75).value - 8f64.sqrt()).abs() < 1e-12);
         assert_eq!(histogram.quantile(1.0).value, 4.0);
         assert_eq!(histogram.quantile(0.0).value, 1.0);
-        assert!((histogram.fraction(2f64.sqrt(), 4.0) - 0.75).abs() < 1e-12);
-        assert_eq!(histogram.fraction(f64::NEG_INFINITY, f64::INFINITY), 1.0);
+        assert!((histogram.fraction(2f64.sqrt(), 4.0).value - 0.75).abs() < 1e-12);
+        assert_eq!(histogram.fraction(f64::NEG_INFINITY, f64::INFINITY).value, 1.0);
     }
 
     #[test]
@@ -272,7 +226,7 @@ mod tests {
         let mut histogram = exponential();
         std::mem::swap(&mut histogram.positive, &mut histogram.negative);
         assert!((histogram.quantile(0.25).value + 8f64.sqrt()).abs() < 1e-12);
-        assert!((histogram.fraction(-4.0, -(2f64.sqrt())) - 0.75).abs() < 1e-12);
+        assert!((histogram.fraction(-4.0, -(2f64.sqrt())).value - 0.75).abs() < 1e-12);
     }
 
     #[test]
@@ -293,13 +247,11 @@ mod tests {
         let histogram = Histogram { count: 40.0, sum: f64::NAN, ..exponential() };
         assert_eq!(histogram.quantile(0.9).nan_effect, NanEffect::Result);
         assert_eq!(histogram.quantile(0.1).nan_effect, NanEffect::Skewed);
-    }
-
-    #[test]
-    fn trimming_keeps_what_lies_on_one_side() {
-        let low = exponential().trimmed(2.0, true);
-        assert_eq!((low.count, low.positive.len()), (10.0, 1));
-        let both = exponential().trimmed(8f64.sqrt(), true);
-        assert!((both.count - 15.0).abs() < 1e-12);
+        let half = histogram.fraction(f64::NEG_INFINITY, f64::INFINITY);
+        assert_eq!((half.value, half.nan_effect), (0.5, NanEffect::Excluded));
+        // All observations lie in buckets: ±Inf among them made the sum NaN.
+        let infinite = Histogram { sum: f64::NAN, ..exponential() };
+        assert_eq!(infinite.quantile(0.1).nan_effect, NanEffect::None);
+        assert_eq!(infinite.fraction(0.0, 2.0).nan_effect, NanEffect::None);
     }
 }

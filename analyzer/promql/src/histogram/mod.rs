@@ -8,10 +8,13 @@ mod buckets;
 mod display;
 mod estimate;
 mod resets;
+mod tally;
+mod trim;
 
-pub(crate) use arithmetic::Combined;
+pub(crate) use arithmetic::{Combined, HistogramMean, HistogramSum};
 pub use buckets::Bucket;
-pub(crate) use estimate::{NanEffect, fraction_of};
+pub(crate) use estimate::NanEffect;
+pub(crate) use tally::MixedSchemas;
 
 /// The schema number of histograms with custom bucket boundaries.
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;

@@ -1,5 +1,6 @@
 //! Counter resets between two histograms.
 
+use super::tally::{Total, common_bounds};
 use super::{Histogram, IndexedBucket, ResetHint};
 
 impl Histogram {
@@ -15,17 +16,25 @@ impl Histogram {
             return true;
         }
         if self.has_custom_buckets() {
-            return self.custom_values != previous.custom_values || any_sank(&previous.positive, &self.positive);
+            // Other boundaries are no reset by themselves: those that both have decide (Prometheus 3.8, PR 17278).
+            let common = common_bounds(&self.custom_values, &previous.custom_values);
+            let fitted = |histogram: &Histogram| {
+                let mut total = Total::<f64>::of(histogram);
+                total.fit_bounds(&common);
+                total.histogram().positive
+            };
+            return any_sank(&fitted(previous), &fitted(self));
         }
         if self.schema > previous.schema || self.zero_threshold < previous.zero_threshold {
             return true;
         }
-        let mut before = previous.clone();
-        before.widen_zero_bucket_to(self.zero_threshold);
+        let mut before = Total::<f64>::of(previous);
+        before.widen_zero_bucket(self.zero_threshold);
+        before.reduce_resolution(self.schema);
+        let before = before.histogram();
         if before.zero_threshold != self.zero_threshold || self.zero_count < before.zero_count {
             return true;
         }
-        before.reduce_resolution(self.schema);
         any_sank(&before.positive, &self.positive) || any_sank(&before.negative, &self.negative)
     }
 }
@@ -63,5 +72,16 @@ mod tests {
         assert!(histogram(1, &[(0, 9.0), (1, 9.0)]).is_reset_since(&before));
         let hinted = Histogram { reset_hint: ResetHint::CounterReset, ..before.clone() };
         assert!(hinted.is_reset_since(&before));
+    }
+
+    #[test]
+    fn other_custom_bounds_are_a_reset_only_if_a_common_bucket_sank() {
+        let custom = |bounds: &[f64], counts: &[(i32, f64)]| Histogram {
+            custom_values: bounds.to_vec(),
+            ..histogram(crate::histogram::CUSTOM_BUCKETS_SCHEMA, counts)
+        };
+        let before = custom(&[1.0, 2.0, 4.0], &[(0, 1.0), (1, 2.0), (2, 3.0)]);
+        assert!(!custom(&[1.0, 4.0], &[(0, 1.0), (1, 5.0)]).is_reset_since(&before));
+        assert!(custom(&[1.0, 4.0], &[(0, 2.0), (1, 4.0), (2, 3.0)]).is_reset_since(&before));
     }
 }

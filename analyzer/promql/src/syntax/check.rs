@@ -7,7 +7,8 @@ use crate::labels::quoted;
 /// Checks types and the rules on operators, functions and aggregations.
 pub(super) fn check(node: &Node) -> Result<(), Fault> {
     match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text(_) | NodeKind::Selector(_) | NodeKind::RangeSelector { .. } => Ok(()),
+        NodeKind::Number(_) | NodeKind::Text { .. } => Ok(()),
+        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => check_selector(selector),
         NodeKind::Paren(inner) => check(inner),
         NodeKind::Unary { operand, .. } => {
             check(operand)?;
@@ -36,6 +37,14 @@ pub(super) fn check(node: &Node) -> Result<(), Fault> {
             }
         }
     }
+}
+
+/// What selects everything is refused.
+fn check_selector(selector: &Selector) -> Result<(), Fault> {
+    if selector.matchers.iter().all(|matcher| matcher.matches("")) {
+        return Err(Fault::at(selector.span, "vector selector must contain at least one non-empty matcher"));
+    }
+    Ok(())
 }
 
 /// The type as messages about subqueries name it.
@@ -145,7 +154,7 @@ fn check_call(call: &Call, node: &Node) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The second argument of `info` is a bare label selector.
+/// The second argument of `info` is a bare label selector. It may match everything: it selects among info series.
 fn check_info(call: &Call) -> Result<(), Fault> {
     expect_type(&call.arguments[0], ValueType::Vector, "call to function \"info\"")?;
     let second = &call.arguments[1];

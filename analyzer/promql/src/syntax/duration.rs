@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{CHAINED, NESTED, Parser};
 use super::tree::{BinaryOperator, DurationNode};
 
 /// Units in the order in which they must stand, with their seconds.
@@ -93,7 +93,15 @@ impl Parser<'_> {
     /// What follows `offset`: a duration, a signed one, or an expression in parentheses.
     pub(super) fn offset_duration(&mut self) -> Result<DurationNode, Fault> {
         let place = self.span().start;
-        let node = self.duration_primary("offset")?;
+        // A sign of an offset binds to what follows at once: `offset -1 ^ 2` is `(… offset -1) ^ 2` (PR 16713).
+        let minus = self.at_symbol("-");
+        if minus || self.at_symbol("+") {
+            self.advance();
+        }
+        let mut node = self.duration_primary("offset")?;
+        if minus {
+            node = DurationNode::Negative(Box::new(node));
+        }
         if node.is_constant() {
             let seconds = node.seconds(0.0, 0.0).map_err(|message| Fault::new(place, message))?;
             if seconds.abs() > 9_223_372_036.0 || seconds.is_nan() {
@@ -104,7 +112,8 @@ impl Parser<'_> {
     }
 
     fn duration_expression(&mut self, minimum: u8) -> Result<DurationNode, Fault> {
-        self.deeper()?;
+        self.deeper(NESTED)?;
+        let mut chain = 0;
         let mut left = self.duration_primary("subquery or range selector")?;
         loop {
             let operator = match self.token() {
@@ -120,12 +129,14 @@ impl Parser<'_> {
             if precedence < minimum {
                 break;
             }
+            chain += CHAINED;
+            self.deeper(CHAINED)?;
             self.advance();
             let next = if operator == BinaryOperator::Power { precedence } else { precedence + 1 };
             let right = self.duration_expression(next)?;
             left = DurationNode::Arithmetic(Box::new(left), operator, Box::new(right));
         }
-        self.shallower();
+        self.shallower(NESTED + chain);
         Ok(left)
     }
 
@@ -135,19 +146,11 @@ impl Parser<'_> {
                 self.advance();
                 Ok(DurationNode::Seconds(seconds))
             }
-            Token::Symbol("-") => {
+            Token::Symbol(sign @ ("-" | "+")) => {
                 self.advance();
-                self.deeper()?;
-                let inner = self.duration_primary(context)?;
-                self.shallower();
-                Ok(DurationNode::Negative(Box::new(inner)))
-            }
-            Token::Symbol("+") => {
-                self.advance();
-                self.deeper()?;
-                let inner = self.duration_primary(context)?;
-                self.shallower();
-                Ok(inner)
+                // A sign binds as multiplication does, so `-2 ^ 2` is −4.
+                let inner = self.duration_expression(BinaryOperator::Power.precedence())?;
+                Ok(if sign == "-" { DurationNode::Negative(Box::new(inner)) } else { inner })
             }
             Token::Symbol("(") => {
                 self.advance();

@@ -12,8 +12,8 @@ pub(super) enum Token {
     Word(String),
     /// A number or a duration (in seconds).
     Number(f64),
-    /// A string, unescaped.
-    Text(String),
+    /// A string, unescaped, and whether escapes left it valid UTF-8 (else what is not has been replaced).
+    Text(String, bool),
     /// Punctuation or an operator.
     Symbol(&'static str),
     /// The end of the text.
@@ -53,7 +53,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Item>, Fault> {
             b'"' | b'\'' | b'`' => {
                 let (content, length) = string_literal(&text[start..], start)?;
                 place += length;
-                Token::Text(content)
+                match String::from_utf8(content) {
+                    Ok(content) => Token::Text(content, true),
+                    Err(error) => Token::Text(String::from_utf8_lossy(error.as_bytes()).into_owned(), false),
+                }
             }
             b'0'..=b'9' => {
                 place += number_length(&bytes[start..]);
@@ -143,13 +146,13 @@ fn number(text: &str, start: usize) -> Result<f64, Fault> {
 }
 
 /// The string at the front: its content and how many bytes it takes. Escapes are those of Go.
-fn string_literal(text: &str, start: usize) -> Result<(String, usize), Fault> {
+fn string_literal(text: &str, start: usize) -> Result<(Vec<u8>, usize), Fault> {
     let quote = text.chars().next().unwrap_or('"');
     let unterminated =
         || Fault::new(start, if quote == '`' { "unterminated raw string" } else { "unterminated quoted string" });
     if quote == '`' {
         let end = text[1..].find('`').ok_or_else(unterminated)?;
-        return Ok((text[1..=end].to_owned(), end + 2));
+        return Ok((text[1..=end].as_bytes().to_vec(), end + 2));
     }
     let mut content: Vec<u8> = Vec::new();
     let mut letters = text.char_indices().skip(1);
@@ -157,7 +160,6 @@ fn string_literal(text: &str, start: usize) -> Result<(String, usize), Fault> {
         match letter {
             '\n' => return Err(unterminated()),
             letter if letter == quote => {
-                let content = String::from_utf8_lossy(&content).into_owned();
                 return Ok((content, place + 1));
             }
             '\\' => {
@@ -244,7 +246,7 @@ pub(super) fn describe(item: &Item, text: &str) -> String {
             let kind = if duration_seconds(written).is_some() { "duration" } else { "number" };
             format!("{kind} {}", quoted(written))
         }
-        Token::Text(_) => format!("string {}", quoted(written)),
+        Token::Text(..) => format!("string {}", quoted(written)),
         Token::Symbol("," | "(" | ")" | "[" | "]" | "{" | "}" | ":" | "=") => quoted(written),
         Token::Symbol(_) => format!("<op:{written}>"),
     }
@@ -279,9 +281,10 @@ mod tests {
 
     #[test]
     fn strings_with_escapes() {
-        assert_eq!(one(r#""a\"\n\x41\u00e4""#), Token::Text("a\"\nAä".to_owned()));
-        assert_eq!(one(r"`a\n`"), Token::Text(r"a\n".to_owned()));
-        assert_eq!(one(r"'it\'s'"), Token::Text("it's".to_owned()));
+        assert_eq!(one(r#""a\"\n\x41\u00e4""#), Token::Text("a\"\nAä".to_owned(), true));
+        assert_eq!(one(r#""a\xff""#), Token::Text("a\u{fffd}".to_owned(), false));
+        assert_eq!(one(r"`a\n`"), Token::Text(r"a\n".to_owned(), true));
+        assert_eq!(one(r"'it\'s'"), Token::Text("it's".to_owned(), true));
         for text in ["\"a", "'a\n'", "`a", r#""\q""#, r#""\x4""#, "\"\\"] {
             assert!(tokens(text).is_err(), "{text}");
         }

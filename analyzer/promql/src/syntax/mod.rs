@@ -1,6 +1,6 @@
 //! From text to tree: lexer, parser, type check.
 //!
-//! The grammar is that of Prometheus 3.x with everything that it keeps behind feature flags: experimental functions,
+//! The grammar is that of Prometheus 3.14 with everything that it keeps behind feature flags: experimental functions,
 //! duration expressions, `anchored` and `smoothed`, fill modifiers.
 
 mod check;

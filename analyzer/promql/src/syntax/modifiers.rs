@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::lexer::Token;
-use super::parser::Parser;
+use super::parser::{NESTED, Parser};
 use super::tree::*;
 use crate::labels::quoted;
 
@@ -52,7 +52,10 @@ impl Parser<'_> {
             }
             matching = Some(found);
         }
-        while let Some(fill @ ("fill" | "fill_left" | "fill_right")) = self.word().as_deref() {
+        // Only before a parenthesis: a metric may have that name (Prometheus 3.10, PR 17644).
+        while let Some(fill @ ("fill" | "fill_left" | "fill_right")) = self.word().as_deref()
+            && matches!(self.following(), Token::Symbol("("))
+        {
             let fill = fill.to_owned();
             self.advance();
             let value = self.fill_value()?;
@@ -83,12 +86,12 @@ impl Parser<'_> {
 
     /// Ranges, subqueries, offsets, `@`, `anchored` and `smoothed` after an operand.
     pub(super) fn suffixes(&mut self, mut node: Node) -> Result<Node, Fault> {
-        let mut count = 0;
+        let mut depth = 0;
         loop {
             let place = self.span();
             if self.at_symbol("[") {
-                count += 1;
-                self.deeper()?;
+                depth += NESTED;
+                self.deeper(NESTED)?;
                 node = self.range_or_subquery(node)?;
             } else if self.take("@") {
                 self.set_at(&mut node, place)?;
@@ -109,9 +112,7 @@ impl Parser<'_> {
             }
             node.span.end = self.last_end();
         }
-        for _ in 0..count {
-            self.shallower();
-        }
+        self.shallower(depth);
         Ok(node)
     }
 

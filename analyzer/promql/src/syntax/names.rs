@@ -27,7 +27,7 @@ impl Expr {
 fn reach(node: &Node) -> f64 {
     let largest = |nodes: &[&Node]| nodes.iter().map(|one| reach(one)).fold(0.0, f64::max);
     match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text(_) => 0.0,
+        NodeKind::Number(_) | NodeKind::Text { .. } => 0.0,
         NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => reach(inner),
         NodeKind::Binary(binary) => largest(&[&binary.left, &binary.right]),
         NodeKind::Aggregate(aggregate) => reach(&aggregate.operand),
@@ -49,7 +49,7 @@ fn offset(duration: Option<&DurationNode>) -> f64 {
 
 fn collect(node: &Node, names: &mut BTreeSet<String>) -> bool {
     match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text(_) => true,
+        NodeKind::Number(_) | NodeKind::Text { .. } => true,
         NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => collect(inner, names),
         NodeKind::Binary(binary) => collect(&binary.left, names) && collect(&binary.right, names),
         NodeKind::Aggregate(aggregate) => {

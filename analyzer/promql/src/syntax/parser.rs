@@ -36,8 +36,14 @@ pub(super) struct Parser<'a> {
     depth: usize,
 }
 
-/// Nesting beyond this is refused: the evaluation is recursive, and no stack is endless.
-const DEEPEST: usize = 200;
+/// Nesting beyond this is refused: parser and evaluation are recursive, and no stack is endless.
+const DEEPEST: usize = 1000;
+
+/// What an expression within another one counts.
+pub(super) const NESTED: usize = 5;
+
+/// What one more operand counts: a chain `a + b + c …` makes a tree as deep as it is long.
+pub(super) const CHAINED: usize = 1;
 
 impl Parser<'_> {
     fn item(&self) -> &Item {
@@ -53,7 +59,7 @@ impl Parser<'_> {
     }
 
     /// The token after the current one.
-    fn following(&self) -> &Token {
+    pub(super) fn following(&self) -> &Token {
         &self.items[(self.place + 1).min(self.items.len() - 1)].token
     }
 
@@ -101,16 +107,16 @@ impl Parser<'_> {
         Fault::at(self.span(), message)
     }
 
-    pub(super) fn deeper(&mut self) -> Result<(), Fault> {
-        self.depth += 1;
+    pub(super) fn deeper(&mut self, by: usize) -> Result<(), Fault> {
+        self.depth += by;
         if self.depth > DEEPEST {
             return Err(Fault::at(self.span(), "expression is nested too deeply"));
         }
         Ok(())
     }
 
-    pub(super) fn shallower(&mut self) {
-        self.depth -= 1;
+    pub(super) fn shallower(&mut self, by: usize) {
+        self.depth -= by;
     }
 
     fn binary_operator(&self) -> Option<BinaryOperator> {
@@ -142,7 +148,7 @@ impl Parser<'_> {
     }
 
     fn expression(&mut self, minimum: u8) -> Result<Node, Fault> {
-        self.deeper()?;
+        self.deeper(NESTED)?;
         let mut left = self.operand()?;
         let mut chain = 0;
         while let Some(operator) = self.binary_operator() {
@@ -150,9 +156,8 @@ impl Parser<'_> {
             if precedence < minimum {
                 break;
             }
-            // A chain `a + b + c …` makes a tree as deep as it is long.
-            chain += 1;
-            self.deeper()?;
+            chain += CHAINED;
+            self.deeper(CHAINED)?;
             let operator_span = self.span();
             self.advance();
             let (returns_bool, mut matching) = self.binary_modifiers()?;
@@ -171,8 +176,7 @@ impl Parser<'_> {
             let binary = Binary { operator, operator_span, left, right, returns_bool, matching };
             left = Node { kind: NodeKind::Binary(Box::new(binary)), span };
         }
-        self.depth -= chain;
-        self.shallower();
+        self.shallower(NESTED + chain);
         Ok(left)
     }
 
@@ -201,9 +205,9 @@ impl Parser<'_> {
                 self.advance();
                 NodeKind::Number(value)
             }
-            Token::Text(text) => {
+            Token::Text(text, is_utf8) => {
                 self.advance();
-                NodeKind::Text(text)
+                NodeKind::Text { text, is_utf8 }
             }
             Token::Symbol("(") => {
                 self.advance();
@@ -314,7 +318,11 @@ impl Parser<'_> {
         while !self.take(")") {
             match self.token().clone() {
                 Token::Word(word) if !word.contains(':') => labels.push(word),
-                Token::Text(text) if !text.is_empty() => labels.push(text),
+                Token::Text(text, true) if !text.is_empty() => labels.push(text),
+                Token::Text(text, _) => {
+                    let message = format!("invalid label name for grouping: {}", quoted(&text));
+                    return Err(Fault::at(self.span(), message));
+                }
                 // `inf` and `nan` read as numbers, but are labels here.
                 Token::Number(_)
                     if self.text[self.span().start..self.span().end].bytes().all(|b| b.is_ascii_alphabetic()) =>

@@ -30,9 +30,6 @@ impl Parser<'_> {
             }
             matchers.push(new_matcher(METRIC_NAME, MatchOperator::Equal, name, start)?);
         }
-        if !matchers.iter().any(|matcher| !matcher.matches("")) {
-            return Err(Fault::at(start, "vector selector must contain at least one non-empty matcher"));
-        }
         let span = Span { start: start.start, end: self.last_end() };
         Ok(Selector { name, matchers, offset: None, at: None, boundary: None, span })
     }
@@ -49,7 +46,7 @@ impl Parser<'_> {
                 {
                     (self.text[place.start..place.end].to_owned(), false)
                 }
-                Token::Text(text) => (text, true),
+                Token::Text(text, _) => (text, true),
                 Token::End => return Err(Fault::at(open, "unexpected end of input inside braces")),
                 _ => return Err(self.unexpected("label matching", "identifier or \"}\"")),
             };
@@ -73,7 +70,7 @@ impl Parser<'_> {
                 None => return Err(self.unexpected("label matching", "label matching operator")),
                 Some(operator) => {
                     self.advance();
-                    let Token::Text(value) = self.token().clone() else {
+                    let Token::Text(value, _) = self.token().clone() else {
                         return Err(self.unexpected("label matching", "string"));
                     };
                     self.advance();

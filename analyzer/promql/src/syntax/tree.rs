@@ -60,7 +60,12 @@ pub enum NodeKind {
     /// A number or duration literal.
     Number(f64),
     /// A string literal.
-    Text(String),
+    Text {
+        /// The string, unescaped.
+        text: String,
+        /// Whether it is valid UTF-8; else what is not has been replaced.
+        is_utf8: bool,
+    },
     /// An expression in parentheses.
     Paren(Box<Node>),
     /// Unary plus or minus.
@@ -94,7 +99,7 @@ impl Node {
     pub fn value_type(&self) -> ValueType {
         match &self.kind {
             NodeKind::Number(_) => ValueType::Scalar,
-            NodeKind::Text(_) => ValueType::String,
+            NodeKind::Text { .. } => ValueType::String,
             NodeKind::Paren(inner) => inner.value_type(),
             NodeKind::Unary { operand, .. } => operand.value_type(),
             NodeKind::Binary(binary) => {
@@ -107,6 +112,21 @@ impl Node {
             NodeKind::Aggregate(_) | NodeKind::Selector(_) => ValueType::Vector,
             NodeKind::Call(call) => call.function.returns,
             NodeKind::RangeSelector { .. } | NodeKind::Subquery(_) => ValueType::Matrix,
+        }
+    }
+
+    /// How many nodes lie within each other at the deepest place.
+    pub(crate) fn depth(&self) -> usize {
+        let deepest = |nodes: &[Node]| nodes.iter().map(Node::depth).max().unwrap_or(0);
+        1 + match &self.kind {
+            NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => inner.depth(),
+            NodeKind::Binary(binary) => binary.left.depth().max(binary.right.depth()),
+            NodeKind::Aggregate(aggregate) => {
+                aggregate.operand.depth().max(aggregate.parameter.as_ref().map_or(0, Node::depth))
+            }
+            NodeKind::Call(call) => deepest(&call.arguments),
+            NodeKind::Subquery(subquery) => subquery.inner.depth(),
+            _ => 0,
         }
     }
 
@@ -246,6 +266,13 @@ impl BinaryOperator {
     pub fn compares(self) -> bool {
         use BinaryOperator::*;
         matches!(self, Equal | NotEqual | Greater | Less | GreaterOrEqual | LessOrEqual)
+    }
+
+    /// Whether the result is another quantity, so that the metric's name is dropped. `</` and `>/` filter, as
+    /// comparisons do.
+    pub fn changes_metric(self) -> bool {
+        use BinaryOperator::*;
+        matches!(self, Add | Subtract | Multiply | Divide | Modulo | Power | Atan2)
     }
 
     /// Whether it is `and`, `or` or `unless`.

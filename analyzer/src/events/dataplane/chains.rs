@@ -21,9 +21,30 @@ pub fn of_a_service(chain: &str) -> bool {
         .any(|one| chain.starts_with(one))
 }
 
-/// Whether a rule stands in the nat table, or in a listing that does not name its table.
+/// Whether a rule stands in the nat table (`ip nat` where `nft` shows it), or in a listing that does not name its table.
 pub fn in_nat(rule: &RuleRow) -> bool {
-    rule.table.as_deref().is_none_or(|table| table == "nat")
+    rule.table.as_deref().is_none_or(|table| table == "nat" || table.ends_with(" nat"))
+}
+
+/// Service that a comment names which the format's own reader leaves alone: `nft` shows the comments of iptables-nft as
+/// `comment "default/test:http cluster IP"` or `/* … */`.
+fn in_comment(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("/* ").or_else(|| text.split_once("comment \""))?;
+    let name = rest.split([' ', '"']).next()?;
+    let (namespace, service) = name.split_once('/')?;
+    (!namespace.is_empty() && !service.is_empty() && !service.contains('/')).then_some(name)
+}
+
+/// Virtual IP and port that a rule matches, as `nft` writes them: `ip daddr 10.96.0.5 tcp dport 80`, and in JSON.
+fn matched(text: &str) -> Option<(String, i32)> {
+    let behind = |word: &str| {
+        let (_, rest) = text.split_once(word)?;
+        // JSON: {"match":{…,"left":{"payload":{…,"field":"daddr"}},"right":"10.96.0.5"}}
+        let rest = rest.strip_prefix('"').map_or(Some(rest), |json| Some(json.split_once("\"right\":")?.1))?;
+        let value = rest.trim_start_matches([' ', '"']).split([' ', '"', '}', ',', '/']).next()?;
+        Some(value.to_owned())
+    };
+    Some((behind("daddr")?, behind("dport")?.parse().ok()?))
 }
 
 /// Chains that hold the endpoints of a Service port.
@@ -48,7 +69,7 @@ impl<'a> Names<'a> {
         for rule in rules.iter().filter(|rule| rule.kind == "rule" && in_nat(rule)) {
             let (chain, target) =
                 (rule.chain.as_deref().unwrap_or_default(), rule.target.as_deref().unwrap_or_default());
-            let service = rule.service.as_deref().map(without_port);
+            let service = rule.service.as_deref().or_else(|| in_comment(&rule.text)).map(without_port);
             let place = rule.address.as_deref().zip(rule.port);
             if let (true, "DNAT", Some((address, port))) = (chain.starts_with("KUBE-SEP-"), target, place) {
                 let protocol = rule.protocol.as_deref().map(str::to_ascii_uppercase);
@@ -64,8 +85,12 @@ impl<'a> Names<'a> {
             // Rules that match the virtual IP: of KUBE-SERVICES, and the masquerading one at the top of the chain.
             let to_endpoint = target.starts_with("KUBE-SEP-");
             let by_address = || {
-                let (address, port) = place.filter(|_| !to_endpoint)?;
-                by_virtual_ip(services, address, port, rule.protocol.as_deref()).cloned()
+                if to_endpoint {
+                    return None;
+                }
+                let (address, port) =
+                    place.map(|(address, port)| (address.to_owned(), port)).or_else(|| matched(&rule.text))?;
+                by_virtual_ip(services, &address, port, rule.protocol.as_deref()).cloned()
             };
             if let Some(service) = service.map(str::to_owned).or_else(by_address) {
                 names.services.insert(balanced, service);
@@ -213,5 +238,22 @@ impl<'a> State<'a> {
                 .callers
                 .get(chain)
                 .is_some_and(|callers| callers.iter().any(|caller| self.is_reached(caller, deepest - 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nft_shows_virtual_ips_and_comments_of_iptables() {
+        let text = "meta l4proto tcp ip daddr 10.96.0.5  tcp dport 80 counter packets 0 bytes 0 jump KUBE-SVC-A";
+        assert_eq!(matched(text), Some(("10.96.0.5".to_owned(), 80)));
+        let json = r#"{"rule":{"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"daddr"}},"right":"10.96.0.5"}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":80}},{"jump":{"target":"KUBE-SVC-A"}}]}}"#;
+        assert_eq!(matched(json), Some(("10.96.0.5".to_owned(), 80)));
+        assert_eq!(matched("counter packets 0 bytes 0 jump KUBE-SEP-B"), None);
+        assert_eq!(in_comment("x /* default/test:http cluster IP */ y"), Some("default/test:http"));
+        assert_eq!(in_comment("ip daddr 1.2.3.4 comment \"default/test cluster IP\" jump X"), Some("default/test"));
+        assert_eq!(in_comment("comment \"mark for masquerade\""), None);
     }
 }

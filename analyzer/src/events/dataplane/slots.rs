@@ -82,13 +82,19 @@ impl State {
     fn key(&self, rule: &RuleRow) -> Option<Key> {
         let (address, port) = rule.address.as_deref().zip(rule.port)?;
         let (service, protocol) = match (rule.chain.as_deref(), rule.service.as_deref()) {
-            // A frontend that is no Service's virtual IP (a node port) is another way to the same endpoints.
+            // A frontend that is no Service's virtual IP (a node port) is another way to the same endpoints. Where no
+            // capture tells of Services at all, a frontend is all that is known of one.
             (Some(frontend), _) => {
                 let (place, protocol) = frontend.split_once('/').unwrap_or((frontend, "TCP"));
                 let (ip, number) = place.rsplit_once(':')?;
                 let ip = ip.trim_start_matches('[').trim_end_matches(']');
-                let service = by_virtual_ip(&self.services, ip, number.parse().ok()?, rule.protocol.as_deref())?;
-                (service.clone(), protocol.to_ascii_uppercase())
+                let number = number.parse().ok().filter(|number| *number != 0)?;
+                let service = if self.services.is_empty() {
+                    frontend.to_owned()
+                } else {
+                    by_virtual_ip(&self.services, ip, number, rule.protocol.as_deref())?.clone()
+                };
+                (service, protocol.to_ascii_uppercase())
             }
             (None, Some(file)) => match self.by_file_name.get(file) {
                 Some((service, protocol)) => (service.clone(), protocol.clone()),

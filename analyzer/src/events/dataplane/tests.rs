@@ -301,3 +301,27 @@ fn nftables_with_a_chain_for_each_endpoint() {
     let alone = captured(&[("nft/chain.stream", &format!("# TIMESTAMP 1.5\n{alone}# TIMESTAMP 2.5\n{alone}"))]);
     assert_eq!(stories(&alone), ["default/test 10.0.0.2 true"], "the chain's name tells address and port");
 }
+
+#[test]
+fn looks_of_one_second_keep_their_order_and_end_a_second_later() {
+    let of = |numbers: &[usize]| {
+        table(&(SERVICE.to_owned() + &numbers.iter().map(|one| endpoint(*one)).collect::<String>()))
+    };
+    let text: String = [(7, &[1][..]), (8, &[1]), (8, &[1, 2]), (9, &[1, 2])]
+        .iter()
+        .map(|(second, numbers)| format!("# TIMESTAMP 179568608{second}\n{}", of(numbers)))
+        .collect();
+    let mut rows = captured(&[("nat.stream", &text)]);
+    for snapshot in &mut rows.2 {
+        snapshot.resolution = Some(1_000_000_000);
+    }
+    let presence = found(&rows).remove(1);
+    let change = presence.changes[0];
+    let second = |time: i64| time / 1_000_000_000 - 1_795_686_080;
+    assert_eq!((second(change.before.time), second(change.after.time)), (8, 8));
+    assert_eq!(
+        change.after.until.map(second),
+        Some(10),
+        "the next look was stamped in 9, up to a second later than it says"
+    );
+}

@@ -19,7 +19,7 @@ use super::Key;
 const DEEPEST: usize = 6;
 
 /// Maps that packets to a Service come through.
-const ENTRANCES: [&str; 2] = ["service-ips", "service-nodeports"];
+pub const ENTRANCES: [&str; 2] = ["service-ips", "service-nodeports"];
 
 /// Whether a piece stands in a table of kube-proxy, or in a listing that does not name its table.
 pub fn of_kube_proxy(rule: &RuleRow) -> bool {

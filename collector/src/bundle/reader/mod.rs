@@ -1,30 +1,35 @@
 //! Reads the files of a capture in order: opens, recognises, cuts, and tells the write pass what it found.
 
 mod archive;
+mod layered;
 mod tsdb;
 
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{self, Loss};
 use syncline_schema::manifest::Source;
 
-use crate::bundle::capture_toml::{self, Statements};
-use crate::bundle::nearest::nearest;
-use crate::bundle::pipeline::Outlet;
-use crate::bundle::progress::Progress;
-use crate::bundle::rules::{SourceRule, glob, plain_path};
-use crate::bundle::said::Said;
-use crate::form::{Context, Format, Head, Sniff};
-use crate::input::{self, Cutter, Digested, Entry, Piece};
-use crate::layers::prompt;
+use super::capture_toml::{self, Statements};
+use super::nearest::nearest;
+use super::pipeline::Outlet;
+use super::progress::Progress;
+use super::recognise::{What, recognise, span};
+use super::rules::{SourceRule, glob, plain_path};
+use super::said::Said;
+use super::twins;
+use crate::form::stamp::{Dating, MARK};
+use crate::form::{Context, Head, Reads};
+use crate::input::{self, Cutter, Digested, Entry};
+use crate::layers::Setting;
 use crate::parse::FORMATS;
 
 use archive::Opened;
+use layered::{Layered, losses};
 
 /// Bytes that a sniffer sees.
 const HEAD: usize = 64 << 10;
@@ -47,11 +52,17 @@ pub struct Reader<'o> {
     pub scratch: &'o Path,
     /// How many files are in it.
     pub kept: AtomicUsize,
+    /// All files.
+    pub entries: &'o [Entry],
+    /// What dated sources span, once somebody asked.
+    pub span: OnceLock<Option<(i64, i64, String)>>,
 }
 
 impl Reader<'_> {
     /// Reads all entries in order.
-    pub fn read(&self, entries: &[Entry], outlet: &Outlet<Said>) {
+    pub fn read(&self, outlet: &Outlet<Said>) {
+        let entries = self.entries;
+        let twins = twins::of(entries);
         let mut index = 0;
         let grouped = self.grouped(entries);
         for (at, entry) in entries.iter().enumerate() {
@@ -70,6 +81,15 @@ impl Reader<'_> {
                 self.progress.end();
                 continue;
             }
+            if let Some(first) = twins.get(&at).map(|first| &entries[*first])
+                && [entry, first].iter().all(|one| self.rule(&plain_path(&one.path)).is_none())
+                && self.is_dated(entry)
+            {
+                self.same(index, entry, first, outlet);
+                index += 1;
+                self.progress.end();
+                continue;
+            }
             match input::open(&entry.file, self.window_log) {
                 Ok((reader, digest)) => self.file(entry, reader, digest, &mut index, outlet),
                 Err(error) => {
@@ -79,6 +99,39 @@ impl Reader<'_> {
                 }
             }
             self.progress.end();
+        }
+    }
+
+    /// Whether a file brings its own times.
+    fn is_dated(&self, entry: &Entry) -> bool {
+        let mut head = Vec::new();
+        if let Ok((mut reader, _)) = input::open(&entry.file, self.window_log) {
+            read_head(&mut reader, &mut head);
+        }
+        let plain = plain_path(&entry.path);
+        let what = recognise(&plain, &head, head.len() < HEAD, &mut self.setting(), None, &|| None);
+        what.format.is_some_and(|format| match format.reads {
+            Reads::State(_) => what.stamped || head.starts_with(MARK.as_bytes()),
+            Reads::Rows(_) => !matches!(format.clock, ClockToken::None) && format.kind != "exposition",
+        })
+    }
+
+    /// Names a file whose content is read under another path.
+    fn same(&self, index: i32, entry: &Entry, first: &Entry, outlet: &Outlet<Said>) {
+        let context = Arc::new(self.context(index, &entry.path, None, None));
+        let source = Source {
+            path: entry.path.clone(),
+            kind: "same-content".to_owned(),
+            same_as: Some(first.path.clone()),
+            ..Source::default()
+        };
+        outlet.say(Said::Begin { source, context, losses: vec![loss::SAME_CONTENT] });
+        if let Ok(mut file) = fs::File::open(&entry.file) {
+            let digest = Digested::default();
+            if let Ok(mut reader) = input::undigested(&mut file, &digest) {
+                let _ = std::io::copy(&mut reader, &mut std::io::sink());
+            }
+            outlet.say(Said::End { index, digest: Some(digest.finish()) });
         }
     }
 
@@ -128,46 +181,52 @@ impl Reader<'_> {
         outlet: &Outlet<Said>,
     ) {
         let rule = self.rule(plain);
-        let (ahead, format) = self.behind(plain, &head, rule);
-        let kind = match format {
+        let whole = head.len() < HEAD;
+        let stated = rule.and_then(|rule| rule.kind.as_deref());
+        let stated = stated.and_then(|kind| FORMATS.iter().copied().find(|format| format.kind == kind));
+        let mut setting = self.setting();
+        let what = if capture_toml::is_one(plain) {
+            What::default()
+        } else {
+            recognise(plain, &head, whole, &mut setting, stated, &|| self.dated())
+        };
+        let kind = match what.format {
             Some(format) => format.kind,
             None if capture_toml::is_one(plain) => "capture-toml",
             None => "unread",
         };
-        let context = Arc::new(self.context(
-            index,
-            plain,
-            rule.and_then(|rule| rule.clock.clone()).or_else(|| format.map(|f| f.clock.token().to_owned())),
-            mtime,
-        ));
-        let empty = head.is_empty() && broken.is_none();
-        let mut losses = Vec::new();
-        if empty {
-            losses.push(loss::EMPTY_FILE);
-        } else if kind == "unread" {
-            losses.push(loss::UNREAD_FILE);
-        }
-        let clock = (context.clock != "none" && format.is_some()).then(|| context.clock.clone());
-        let nearest = if kind == "unread" { Self::nearest(plain, &head) } else { None };
-        let source = Source { path: path.to_owned(), kind: kind.to_owned(), nearest, clock, ..Source::default() };
+        let clock = rule.and_then(|rule| rule.clock.clone());
+        let token = clock.clone().or_else(|| what.format.map(|format| format.clock.token().to_owned()));
+        let mut context = self.context(index, plain, token, mtime);
+        (context.year, context.utc_offset) = (setting.dating.year, setting.dating.utc_offset);
+        let context = Arc::new(context);
+        let losses = losses(kind, head.is_empty() && broken.is_none());
+        let stamped = (context.clock != "none" && what.format.is_some()).then(|| context.clock.clone());
+        let nearest = if kind == "unread" { nearest(&Head { path: plain, bytes: &head, whole }) } else { None };
+        let source = Source {
+            path: path.to_owned(),
+            kind: kind.to_owned(),
+            nearest,
+            layers: what.layers.iter().map(|layer| layer.name.to_owned()).collect(),
+            clock: stamped,
+            ..Source::default()
+        };
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses });
-        let Some(format) = format else {
+        for (key, value) in what.facts {
+            outlet.say(Said::Fact { context: Arc::clone(&context), key, value });
+        }
+        let Some(format) = what.format else {
             if let Some(why) = broken {
                 outlet.say(Said::Truncated { context, offset: head.len() as i64, why });
             }
             return;
         };
-        let mut rest = head;
-        let before: Vec<u8> = rest.drain(..ahead).collect();
-        let (lines, bytes) = (memchr::memchr_iter(b'\n', &before).count() as i64, before.len() as i64);
-        if ahead > 0 {
-            let piece = Piece { bytes: before, first_line: 1, first: true, ..Piece::default() };
-            if !outlet.chunk(piece, &context, &prompt::AHEAD) {
-                return;
-            }
+        let mut rest = Broken { inner: reader, error: broken };
+        if !what.layers.is_empty() {
+            let file = Layered { layers: &what.layers, setting: &setting, context: &context, clock, stated };
+            return self.layered(&file, &mut head.as_slice().chain(rest), outlet);
         }
-        let mut cutter = Cutter::new(rest, Broken { inner: reader, error: broken }, format.cut, self.limit);
-        cutter.begin(lines, bytes);
+        let mut cutter = Cutter::new(head, &mut rest, format.cut, self.limit);
         while let Some(mut piece) = cutter.next_piece() {
             for record in std::mem::take(&mut piece.skipped) {
                 outlet.say(Said::Skipped { context: Arc::clone(&context), record });
@@ -186,63 +245,64 @@ impl Reader<'_> {
         }
     }
 
+    fn setting(&self) -> Setting {
+        let (year, utc_offset) = (self.statements.year, self.statements.utc_offset);
+        Setting { dating: Dating { year, utc_offset, span: None }, limit: self.limit }
+    }
+
+    /// What the sources that bring their dates span, and the first of them; looked for once, when a file needs it.
+    fn dated(&self) -> Option<(i64, i64, String)> {
+        self.span.get_or_init(|| self.look_for_dates()).clone()
+    }
+
+    fn look_for_dates(&self) -> Option<(i64, i64, String)> {
+        let mut found: Option<(i64, i64, String)> = None;
+        for entry in self.entries.iter().filter(|entry| !entry.skipped && entry.path != "-").take(MOST_DATED) {
+            let plain = plain_path(&entry.path);
+            let Ok((mut reader, _)) = input::open(&entry.file, self.window_log) else { continue };
+            let mut head = Vec::new();
+            read_head(&mut reader, &mut head);
+            let context = self.context(0, &plain, None, None);
+            if let Some((first, last)) = span(&context, &head, head.len() < HEAD, &self.setting()) {
+                let (from, to, _) = found.get_or_insert_with(|| (first, last, entry.path.clone()));
+                (*from, *to) = ((*from).min(first), (*to).max(last));
+            }
+        }
+        found
+    }
+
     /// The first rule for a path: the command line ahead of `capture.toml`.
     fn rule(&self, plain: &str) -> Option<&SourceRule> {
         let rules = self.options.iter().chain(&self.statements.sources);
         rules.into_iter().find(|rule| glob(plain_path(&rule.glob).as_bytes(), plain.as_bytes()))
     }
 
-    fn nearest(plain: &str, head: &[u8]) -> Option<String> {
-        nearest(&Head { path: plain, bytes: head, whole: head.len() < HEAD })
+    fn named(&self) -> String {
+        self.node.clone().unwrap_or_else(|| "node".to_owned())
     }
 
-    /// The format of a file, and the length of what a terminal shows ahead of it.
-    fn behind(&self, plain: &str, head: &[u8], rule: Option<&SourceRule>) -> (usize, Option<&'static Format>) {
-        let whole = head.len() < HEAD;
-        let format = self.recognise(plain, head, whole, rule);
-        let ahead = if format.is_none() && !capture_toml::is_one(plain) { prompt::ahead(head) } else { 0 };
-        match self.recognise(plain, &head[ahead..], whole, rule) {
-            Some(format) if ahead > 0 => (ahead, Some(format)),
-            _ => (0, format),
-        }
-    }
-
-    fn recognise(&self, plain: &str, head: &[u8], whole: bool, rule: Option<&SourceRule>) -> Option<&'static Format> {
-        if let Some(kind) = rule.and_then(|rule| rule.kind.as_deref()) {
-            return FORMATS.iter().copied().find(|format| format.kind == kind);
-        }
-        if head.is_empty() || capture_toml::is_one(plain) {
-            return None;
-        }
-        let bytes = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-        let head = Head { path: plain, bytes, whole };
-        let mut perhaps = None;
-        for format in FORMATS.iter().copied() {
-            match (format.sniff)(&head) {
-                Sniff::Yes => return Some(format),
-                Sniff::Perhaps if perhaps.is_none() => perhaps = Some(format),
-                _ => {}
-            }
-        }
-        perhaps
+    /// The domain that a clock token, or a domain, stands for.
+    fn domain(&self, clock: Option<String>) -> String {
+        let clock = clock.unwrap_or_else(|| "none".to_owned());
+        let token = ClockToken::ALL.into_iter().find(|token| token.token() == clock);
+        token.map_or(clock, |token| token.domain(&self.named()))
     }
 
     fn context(&self, source: i32, path: &str, clock: Option<String>, mtime: Option<i64>) -> Context {
-        let node = self.node.clone().unwrap_or_else(|| "node".to_owned());
-        let clock = clock.unwrap_or_else(|| "none".to_owned());
-        let token = ClockToken::ALL.into_iter().find(|token| token.token() == clock);
-        let clock = token.map_or(clock, |token| token.domain(&node));
         Context {
             source,
             path: path.to_owned(),
-            clock,
-            node,
+            clock: self.domain(clock),
+            node: self.named(),
             year: self.statements.year,
             utc_offset: self.statements.utc_offset,
             mtime,
         }
     }
 }
+
+/// Files that are looked at for dates at most.
+const MOST_DATED: usize = 400;
 
 /// Gives an earlier read error once the bytes ahead of it were taken.
 struct Broken<'r> {

@@ -1,5 +1,5 @@
 //! What load generators print at the end: the text of k6 and its `--summary-export`, vegeta's reports as text and JSON, the texts of
-//! hey and wrk.
+//! hey, wrk and ab.
 //!
 //! ```text
 //! Latencies     [min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms, 264.8ms, 300ms
@@ -8,24 +8,28 @@
 //!      http_req_duration..............: avg=117.55ms min=114.45ms med=117.04ms max=236.84ms p(90)=119.1ms p(95)=119.97ms
 //! ```
 //!
-//! Another tool's figures, shown beside ours: each is a fact `client/TOOL/METRIC/STATISTIC`, as it was printed. They hold for
+//! Another tool's figures, shown beside ours: each is a fact `client/TOOL/METRIC/STATISTIC`, as it was printed; each entry of a
+//! set of errors is a fact `client/TOOL/error/NUMBER`. A line that is not understood is refused. They hold for
 //! the whole run, so they prove nothing of a phase; request lines do.
 
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
+use crate::parse::clients::bench_report::{self, Part};
+use crate::parse::clients::summary_fact::{Figure, Said};
+use crate::parse::clients::{k6_summary, vegeta_report};
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "client-summary",
-    title: "summaries of load generators: k6, vegeta, hey, wrk",
+    title: "summaries of load generators: k6, vegeta, hey, wrk, ab",
     clock: ClockToken::None,
     cut: Cut::Whole,
     sniff,
     reads: Reads::Rows(parse),
     sample: "Latencies     [min, mean, 50, 90, 95, 99, max]  90.4ms, 113.1ms, 108.2ms, 140.1ms, 247.7ms, 264.8ms, 300ms\n",
-    recognised: "lines `Latencies [min, mean, …]` of vegeta, `http_req_duration...: avg=…` of k6, `Requests/sec:` of hey and wrk; JSON with the same names",
+    recognised: "lines `Latencies [min, mean, …]` of vegeta, `http_req_duration...: avg=…` of k6, `Requests/sec:` of hey and wrk, `Complete requests:` of ab; JSON with the same names",
     capture: "vegeta report results.bin; k6 run --summary-export=summary.json script.js (better: the requests, k6 run --out json=k6.jsonl)",
     proves: "nothing of a phase: the tool's own figures of the whole run, beside ours",
 };
@@ -37,10 +41,11 @@ fn sniff(head: &Head) -> Sniff {
     let seconds = (has(b"Slowest:") && has(b"Fastest:")) || (has(b"Thread Stats") && has(b"Latency"));
     let others = has(b"Requests/sec:") && seconds;
     let k6 = has(b"http_req_duration") && has(b"...: avg=");
+    let ab = has(b"Complete requests:") && has(b"Failed requests:");
     let json = head.bytes.trim_ascii_start().starts_with(b"{")
         && ((has(b"\"latencies\"") && has(b"\"success\"") && has(b"\"50th\""))
             || (has(b"\"metrics\"") && has(b"\"http_req_duration\"") && has(b"\"avg\"")));
-    if vegeta || k6 || others || json { Sniff::Yes } else { Sniff::No }
+    if vegeta || k6 || ab || others || json { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -52,66 +57,53 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         return;
     }
-    // Both end with a line `Requests/sec:`; only hey tells the slowest of them.
-    let plain = if memchr::memmem::find(chunk.bytes, b"Slowest:").is_some() { "hey" } else { "wrk" };
+    let tool = tool_of(chunk.bytes);
+    let (mut part, mut in_errors, mut errors) = (Part::default(), false, 0_u64);
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
-        let mut fact = |tool: &str, metric: &str, statistic: &str, value: &str| {
-            push(context, line.number, &format!("client/{tool}/{metric}/{statistic}"), value, batch);
+        if text.trim().is_empty() {
+            continue;
+        }
+        let said = match tool {
+            "k6" => k6_summary::line(&text),
+            "vegeta" => vegeta_report::line(&text, in_errors),
+            _ => bench_report::line(&text, &mut part, tool),
         };
-        if let Some((metric, names, values)) = of_vegeta(&text) {
-            for (name, value) in names.split(", ").zip(values.split(", ")) {
-                fact("vegeta", &metric, name.trim(), value.trim());
-            }
-        } else if let Some((metric, values)) = of_k6(&text) {
-            for (at, word) in values.split_whitespace().enumerate() {
-                match word.split_once('=') {
-                    Some((name, value)) => fact("k6", metric, name, value),
-                    None if at == 0 => fact("k6", metric, "value", word),
-                    None => {}
+        in_errors |= text.trim() == "Error Set:";
+        match said {
+            Said::Figures(found) => {
+                for Figure { metric, statistic, value } in found {
+                    push(context, line.number, &format!("client/{tool}/{metric}/{statistic}"), &value, batch);
                 }
             }
-        } else if let Some((metric, statistic, value)) = of_plain(&text) {
-            fact(plain, metric, &statistic, value);
+            Said::Error(count, error) => {
+                errors += 1;
+                let value = count.map_or_else(|| error.clone(), |count| format!("{count} × {error}"));
+                push(context, line.number, &format!("client/{tool}/error/{errors}"), &value, batch);
+            }
+            Said::Nothing => {}
+            Said::Unknown => batch.reject(context, &line, "expected a line of a load generator's summary"),
         }
     }
 }
 
-/// `Latencies     [min, mean]    1ms, 2ms`: the metric in small letters, its statistics, their values.
-fn of_vegeta(line: &str) -> Option<(String, &str, &str)> {
-    let (metric, rest) = line.split_once('[')?;
-    let (names, values) = rest.split_once(']')?;
-    let plain = !metric.trim().is_empty() && metric.trim().chars().all(|one| one.is_ascii_alphabetic() || one == ' ');
-    let counted = names != "code:count";
-    (plain && counted && !values.trim().is_empty())
-        .then(|| (metric.trim().to_ascii_lowercase().replace(' ', "_"), names, values.trim()))
-}
-
-/// `  Slowest:  0.8376 secs`, `  99% in 0.0552 secs` of hey; `    Latency   635.91us    0.89ms  12.92ms   93.69%`, `  99%    1.2ms` of wrk.
-fn of_plain(line: &str) -> Option<(&str, String, &str)> {
-    let line = line.trim();
-    if let Some((metric, value)) = line.split_once(':') {
-        let known = ["Total", "Slowest", "Fastest", "Average", "Requests/sec", "Transfer/sec", "Socket errors"];
-        return known.contains(&metric).then(|| (metric, "value".to_owned(), value.trim()));
+/// Who printed a summary.
+fn tool_of(bytes: &[u8]) -> &'static str {
+    let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
+    if has(b"..: avg=") || has(b"http_reqs..") {
+        "k6"
+    } else if has(b"[ratio]") || has(b"[total, rate") {
+        "vegeta"
+    } else if has(b"Complete requests:") {
+        "ab"
+    } else if has(b"Success rate:") && has(b"Slowest:") {
+        "oha"
+    } else if has(b"Slowest:") {
+        // wrk ends with a line `Requests/sec:` too.
+        "hey"
+    } else {
+        "wrk"
     }
-    let mut words = line.split_whitespace();
-    match words.next()? {
-        "Latency" if words.clone().count() == 4 => Some(("Latency", "mean".to_owned(), words.next()?)),
-        share if share.ends_with('%') && share.starts_with(|first: char| first.is_ascii_digit() && first != '0') => {
-            let value = line[share.len()..].trim().trim_start_matches("in ");
-            let timed = value.starts_with(|first: char| first.is_ascii_digit());
-            timed.then(|| ("Latency", format!("p{}", share.trim_end_matches('%')), value))
-        }
-        _ => None,
-    }
-}
-
-/// `http_req_duration..........: avg=1ms …`.
-fn of_k6(line: &str) -> Option<(&str, &str)> {
-    let (metric, values) = line.split_once("..: ").or_else(|| line.split_once(".: "))?;
-    let metric = metric.trim_matches([' ', '.', '\u{2713}', '\u{2717}']).trim();
-    let plain = !metric.is_empty() && metric.chars().all(|one| one.is_ascii_alphanumeric() || "_{}:".contains(one));
-    plain.then_some((metric, values))
 }
 
 fn of_json(context: &Context, value: &Value, batch: &mut Batch) {
@@ -129,11 +121,16 @@ fn of_json(context: &Context, value: &Value, batch: &mut Batch) {
         if let Some(value) = text(value) {
             push(context, 1, &format!("client/{tool}/{metric}/value"), &value, batch);
         }
+        for (number, error) in value.as_array().into_iter().flatten().filter_map(Value::as_str).enumerate() {
+            push(context, 1, &format!("client/{tool}/{metric}/{}", number + 1), error, batch);
+        }
         // k6 2.x nests the statistics under `values`.
         let statistics = value.get("values").unwrap_or(value);
         for (name, value) in statistics.as_object().into_iter().flatten() {
             if let Some(value) = text(value) {
-                push(context, 1, &format!("client/{tool}/{metric}/{name}"), &value, batch);
+                // vegeta's JSON has nanoseconds; its text and k6's have units of their own.
+                let unit = if tool == "vegeta" && metric == "latencies" { " ns" } else { "" };
+                push(context, 1, &format!("client/{tool}/{metric}/{name}"), &format!("{value}{unit}"), batch);
             }
         }
     }
@@ -146,18 +143,9 @@ fn push(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batc
 
 #[cfg(test)]
 mod tests {
-    use super::{FORMAT, of_k6, of_vegeta};
+    use super::FORMAT;
     use crate::form::Sniff;
     use crate::parse::harness::{facts, head, parse_text};
-
-    #[test]
-    fn lines_name_a_metric_and_its_statistics() {
-        let (metric, names, values) = of_vegeta("Bytes In      [total, mean]    3714690, 3095.57").expect("a line");
-        assert_eq!((metric.as_str(), names, values), ("bytes_in", "total, mean", "3714690, 3095.57"));
-        assert!(of_vegeta("Status Codes  [code:count]    0:535  200:665").is_none());
-        assert_eq!(of_k6("     http_reqs......: 1000    3.3/s"), Some(("http_reqs", "1000    3.3/s")));
-        assert!(of_k6("Error: a b: c").is_none());
-    }
 
     #[test]
     fn hey_and_wrk_give_facts() {
@@ -170,7 +158,7 @@ mod tests {
             ),
             (
                 wrk,
-                "client/wrk/Latency/mean=635.91us client/wrk/Latency/p99=1.29ms client/wrk/Socket errors/value=connect 3, read 0, write 0, timeout 5 client/wrk/Requests/sec/value=748868.53",
+                "client/wrk/Latency/mean=635.91us client/wrk/Latency/stdev=0.89ms client/wrk/Latency/max=12.92ms client/wrk/Latency/within_stdev=93.69% client/wrk/Latency/p99=1.29ms client/wrk/Socket errors/connect=3 client/wrk/Socket errors/read=0 client/wrk/Socket errors/write=0 client/wrk/Socket errors/timeout=5 client/wrk/Requests/sec/value=748868.53",
             ),
         ] {
             assert_eq!((FORMAT.sniff)(&head("x.txt", text.as_bytes())), Sniff::Yes);

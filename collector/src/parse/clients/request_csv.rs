@@ -4,6 +4,7 @@
 //! timestamp,latency_ms,status,error                                      own logs: the unit is in the name
 //! metric_name,timestamp,metric_value,check,error,…,status,…              k6 run --out csv=…: rows of http_req_duration, ms
 //! timeStamp,elapsed,label,responseCode,…,failureMessage,…,Connect        JMeter: ms
+//! starttime⇥seconds⇥ctime⇥dtime⇥ttime⇥wait                             ab -g: ms, a request a line, whole seconds
 //! 1795407846393076000,200,1482361,0,2,,b2s=,,0,GET,http://…,             vegeta encode -to csv: ns
 //! ```
 //!
@@ -20,7 +21,7 @@ use crate::parse::syntax::csv;
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "request-csv",
-    title: "requests as CSV: own logs with a header, k6, JMeter, vegeta",
+    title: "requests as CSV or TSV: own logs with a header, k6, JMeter, vegeta, ab -g",
     clock: ClockToken::Operator,
     cut: Cut::Headed,
     sniff,
@@ -60,6 +61,9 @@ const VEGETA: Columns = Columns {
     metric: None,
 };
 
+/// The columns of `ab -g`: when a request began as text and in seconds; connect, processing, total and waiting time, ms.
+const AB: [&str; 6] = ["starttime", "seconds", "ctime", "dtime", "ttime", "wait"];
+
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_lowercase()).collect()
 }
@@ -67,6 +71,9 @@ fn plain(name: &str) -> String {
 /// The columns of a header; a text says what is missing of one that has a time and a latency of unknown unit.
 fn columns(names: &[String]) -> Result<Option<Columns>, String> {
     let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
+    if names == AB {
+        return Ok(Some(Columns { time: 1, latency: (4, 1e6), connect: Some((2, 1e6)), ..Columns::default() }));
+    }
     let find = |wanted: &[&str]| names.iter().position(|name| wanted.contains(&name.as_str()));
     const TIMES: [&str; 10] =
         ["ts", "time", "timestamp", "start", "starttime", "datetime", "tsms", "tsns", "timestampms", "epochms"];
@@ -197,9 +204,11 @@ fn request(
     let status: Option<i32> = text(columns.status).and_then(|text| text.parse().ok()).filter(|status| *status != 0);
     let unsuccessful =
         text(columns.success).is_some_and(|word| ["0", "false", "no"].contains(&word.to_ascii_lowercase().as_str()));
-    let failed = (columns.status.is_some() || unsuccessful) && status.is_none();
+    let without_status = columns.status.is_some() && status.is_none();
+    // JMeter's assertions fail a request whatever its status.
+    let failed = without_status || unsuccessful;
     // JMeter tells what went wrong in place of the status.
-    let instead = text(columns.status).filter(|word| failed && *word != "0");
+    let instead = text(columns.status).filter(|word| without_status && *word != "0");
     batch.record(Some(time));
     batch.push(&RequestRow {
         source: context.source,
@@ -215,7 +224,10 @@ fn request(
         connect: columns.connect.and_then(duration),
         status,
         backend: text(columns.backend).map(Into::into),
-        error: text(columns.error).or(instead).or(failed.then_some("no status")).map(Into::into),
+        error: text(columns.error)
+            .or(instead)
+            .or(failed.then_some(if status.is_none() { "no status" } else { "not successful" }))
+            .map(Into::into),
         ..Default::default()
     });
     Ok(())
@@ -234,6 +246,7 @@ mod tests {
             "Time,Status,Duration (ns)\n2026-11-23T04:24:06.393076Z,200,1480000\n",
             "timeStamp,elapsed,label,responseCode,failureMessage,Connect\n1795407846393,1,x,200,,0\n",
             "ts_ms,latency_us,ok\n1795407846393,1480,1\n",
+            "starttime\tseconds\tctime\tdtime\tttime\twait\nMon Nov 23 04:24:06 2026\t1795407846\t0\t1\t1\t1\n",
             "Time;Status;Latency (ms)\n2026-11-23T04:24:06.393076Z;200;1,48\n",
             "timestamp\tstatus\tlatency_ms\n2026-11-23T04:24:06.393Z\t200\t1.48\n",
             "metric_name,timestamp,metric_value,error,status\nhttp_reqs,1795407846,1,,200\nhttp_req_duration,1795407846,1.48,,200\n",

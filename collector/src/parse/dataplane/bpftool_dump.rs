@@ -125,6 +125,8 @@ fn texts(bytes: &[u8]) -> Vec<(&[u8], bool)> {
 /// Read as the list that it is turned into; whether a dump came to its end is judged by its entries.
 const DUMPED: Dissector = Dissector {
     end: |text| if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Marked },
+    knows: |_| true,
+    again: |_| Vec::new(),
     ..cilium_lb_list::DISSECTOR
 };
 

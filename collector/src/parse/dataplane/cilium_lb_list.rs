@@ -20,10 +20,9 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, documents, repeated};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::address_and_port;
 
 /// The format.
@@ -41,14 +40,23 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector =
-    Dissector { format: "cilium-lb-list", end, split, section, counters: |_| Counters::default(), fields };
+pub const DISSECTOR: Dissector = Dissector {
+    format: "cilium-lb-list",
+    end,
+    knows,
+    again,
+    split,
+    rounded: |_| 0,
+    section,
+    counters: |_| Counters::default(),
+    fields,
+};
 
 const TEXT_HEADER: &[u8] = b"SERVICE ADDRESS";
 
 fn sniff(head: &Head) -> Sniff {
     let mut said = stamp::tried_lines(head.bytes, head.whole).filter(|line| !line.trim_ascii().is_empty());
-    let mut said = said.by_ref().skip_while(|line| line.starts_with(b"#") || prompt::is_around(line));
+    let mut said = said.by_ref().skip_while(|line| line.starts_with(b"#"));
     let first = said.next().unwrap_or_default();
     if first.starts_with(TEXT_HEADER) && memchr::memmem::find(first, b"BACKEND ADDRESS").is_some() {
         return Sniff::Yes;
@@ -85,6 +93,34 @@ fn end(text: &[u8]) -> End {
         Some(_) if text.ends_with(b"}") => End::Marked,
         _ => End::Broken,
     }
+}
+
+/// Lines of JSON; the column names; rows that begin with a frontend, or go on with the one above.
+fn knows(line: &[u8]) -> bool {
+    let json = |first: &u8| b"{}\"[]".contains(first);
+    match line.first() {
+        None | Some(b' ' | b'\t' | b'#') => true,
+        Some(first) if json(first) => true,
+        _ if line.starts_with(TEXT_HEADER) => true,
+        _ => parts(line).0.is_some_and(|key| frontend(&key).is_some() || is_nothing(&key)),
+    }
+}
+
+/// `:0/ANY (0)`: an entry of the map that no frontend has.
+fn is_nothing(key: &str) -> bool {
+    key.starts_with(":0/") || key.starts_with(":0 ")
+}
+
+/// The column names, or a document, that come again; where neither is there, a row with a slot that does.
+fn again(text: &[u8]) -> Vec<usize> {
+    if text.trim_ascii_start().starts_with(b"{") || memchr::memmem::find(text, b"\n{").is_some() {
+        return documents(text);
+    }
+    let headed = memchr::memmem::find(text, TEXT_HEADER).is_some();
+    repeated(text, |line| match headed {
+        true => line.starts_with(TEXT_HEADER).then_some(line),
+        false => (line.first().is_some_and(u8::is_ascii_digit) && is_row(line)).then_some(line),
+    })
 }
 
 /// Cuts JSON behind each `{`, behind each comma and ahead of each `}`, so that an entry with one backend is one
@@ -176,9 +212,6 @@ fn frontend(key: &str) -> Option<Address> {
 /// The frontend's key and the backend of a piece, as text.
 fn parts(piece: &[u8]) -> (Option<String>, Option<String>) {
     let text = String::from_utf8_lossy(piece);
-    if prompt::is_around(piece) {
-        return (None, None);
-    }
     if !text.contains('"') {
         // Text form: two columns parted by two blanks or more. The frontend is not repeated for further rows by some versions.
         let line = text.trim_end();
@@ -290,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn a_session_around_the_listing_is_no_part_of_it() {
-        let text = "$ kubectl -n kube-system exec ds/cilium -- cilium bpf lb list\nDefaulted container \"cilium-agent\" out of: cilium-agent, config (init)\nSERVICE ADDRESS        BACKEND ADDRESS (REVNAT_ID) (SLOT)\n172.18.0.2:32646    0.0.0.0:0 (33) (0) [NodePort, l7-load-balancer] (L7LB Proxy Port: 15735)\n                    10.0.1.126:8012 (33) (1)\n";
+    fn a_row_without_its_frontend_belongs_to_the_one_above() {
+        let text = "SERVICE ADDRESS        BACKEND ADDRESS (REVNAT_ID) (SLOT)\n172.18.0.2:32646    0.0.0.0:0 (33) (0) [NodePort, l7-load-balancer] (L7LB Proxy Port: 15735)\n                    10.0.1.126:8012 (33) (1)\n";
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
         let found = shapes(text);
         let found: Vec<&str> = found.iter().map(String::as_str).filter(|shape| !shape.starts_with("other")).collect();

@@ -14,7 +14,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, documents};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 
@@ -33,8 +33,17 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector =
-    Dissector { format: "cilium-service-json", end, split, section, counters: |_| Counters::default(), fields };
+pub const DISSECTOR: Dissector = Dissector {
+    format: "cilium-service-json",
+    end,
+    knows: |_| true,
+    again: documents,
+    split,
+    rounded: |_| 0,
+    section,
+    counters: |_| Counters::default(),
+    fields,
+};
 
 /// What a frontend's place stands behind, and where its realized backends begin.
 const SPEC: &[u8] = b"\"spec\"";

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines, repeated};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::address_and_port;
@@ -35,8 +35,17 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector =
-    Dissector { format: "cilium-service-list", end, split, section, counters: |_| Counters::default(), fields };
+pub const DISSECTOR: Dissector = Dissector {
+    format: "cilium-service-list",
+    end,
+    knows,
+    again: |text| repeated(text, |line| is_header(line).then_some(line)),
+    split,
+    rounded: |_| 0,
+    section,
+    counters: |_| Counters::default(),
+    fields,
+};
 
 fn is_header(line: &[u8]) -> bool {
     let text = String::from_utf8_lossy(line);
@@ -50,6 +59,10 @@ fn sniff(head: &Head) -> Sniff {
 
 fn end(text: &[u8]) -> End {
     if text.split(|byte| *byte == b'\n').any(is_header) { End::Unmarked } else { End::Broken }
+}
+
+fn knows(line: &[u8]) -> bool {
+    line.first().is_none_or(|first| first.is_ascii_digit() || b" \t#".contains(first)) || is_header(line)
 }
 
 fn split(text: &[u8]) -> Vec<Range<usize>> {

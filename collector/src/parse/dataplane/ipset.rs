@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, lines};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, lines, repeated};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment;
@@ -37,7 +37,10 @@ pub const FORMAT: Format = Format {
 pub const DISSECTOR: Dissector = Dissector {
     format: "ipset",
     end,
+    knows,
+    again,
     split: |text: &[u8]| -> Vec<Range<usize>> { lines(text) },
+    rounded: |_| 0,
     section,
     counters: |piece: &[u8]| -> Counters { counters_behind(piece, b" packets ", b" bytes ") },
     fields,
@@ -68,6 +71,45 @@ fn sniff(head: &Head) -> Sniff {
 
 fn end(text: &[u8]) -> End {
     if text.iter().all(u8::is_ascii_whitespace) { End::Broken } else { End::Unmarked }
+}
+
+/// Lines of `save`, keys of a listing, and members: addresses, ports, names of sets.
+fn knows(line: &[u8]) -> bool {
+    const KEYS: [&[u8]; 14] = [
+        b"create ",
+        b"add ",
+        b"-N ",
+        b"-A ",
+        b"Name:",
+        b"Type:",
+        b"Revision:",
+        b"Header:",
+        b"Size in memory:",
+        b"References:",
+        b"Number of entries:",
+        b"Default binding:",
+        b"Members:",
+        b"Bindings:",
+    ];
+    let bare = line.trim_ascii();
+    let member = || {
+        let word = bare.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        let plain = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b".,:/_-".contains(byte));
+        plain && word.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    };
+    bare.is_empty()
+        || line.starts_with(b"#")
+        || bare == b"COMMIT"
+        || KEYS.iter().any(|key| bare.starts_with(key))
+        || member()
+}
+
+/// A set that comes again.
+fn again(text: &[u8]) -> Vec<usize> {
+    repeated(text, |line| {
+        let name = ["Name:", "create ", "-N "].iter().find_map(|key| line.strip_prefix(key.as_bytes()))?;
+        name.trim_ascii().split(u8::is_ascii_whitespace).next()
+    })
 }
 
 /// The set of a listing; empty in what `save` prints.

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! Long targets push the columns out of line, so rules are read by words around the `opt` column. Counters with a
-//! suffix (`12K`, printed without `-x`) are no numbers: they stay in the text. The output names no table. It has no end
+//! suffix (`12K`, printed without `-x`) are known to half a unit only: they stay in the text, without a value, and are counted. The output names no table. It has no end
 //! mark either, so the last snapshot of a stream proves no absence.
 
 use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated_tables};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
@@ -35,7 +35,8 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: "iptables-list", end, split: lines, section, counters, fields };
+pub const DISSECTOR: Dissector =
+    Dissector { format: "iptables-list", end, knows, again, split: lines, rounded, section, counters, fields };
 
 /// What iptables prints on standard error for a chain that does not exist: an answer, not a failure.
 const NO_CHAIN: &[u8] = b"No chain/target/match by that name";
@@ -73,6 +74,27 @@ fn chain_of(line: &[u8]) -> Option<&[u8]> {
     let rest = line.strip_prefix(b"Chain ")?;
     let name = &rest[..rest.iter().position(|byte| *byte == b' ')?];
     (!name.is_empty() && rest.get(name.len() + 1) == Some(&b'(')).then_some(name)
+}
+
+/// Chains, column names, rules (all have an `opt` column), and what iptables says of a chain that is not there.
+fn knows(line: &[u8]) -> bool {
+    let rule = || [&b" -- "[..], b" -f ", b" !f "].iter().any(|opt| memchr::memmem::find(line, opt).is_some());
+    line.is_empty()
+        || line.starts_with(b"#")
+        || chain_of(line).is_some()
+        || rule()
+        || is_header(line)
+        || line.trim_ascii().is_empty()
+        || line.starts_with(b"Every ")
+        || memchr::memmem::find(line, NO_CHAIN).is_some()
+}
+
+fn again(text: &[u8]) -> Vec<usize> {
+    repeated_tables(text, |line| {
+        let name = chain_of(line)?;
+        let policy = line[b"Chain ".len() + name.len()..].starts_with(b" (policy ");
+        Some(if policy { Opens::Builtin(name) } else { Opens::Own(name) })
+    })
 }
 
 fn section(section: &mut Section, piece: &[u8]) {
@@ -144,15 +166,27 @@ fn counters(piece: &[u8]) -> Counters {
     let Some(Columns { words, numbers, .. }) = columns(piece) else { return Counters::default() };
     // One number is a line number without counters.
     let Some(first) = numbers.checked_sub(2) else { return Counters::default() };
-    let plain = |at: usize| piece[words[at].clone()].iter().all(u8::is_ascii_digit);
-    if !plain(first) || !plain(first + 1) {
-        return Counters::default();
-    }
-    let padded = |at: usize| {
+    let exact = |at: usize| {
         let from = if at == 0 { 0 } else { words[at - 1].end };
-        from..words[at].end
+        piece[words[at].clone()].iter().all(u8::is_ascii_digit).then(|| from..words[at].end)
     };
-    Counters { packets: Some(padded(first)), bytes: Some(padded(first + 1)) }
+    match exact(first) {
+        // Bytes stand behind packets: without a place for those there is none for these.
+        Some(packets) => Counters { packets: Some(packets), bytes: exact(first + 1) },
+        None => Counters::default(),
+    }
+}
+
+/// Counters of a rule or a policy with a suffix: `271K` is 271,000, give or take 500.
+fn rounded(line: &[u8]) -> u64 {
+    let is_rounded = |word: &[u8]| {
+        word.len() > 1
+            && matches!(word.last(), Some(b'K' | b'M' | b'G' | b'T' | b'P'))
+            && word[..word.len() - 1].iter().all(u8::is_ascii_digit)
+    };
+    let ahead = if line.starts_with(b"Chain ") { 6 } else { 3 };
+    let words = line.split(|byte| byte.is_ascii_whitespace() || *byte == b'(').filter(|word| !word.is_empty());
+    words.take(ahead + 2).filter(|word| is_rounded(word)).count() as u64
 }
 
 /// `Chain INPUT (policy ACCEPT 10 packets, 600 bytes)`.

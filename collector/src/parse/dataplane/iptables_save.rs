@@ -26,10 +26,9 @@ use std::ops::Range;
 
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, lines};
+use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated, repeated_tables};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::{address_and_port, endpoint, protocol, service};
 
 /// The format.
@@ -47,7 +46,8 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: "iptables-save", end, split: lines, section, counters, fields };
+pub const DISSECTOR: Dissector =
+    Dissector { format: "iptables-save", end, knows, again, split: lines, rounded: |_| 0, section, counters, fields };
 
 fn sniff(head: &Head) -> Sniff {
     let (mut good, mut bad) = (0, 0);
@@ -55,7 +55,6 @@ fn sniff(head: &Head) -> Sniff {
         match kind_of(line) {
             Kind::Rule | Kind::Chain | Kind::Table => good += 1,
             Kind::Other if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" => {}
-            Kind::Other if prompt::is_around(line) => {}
             Kind::Other => bad += 1,
         }
     }
@@ -76,7 +75,7 @@ fn end(text: &[u8]) -> End {
             open = false;
         } else {
             // One such line is enough, and most lines are rules.
-            anything = anything || !line.is_empty() && !line.starts_with(b"#") && !prompt::is_around(line);
+            anything = anything || !line.is_empty() && !line.starts_with(b"#");
         }
     }
     match (broken || open, tables) {
@@ -85,6 +84,46 @@ fn end(text: &[u8]) -> End {
         (false, 0) => End::Broken,
         (false, _) => End::Marked,
     }
+}
+
+/// A rule that sends to an address must have one: what a full pipe cut out of it is no rule.
+fn knows(line: &[u8]) -> bool {
+    if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" {
+        return true;
+    }
+    match kind_of(line) {
+        Kind::Other => false,
+        Kind::Rule => memchr::memmem::find(line, b" -j DNAT").is_none_or(|at| {
+            let behind = &line[at + 8..];
+            let place = memchr::memmem::find(behind, b"--to-destination ").map(|to| behind.get(to + 17));
+            match place {
+                Some(first) => first.is_some_and(|first| first.is_ascii_hexdigit() || b"[:".contains(first)),
+                None => memchr::memmem::find(behind, b"--random").is_some(),
+            }
+        }),
+        _ => true,
+    }
+}
+
+/// A table that comes again; where no table is named (`-S`, the output of a filter), one of kube-proxy's chains or rules.
+fn again(text: &[u8]) -> Vec<usize> {
+    if text.starts_with(b"*") || memchr::memmem::find(text, b"\n*").is_some() {
+        return repeated(text, |line| (kind_of(line) == Kind::Table).then_some(line));
+    }
+    if text.starts_with(b"-P ") || memchr::memmem::find(text, b"\n-P ").is_some() {
+        return repeated_tables(text, |line| {
+            let name = |rest: &'_ [u8]| rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+            if let Some(rest) = line.strip_prefix(b"-P ") {
+                return Some(Opens::Builtin(&rest[..name(rest)]));
+            }
+            line.strip_prefix(b"-N ").map(|rest| Opens::Own(&rest[..name(rest)]))
+        });
+    }
+    repeated(text, |line| {
+        let rule = bracketed(line).map_or(line, |(_, _, end)| line.get(end..).unwrap_or_default().trim_ascii_start());
+        let own = [&b"-A KUBE-SEP-"[..], b"-A KUBE-SVC-", b"-N KUBE-"].iter().any(|start| rule.starts_with(start));
+        own.then_some(rule)
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,7 +328,7 @@ mod tests {
     #[test]
     fn commands_of_iptables_s_are_rules_of_the_table_that_their_policies_tell() {
         let text = concat!(
-            "root@node1:~# iptables -t nat -S -v\n-P PREROUTING ACCEPT -c 7 420\n-P INPUT ACCEPT -c 0 0\n-N KUBE-SEP-2FPKVZBYZLLQOE3G\n",
+            "-P PREROUTING ACCEPT -c 7 420\n-P INPUT ACCEPT -c 0 0\n-N KUBE-SEP-2FPKVZBYZLLQOE3G\n",
             "-A KUBE-SEP-2FPKVZBYZLLQOE3G -p tcp -m comment --comment \"default/test:http -c 1 2\" -m tcp -c 2218 133540 -j DNAT --to-destination 10.244.0.252:8080\n",
         );
         assert_eq!((FORMAT.sniff)(&head("S.txt", text.as_bytes())), Sniff::Yes);
@@ -297,10 +336,10 @@ mod tests {
         assert_eq!(batch.snapshots.len(), 1);
         let pieces = dissect(&DISSECTOR, "S.txt", &batch.snapshots[0].text);
         let shapes: Vec<String> = pieces.iter().map(shape).collect();
-        assert_eq!(shapes[1], "chain nat PREROUTING - - - - - counters");
-        assert_eq!(shapes[3], "chain nat KUBE-SEP-2FPKVZBYZLLQOE3G - - - - -");
+        assert_eq!(shapes[0], "chain nat PREROUTING - - - - - counters");
+        assert_eq!(shapes[2], "chain nat KUBE-SEP-2FPKVZBYZLLQOE3G - - - - -");
         let rule = "rule nat KUBE-SEP-2FPKVZBYZLLQOE3G DNAT default/test:http tcp 10.244.0.252:8080 - counters";
-        assert_eq!(shapes[4], rule, "{shapes:?}");
+        assert_eq!(shapes[3], rule, "{shapes:?}");
         let ipset = "-N members iphash --hashsize 1024\n-A members 10.0.0.1\n";
         assert_eq!((FORMAT.sniff)(&head("S.txt", ipset.as_bytes())), Sniff::No);
     }
@@ -328,8 +367,8 @@ mod tests {
     }
 
     #[test]
-    fn a_session_with_rules_as_options_is_recognised() {
-        let text = "[root@node-a ~]# iptables -t nat -S KUBE-SERVICES\n-N KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n";
+    fn rules_as_options_are_recognised() {
+        let text = "-N KUBE-SERVICES\n-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n";
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
         let batch = parse_text(&FORMAT, text);
         assert_eq!((batch.snapshots.len(), batch.rejected), (1, 0));

@@ -36,7 +36,10 @@ pub const FORMAT: Format = Format {
 pub const DISSECTOR: Dissector = Dissector {
     format: "lb4-reader",
     end: |_| End::Unmarked,
+    knows: |_| true,
+    again: |_| Vec::new(),
     split,
+    rounded: |_| 0,
     section: |_, _| {},
     counters: |_| Counters::default(),
     fields,
@@ -82,10 +85,12 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             record: line.number,
             first_line: line.number,
             time: Some(time),
+            resolution: None,
             time_from: "stamp",
             text: chunk.bytes[from..to].to_vec(),
             complete: is_whole(&reading),
-            file_of_series: false,
+            around: None,
+            series: None,
         });
     }
 }

@@ -10,12 +10,13 @@
 //! One object on a line as nft prints it, or over many lines (`jq`). Pieces are the objects of the list; elements of a
 //! set or map, and of the list within a rule, are pieces of their own, as is what stands between them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use serde_json::Value;
 use syncline_schema::clock::ClockToken;
 
-use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, lines};
+use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind, documents, lines};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
 use crate::parse::dataplane::nft_names::chain_name;
@@ -37,7 +38,8 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: "nft-json", end, split, section, counters, fields };
+pub const DISSECTOR: Dissector =
+    Dissector { format: "nft-json", end, knows: |_| true, again, split, rounded: |_| 0, section, counters, fields };
 
 /// Keys of the objects in the list.
 const OBJECTS: [&str; 9] = ["metainfo", "table", "chain", "set", "map", "rule", "counter", "flowtable", "ct helper"];
@@ -55,6 +57,36 @@ fn sniff(head: &Head) -> Sniff {
 fn end(text: &[u8]) -> End {
     let (cuts, closed) = cuts(text);
     if closed && !cuts.is_empty() { End::Marked } else { End::Broken }
+}
+
+/// A document with a chain (or a map) that an earlier one had: several chains of one moment are several documents.
+fn again(text: &[u8]) -> Vec<usize> {
+    let starts = documents(text);
+    let ends = starts.iter().copied().skip(1).chain([text.len()]);
+    let first = starts.first().copied().unwrap_or(text.len());
+    let mut seen = opened(&text[..first]);
+    let mut found = Vec::new();
+    for (start, end) in starts.iter().copied().zip(ends) {
+        let own = opened(&text[start..end]);
+        if own.iter().any(|one| seen.contains(one)) {
+            found.push(start);
+            seen.clear();
+        }
+        seen.extend(own);
+    }
+    found
+}
+
+/// Chains, maps and sets of a document: the text between the key and the handle.
+fn opened(document: &[u8]) -> HashSet<&[u8]> {
+    let keys = [&b"{\"chain\": {"[..], b"{\"map\": {", b"{\"set\": {"];
+    let behind = |key: &'static [u8]| {
+        memchr::memmem::find_iter(document, key).map(move |at| {
+            let rest = &document[at..];
+            &rest[..memchr::memmem::find(rest, b"\"handle\"").unwrap_or(rest.len()).min(400)]
+        })
+    };
+    keys.into_iter().flat_map(behind).collect()
 }
 
 /// A container that is open while the text is scanned.
@@ -309,6 +341,14 @@ fn rule(mut found: RuleFields, text: &str) -> RuleFields {
         found.protocol = found.protocol.or(name.protocol);
     }
     let value: Value = serde_json::from_str(text).unwrap_or_default();
+    // A rule of iptables' nft mode names its Service by address and port, and its comment, if by anything.
+    let is_iptables = found.chain.as_deref().is_some_and(|chain| chain.starts_with("KUBE-"));
+    if let Some(comment) = value["rule"]["comment"].as_str().filter(|_| is_iptables) {
+        found.service = rule_comment::service(comment).map(str::to_owned);
+        if let Some((address, port)) = rule_comment::endpoint(comment) {
+            (found.address, found.port) = (Some(address), port);
+        }
+    }
     let statements = value["rule"]["expr"].as_array().map(Vec::as_slice).unwrap_or_default();
     if statements.is_empty() && text.contains("\"dnat\"") {
         found.target = Some("DNAT".to_owned());
@@ -316,6 +356,10 @@ fn rule(mut found: RuleFields, text: &str) -> RuleFields {
     for statement in statements {
         if let Some(target) = jump(statement) {
             found.target = Some(target.to_owned());
+        } else if let Some(condition) = statement.get("match").filter(|_| is_iptables) {
+            matched(&mut found, condition);
+        } else if statement["xt"]["name"] == "DNAT" {
+            found.target = Some("DNAT".to_owned());
         } else if let Some(dnat) = statement.get("dnat") {
             found.target = Some("DNAT".to_owned());
             found.address = dnat["addr"].as_str().map(str::to_owned);
@@ -329,6 +373,22 @@ fn rule(mut found: RuleFields, text: &str) -> RuleFields {
         }
     }
     found
+}
+
+/// `ip daddr 10.96.0.5`, `tcp dport 80`.
+fn matched(found: &mut RuleFields, condition: &Value) {
+    let (payload, right) = (&condition["left"]["payload"], &condition["right"]);
+    if condition["op"] != "==" {
+        return;
+    }
+    match (payload["protocol"].as_str(), payload["field"].as_str()) {
+        (Some("ip" | "ip6"), Some("daddr")) => found.address = right.as_str().map(str::to_owned),
+        (Some(protocol @ ("tcp" | "udp" | "sctp")), Some("dport")) => {
+            found.protocol.get_or_insert_with(|| protocol.to_owned());
+            found.port = right.as_i64().and_then(|port| i32::try_from(port).ok());
+        }
+        _ => {}
+    }
 }
 
 /// Chain of a `goto` or `jump`.

@@ -26,6 +26,7 @@ use syncline_schema::clock::ClockToken;
 use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
+use crate::parse::dataplane::nft_listing::{again, knows};
 use crate::parse::dataplane::nft_names::chain_name;
 use crate::parse::dataplane::rule_comment;
 
@@ -44,7 +45,8 @@ pub const FORMAT: Format = Format {
 };
 
 /// How its pieces are taken apart.
-pub const DISSECTOR: Dissector = Dissector { format: "nft-text", end, split, section, counters, fields };
+pub const DISSECTOR: Dissector =
+    Dissector { format: "nft-text", end, knows, again, split, rounded: |_| 0, section, counters, fields };
 
 /// Families of nftables.
 const FAMILIES: [&str; 6] = ["ip", "ip6", "inet", "arp", "bridge", "netdev"];
@@ -95,7 +97,7 @@ fn braces(line: &[u8]) -> i32 {
 }
 
 /// The keyword and name of a line that opens a block: `table ip kube-proxy {`, `chain services { # handle 26`.
-fn block(line: &str) -> Option<(&'static str, String)> {
+pub fn block(line: &str) -> Option<(&'static str, String)> {
     let line = line.trim();
     let (inside, rest) = line.rsplit_once('{')?;
     let rest = rest.trim();
@@ -273,6 +275,7 @@ fn rule(mut found: RuleFields, line: &str) -> RuleFields {
     let name = found.chain.as_deref().and_then(chain_name);
     found.protocol = protocol(line).or_else(|| name.as_ref().and_then(|name| name.protocol.clone()));
     found.service = name.and_then(|name| name.service);
+    iptables_rule(&mut found, line);
     let quoted_away = line.split('"').step_by(2).collect::<Vec<_>>().join(" ");
     let words: Vec<&str> = quoted_away.split_whitespace().collect();
     for (at, word) in words.iter().enumerate() {
@@ -286,6 +289,11 @@ fn rule(mut found: RuleFields, line: &str) -> RuleFields {
                     (found.address, found.port) = (Some(address), port);
                 }
             }
+            // A comment of libxtables: `# DNAT to:10.0.0.1:8080`.
+            _ if word.starts_with("to:") && found.chain.as_deref().is_some_and(|chain| chain.starts_with("KUBE-")) => {
+                let (address, port) = rule_comment::address_and_port(&word[3..]);
+                (found.address, found.port, found.target) = (Some(address), port, Some("DNAT".to_owned()));
+            }
             "vmap" if found.target.is_none() => {
                 found.target = words.get(at + 1).filter(|map| map.starts_with('@')).map(|map| (*map).to_owned());
             }
@@ -296,6 +304,39 @@ fn rule(mut found: RuleFields, line: &str) -> RuleFields {
         }
     }
     found
+}
+
+/// What a rule of iptables' nft mode says of its Service: `ip daddr 10.96.0.5 tcp dport 80`, a comment, an `xt target`.
+fn iptables_rule(found: &mut RuleFields, line: &str) {
+    if !found.chain.as_deref().is_some_and(|chain| chain.starts_with("KUBE-")) {
+        return;
+    }
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let behind = |first: &str, second: &str| {
+        let at = words.windows(2).position(|pair| pair == [first, second])?;
+        words.get(at + 2).copied().filter(|word| *word != "!=")
+    };
+    let host =
+        |word: &str| !word.contains('/') && word.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':');
+    found.address =
+        ["ip", "ip6"].iter().find_map(|family| behind(family, "daddr")).filter(|word| host(word)).map(str::to_owned);
+    for protocol in ["tcp", "udp", "sctp"] {
+        if let Some(port) = behind(protocol, "dport") {
+            found.protocol.get_or_insert_with(|| protocol.to_owned());
+            found.port = port.parse().ok();
+        }
+    }
+    let comment = line.split_once("comment \"").and_then(|(_, rest)| rest.split('"').next());
+    let comment = comment.or_else(|| line.split_once("/* ").and_then(|(_, rest)| rest.split(" */").next()));
+    if let Some(comment) = comment {
+        found.service = rule_comment::service(comment).map(str::to_owned);
+        if let Some((address, port)) = rule_comment::endpoint(comment) {
+            (found.address, found.port) = (Some(address), port);
+        }
+    }
+    if line.contains("xt target \"DNAT\"") {
+        found.target = Some("DNAT".to_owned());
+    }
 }
 
 /// One element of a list: an endpoint in a chain, an entry of kube-proxy's maps, or any other.

@@ -8,25 +8,46 @@
 //! ```
 //!
 //! A file without such a line is one snapshot. Its time is the one in its name (`1795407710.648307833.txt`), else its
-//! modification time, which is a loss. A file whose name holds a time, or ends in a number (`snapshot-17.txt`), is
-//! one of a series.
+//! modification time, which is a loss. Where a heading, a table or a chain comes again, another snapshot begins: behind a stamp it
+//! was taken before the next one; without stamps only the order of the listings is known. Lines that are no part of the
+//! format make a snapshot incomplete; a known warning of standard error that broke a line is put behind it.
 
 use std::ops::Range;
 
 use syncline_schema::loss;
 
 use crate::form::dissector::{Dissector, End};
+use crate::form::file_series;
 use crate::form::instant;
-use crate::form::stamp::MARK;
+use crate::form::stamp;
 use crate::form::{Batch, Chunk, Context, RawSnapshot};
+use crate::parse::dataplane::standard_error;
 
 /// A snapshot that is being gathered.
 struct Running {
     record: i64,
     first_line: i64,
-    /// Null without a stamp line; a null inside for a stamp that could not be read.
-    stamp: Option<Option<i64>>,
+    /// Null without a stamp line.
+    stamp: Option<Stamped>,
     text: Range<usize>,
+}
+
+/// What a stamp line says.
+#[derive(Clone, Copy)]
+struct Stamped {
+    /// Null for one that could not be read, or has no date.
+    time: Option<i64>,
+    /// ns.
+    resolution: i64,
+}
+
+/// One listing within what stands behind a stamp, or in a file.
+struct Listing<'t> {
+    text: &'t [u8],
+    /// Lines ahead of it.
+    lines_ahead: i64,
+    is_first: bool,
+    is_last: bool,
 }
 
 /// Takes the snapshots of a chunk.
@@ -34,23 +55,85 @@ struct Running {
 /// The last snapshot of a stream in a format without an end mark is never called complete: whoever stopped the
 /// capture may have stopped the command in the middle of its output, and an absence must not rest on that.
 pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'static Dissector) {
+    let found = cut(context, chunk, batch);
+    let stream = !chunk.first || found.iter().any(|running| running.stamp.is_some());
+    let stamps: Vec<Option<Stamped>> = found.iter().map(|running| running.stamp).collect();
+    let count = found.len();
+    for (at, running) in found.into_iter().enumerate() {
+        let raw = &chunk.bytes[running.text];
+        // What stands ahead of the first stamp of a stream is kept if it says anything.
+        if running.stamp.is_none() && raw.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let mended = standard_error::mended(raw);
+        if mended.count > 0 {
+            batch.loss(loss::CLEANED_LINES, mended.count);
+        }
+        let listings = listings(&mended.text, dissector);
+        let many = listings.len() > 1;
+        for listing in listings {
+            let last = chunk.last && at + 1 == count && listing.is_last;
+            let (strange, rounded) = faults(listing.text, dissector);
+            for (loss, count) in [(loss::NOT_UNDERSTOOD, strange), (loss::ROUNDED_COUNTERS, rounded)] {
+                if count > 0 {
+                    batch.loss(loss, count);
+                }
+            }
+            let whole = match (dissector.end)(listing.text) {
+                End::Broken => false,
+                End::Marked => listing.text.ends_with(b"\n") || !(last && chunk.truncated),
+                // Every program ends its last line: without that end the text was cut, perhaps in the middle of a value.
+                End::Unmarked => !(last && (stream || chunk.truncated || !listing.text.ends_with(b"\n"))),
+            };
+            let (time, resolution, time_from) = match running.stamp {
+                Some(stamp) if listing.is_first => stamp.told(),
+                Some(stamp) => stamp.until(stamps.get(at + 1).copied().flatten()),
+                None if stream || many => (None, None, "none"),
+                None => time_of_file(context),
+            };
+            match time_from {
+                "mtime" => batch.loss(loss::TIME_FROM_MTIME, 1),
+                "none" => batch.loss(loss::NO_TIME, 1),
+                _ => {}
+            }
+            batch.record(time.filter(|_| time_from != "mtime"));
+            batch.snapshots.push(RawSnapshot {
+                dissector,
+                record: if listing.is_first { running.record } else { running.first_line + listing.lines_ahead },
+                first_line: running.first_line + listing.lines_ahead,
+                time,
+                resolution,
+                time_from,
+                text: listing.text.to_vec(),
+                complete: whole && strange == 0,
+                around: None,
+                series: match time_from {
+                    "stamp" | "name" => file_series::of(&context.path),
+                    _ => None,
+                },
+            });
+        }
+    }
+}
+
+/// Cuts a chunk at its stamps.
+fn cut(context: &Context, chunk: &Chunk, batch: &mut Batch) -> Vec<Running> {
     let mut found: Vec<Running> = Vec::new();
     for line in chunk.lines() {
         let from = (line.offset - chunk.offset) as usize;
         let to = following(chunk.bytes, from);
-        match line.bytes.strip_prefix(MARK.as_bytes()) {
-            Some(stamp) => {
-                let time = instant::epoch_seconds(stamp.split(|byte| *byte == b' ').next().unwrap_or_default());
+        match stamp::canonical(line.bytes) {
+            Some((time, resolution)) => {
                 // The last line of a capture that broke off may be half a stamp: no snapshot stands behind it.
                 let time = if line.ended { time } else { None };
-                if time.is_none() {
+                if time.is_none() && !(line.ended && line.bytes.ends_with(b" unknown")) {
                     batch.reject(context, &line, "expected `# TIMESTAMP <seconds since the epoch>` and a line end");
                 }
                 if line.ended {
                     found.push(Running {
                         record: line.number,
                         first_line: line.number + 1,
-                        stamp: Some(time),
+                        stamp: Some(Stamped { time, resolution }),
                         text: to..to,
                     });
                 }
@@ -63,44 +146,80 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
             },
         }
     }
-    let stream = !chunk.first || found.iter().any(|running| running.stamp.is_some());
-    let count = found.len();
-    for (at, running) in found.into_iter().enumerate() {
-        let text = &chunk.bytes[running.text];
-        // What stands ahead of the first stamp of a stream is kept if it says anything.
-        if running.stamp.is_none() && text.iter().all(u8::is_ascii_whitespace) {
-            continue;
+    found
+}
+
+impl Stamped {
+    /// Time, resolution and where they are from, of what stands right behind the stamp.
+    fn told(self) -> (Option<i64>, Option<i64>, &'static str) {
+        match self.time {
+            Some(time) => (Some(time), Some(self.resolution).filter(|resolution| *resolution > 1), "stamp"),
+            None => (None, None, "none"),
         }
-        let last = chunk.last && at + 1 == count;
-        let complete = match (dissector.end)(text) {
-            End::Broken => false,
-            End::Marked => text.ends_with(b"\n") || !(last && chunk.truncated),
-            // Every program ends its last line: without that end the text was cut, perhaps in the middle of a value.
-            End::Unmarked => !(last && (stream || chunk.truncated || !text.ends_with(b"\n"))),
-        };
-        let (time, time_from) = match running.stamp {
-            Some(Some(time)) => (Some(time), "stamp"),
-            Some(None) => (None, "none"),
-            None if stream => (None, "none"),
-            None => time_of_file(context),
-        };
-        match time_from {
-            "mtime" => batch.loss(loss::TIME_FROM_MTIME, 1),
-            "none" => batch.loss(loss::NO_TIME, 1),
-            _ => {}
-        }
-        batch.record(time.filter(|_| time_from != "mtime"));
-        batch.snapshots.push(RawSnapshot {
-            dissector,
-            record: running.record,
-            first_line: running.first_line,
-            time,
-            time_from,
-            text: text.to_vec(),
-            complete,
-            file_of_series: !stream && is_of_series(&context.path),
-        });
     }
+
+    /// Of what stands further behind: taken after this stamp, and before what follows the next one.
+    fn until(self, next: Option<Self>) -> (Option<i64>, Option<i64>, &'static str) {
+        let end = next.and_then(|next| Some(next.time?.saturating_add(next.resolution)));
+        match (self.time, end) {
+            (Some(time), Some(end)) if end > time => (Some(time), Some(end - time), "stamp"),
+            _ => (None, None, "none"),
+        }
+    }
+}
+
+/// The listings of a text: it is cut where one begins anew. The prompt, and the words ahead of a table, go with what follows.
+fn listings<'t>(text: &'t [u8], dissector: &Dissector) -> Vec<Listing<'t>> {
+    let mut starts = vec![0];
+    for at in (dissector.again)(text) {
+        let start = with_lead(text, at);
+        if starts.last().is_some_and(|last| *last < start) {
+            starts.push(start);
+        }
+    }
+    let ends: Vec<usize> = starts.iter().copied().skip(1).chain([text.len()]).collect();
+    let mut lines_ahead = 0;
+    let count = starts.len();
+    let mut found = Vec::with_capacity(count);
+    for (number, (start, end)) in starts.into_iter().zip(ends).enumerate() {
+        let own = &text[start..end];
+        found.push(Listing { text: own, lines_ahead, is_first: number == 0, is_last: number + 1 == count });
+        if count > 1 {
+            lines_ahead += memchr::memchr_iter(b'\n', own).count() as i64;
+        }
+    }
+    found
+}
+
+/// Where the lines begin that lead to the listing at `at`: blank lines, a prompt, `# Generated by …`.
+fn with_lead(text: &[u8], mut at: usize) -> usize {
+    while at > 0 {
+        let before = memchr::memrchr(b'\n', &text[..at - 1]).map_or(0, |end| end + 1);
+        let line = text[before..at].trim_ascii_end();
+        let lead = line.is_empty() || line.starts_with(b"# Generated by");
+        if !lead || before == 0 {
+            break;
+        }
+        at = before;
+    }
+    at
+}
+
+/// How many lines are no part of the format, and how many counters in the others are rounded.
+fn faults(text: &[u8], dissector: &Dissector) -> (u64, u64) {
+    let (mut strange, mut rounded, mut from) = (0, 0, 0);
+    while from < text.len() {
+        let end = memchr::memchr(b'\n', &text[from..]).map_or(text.len(), |length| from + length);
+        let line = &text[from..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if (dissector.knows)(line) {
+            rounded += (dissector.rounded)(line);
+        } else if !standard_error::is_warning(line) {
+            strange += 1;
+        }
+        from = end + 1;
+    }
+    (strange, rounded)
 }
 
 /// Offset behind the line end that follows `from`.
@@ -108,32 +227,27 @@ fn following(bytes: &[u8], from: usize) -> usize {
     memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |length| from + length + 1)
 }
 
-fn time_of_file(context: &Context) -> (Option<i64>, &'static str) {
-    match (instant::in_name(&context.path), context.mtime) {
-        (Some(time), _) => (Some(time), "name"),
-        (None, Some(time)) => (Some(time), "mtime"),
-        (None, None) => (None, "none"),
+fn time_of_file(context: &Context) -> (Option<i64>, Option<i64>, &'static str) {
+    match (instant::time_in_name(&context.path), context.mtime) {
+        (Some((time, resolution, _)), _) => (Some(time), Some(resolution).filter(|unit| *unit > 1), "name"),
+        (None, Some(time)) => (Some(time), None, "mtime"),
+        (None, None) => (None, None, "none"),
     }
-}
-
-/// Whether a file's name says that it is one of many: it holds a time, or its stem ends in a digit.
-fn is_of_series(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let stem = name.split('.').next().unwrap_or(name);
-    let numbered = name.rsplit('.').next().is_some_and(|ending| ending.bytes().all(|byte| byte.is_ascii_digit()));
-    instant::in_name(path).is_some() || stem.ends_with(|last: char| last.is_ascii_digit()) || numbered
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_of_series, take};
-    use crate::form::dissector::{Counters, Dissector, End, RuleFields, lines};
+    use super::take;
+    use crate::form::dissector::{Counters, Dissector, End, RuleFields, lines, repeated};
     use crate::form::{Batch, Chunk, Context};
     use crate::parse::harness::{context, whole};
 
     const LISTING: Dissector = Dissector {
         format: "iptables-list",
         end: |text| if text.is_empty() { End::Broken } else { End::Unmarked },
+        knows: |_| true,
+        rounded: |_| 0,
+        again: |text| repeated(text, |line| (line == b"H").then_some(line)),
         split: lines,
         section: |_, _| {},
         counters: |_| Counters::default(),
@@ -186,19 +300,39 @@ mod tests {
         take(&context(), &chunk, &mut batch, &LISTING);
         let first = &batch.snapshots[0];
         assert_eq!((first.time, first.time_from), (Some(1_795_407_710_500_000_000), "name"));
-        assert!(first.file_of_series && first.complete);
+        assert!(first.series.is_some() && first.complete);
         let cut = Chunk { bytes: b"a\r\nb", ..chunk };
         take(&named, &cut, &mut batch, &LISTING);
         assert!(!batch.snapshots.pop().expect("a snapshot").complete);
         assert_eq!(batch.snapshots[1].time_from, "mtime");
-        assert!(!batch.snapshots[1].file_of_series);
+        assert!(batch.snapshots[1].series.is_none());
         assert!(batch.losses.contains_key("time-from-mtime"));
         assert_eq!(batch.span, Some((1_795_407_710_500_000_000, 1_795_407_710_500_000_000)));
     }
 
     #[test]
-    fn numbered_files_are_a_series_and_before_and_after_are_not() {
-        assert!(is_of_series("nat/snap-17.txt") && is_of_series("nat/out.17"));
-        assert!(!is_of_series("iptables/all-tables-before.txt"));
+    fn a_heading_that_comes_again_begins_another_snapshot() {
+        let batch = snapshots("H\na\n$ ipvsadm -Ln\nH\nb\n");
+        let seen: Vec<_> = batch.snapshots.iter().map(|one| (one.record, one.text.len(), one.time_from)).collect();
+        assert_eq!(seen, [(1, 4, "none"), (3, 18, "none")]);
+        // Behind a stamp the second was taken before the next one.
+        let batch = snapshots("# TIMESTAMP 1795407710.5\nH\na\nH\nb\n# TIMESTAMP 1795407712\nH\nc\nH\nd\n");
+        let seen: Vec<_> =
+            batch.snapshots.iter().map(|one| (one.record, one.time, one.resolution, one.time_from)).collect();
+        assert_eq!(
+            seen,
+            [
+                (1, Some(1_795_407_710_500_000_000), Some(100_000_000), "stamp"),
+                (4, Some(1_795_407_710_500_000_000), Some(2_500_000_000), "stamp"),
+                (6, Some(1_795_407_712_000_000_000), Some(1_000_000_000), "stamp"),
+                (9, None, None, "none"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stamp_without_a_date_is_no_damage() {
+        let batch = snapshots("# TIMESTAMP unknown\na\n# TIMESTAMP unknown\nb\n");
+        assert_eq!((batch.snapshots.len(), batch.rejected, batch.losses["no-time"].1), (2, 0, 2));
     }
 }

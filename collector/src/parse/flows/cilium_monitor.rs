@@ -16,7 +16,6 @@ use syncline_schema::loss;
 
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::dataplane::rule_comment::address_and_port;
 
 /// The format.
@@ -40,7 +39,7 @@ fn sniff(head: &Head) -> Sniff {
         let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
         if (line.starts_with(b"{") && has(b"\"cpu\"") && has(b"\"type\"")) || is_text(line) {
             good += 1;
-        } else if !line.is_empty() && !is_said_beside(line) && !prompt::is_around(line) {
+        } else if !line.is_empty() && !is_said_beside(line) {
             bad += 1;
         }
     }

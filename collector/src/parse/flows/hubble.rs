@@ -140,7 +140,19 @@ fn behind_prefix(line: &[u8]) -> &[u8] {
     at.map_or(line, |at| &line[at..])
 }
 
+/// Whether logfmt stands between the objects: then it is the log of an agent that exports its flows to the same place.
+fn is_of_a_log(head: &Head) -> bool {
+    let mut lines = head.bytes.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        let logfmt = line.starts_with(b"time=") || line.starts_with(b"level=");
+        logfmt && memchr::memmem::find(line, b" msg=").is_some()
+    })
+}
+
 fn sniff(head: &Head) -> Sniff {
+    if is_of_a_log(head) {
+        return Sniff::No;
+    }
     let start = behind_prefix(head.bytes.trim_ascii_start());
     let compact: Vec<u8> = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(4000).collect();
     let has = |mark: &str| memchr::memmem::find(&compact, mark.as_bytes()).is_some();

@@ -98,6 +98,7 @@ fn finish(context: &Context, fields: &Fields<'_>, batch: &mut Batch) {
         right: fields.get("DESTINATION"),
         kind: fields.get("TYPE"),
         verdict,
+        policy: "",
         summary: fields.get("SUMMARY"),
     };
     batch.record(time);

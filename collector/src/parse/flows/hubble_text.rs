@@ -22,7 +22,6 @@ use syncline_schema::loss::{LOST_FLOWS, NO_YEAR};
 
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 
 /// Hubble flows as people read them.
 pub const FORMAT: Format = Format {
@@ -38,8 +37,8 @@ pub const FORMAT: Format = Format {
     proves: "which packets were forwarded and dropped, and why",
 };
 
-pub(super) const VERDICTS: [&str; 9] =
-    ["FORWARDED", "DROPPED", "ERROR", "AUDIT", "REDIRECTED", "TRACED", "TRANSLATED", "ALLOWED", "DENIED"];
+pub(super) const VERDICTS: [&str; 10] =
+    ["FORWARDED", "DROPPED", "ERROR", "AUDITED", "AUDIT", "REDIRECTED", "TRACED", "TRANSLATED", "ALLOWED", "DENIED"];
 
 fn sniff(head: &Head) -> Sniff {
     let (mut good, mut bad) = (0, 0);
@@ -48,11 +47,7 @@ fn sniff(head: &Head) -> Sniff {
         let text = plain(text.trim_end());
         match flow(&text) {
             Some(_) => good += 1,
-            None => {
-                bad += usize::from(
-                    !text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none() && !prompt::is_around(line),
-                )
-            }
+            None => bad += usize::from(!text.trim().is_empty() && !is_heading(&text) && lost(&text).is_none()),
         }
     }
     if good > bad { Sniff::Yes } else { Sniff::No }
@@ -88,6 +83,8 @@ pub(super) struct Columns<'a> {
     /// `to-endpoint`, `Policy denied`, `policy-verdict:L3-Only INGRESS`, …
     pub kind: &'a str,
     pub verdict: &'a str,
+    /// Which policies decided, where that is printed: `BY shop-egress (CiliumNetworkPolicy)`.
+    pub policy: &'a str,
     pub summary: &'a str,
 }
 
@@ -103,14 +100,21 @@ fn flow(line: &str) -> Option<(&str, FlowRow<'static>)> {
 fn cells(rest: &str) -> Option<Columns<'_>> {
     let cells: Vec<&str> =
         rest.split("  ").flat_map(|part| part.split('\t')).map(str::trim).filter(|cell| !cell.is_empty()).collect();
-    let at = cells.iter().position(|cell| VERDICTS.contains(cell)).filter(|at| (3..=4).contains(at))?;
+    let verdict_of = |cell: &'_ str| {
+        VERDICTS
+            .into_iter()
+            .find(|verdict| cell.strip_prefix(verdict).is_some_and(|rest| rest.is_empty() || rest.starts_with(" BY ")))
+    };
+    let at = cells.iter().position(|cell| verdict_of(cell).is_some()).filter(|at| (3..=4).contains(at))?;
+    let verdict = verdict_of(cells[at])?;
     Some(Columns {
         node: (at == 4).then(|| cells[0]),
         left: cells[at - 3],
         arrow: "->",
         right: cells[at - 2],
         kind: cells[at - 1],
-        verdict: cells[at],
+        verdict,
+        policy: cells[at][verdict.len()..].trim(),
         summary: cells.get(at + 1).copied().unwrap_or_default(),
     })
 }
@@ -128,17 +132,43 @@ fn compact(rest: &str) -> Option<Columns<'_>> {
         Some(tagged) => tagged.split_once(") ")?.1,
         None => rest,
     };
-    let (kind, verdict, summary) = VERDICTS.iter().find_map(|verdict| {
-        let place = rest.find(&format!(" {verdict}"))?;
-        Some((&rest[..place], *verdict, rest[place + 1 + verdict.len()..].trim()))
-    })?;
-    let summary = summary.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(summary);
-    Some(Columns { node, left, arrow: arrow.trim(), right, kind, verdict, summary })
+    // The first word that is a verdict: names of policies may hold others.
+    let (place, verdict) = VERDICTS
+        .iter()
+        .filter_map(|verdict| {
+            let ends = |at: &usize| rest[at + 1 + verdict.len()..].chars().next().is_none_or(|next| next == ' ');
+            Some((rest.match_indices(&format!(" {verdict}")).map(|(at, _)| at).find(ends)?, *verdict))
+        })
+        .min()?;
+    let (kind, behind) = (&rest[..place], rest[place + 1 + verdict.len()..].trim());
+    let (policy, summary) = policy_and_summary(behind);
+    Some(Columns { node, left, arrow: arrow.trim(), right, kind, verdict, policy, summary })
+}
+
+/// `BY shop-egress (CiliumNetworkPolicy) (TCP Flags: SYN)`: the policies that decided, and the summary without its brackets.
+fn policy_and_summary(behind: &str) -> (&str, &str) {
+    if !behind.starts_with("BY ") {
+        return ("", behind.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(behind));
+    }
+    // The last brackets, with those within them.
+    let mut depth = 0_i32;
+    let open = behind.char_indices().rev().find(|(_, letter)| {
+        depth += match letter {
+            ')' => 1,
+            '(' => -1,
+            _ => 0,
+        };
+        depth == 0 && *letter == '('
+    });
+    match open.filter(|_| behind.ends_with(')')) {
+        Some((at, _)) => (behind[..at].trim(), &behind[at + 1..behind.len() - 1]),
+        None => (behind, ""),
+    }
 }
 
 /// The row of a flow, without source and times.
 pub(super) fn row(columns: &Columns<'_>) -> FlowRow<'static> {
-    let Columns { node, left, arrow, right, kind, verdict, summary } = *columns;
+    let Columns { node, left, arrow, right, kind, verdict, policy, summary } = *columns;
     let end = |text: &'_ str| text.split(' ').next().unwrap_or_default().to_owned();
     let (left, right) = (end(left), end(right));
     let (left, right) = (endpoint(&left), endpoint(&right));
@@ -172,7 +202,7 @@ pub(super) fn row(columns: &Columns<'_>) -> FlowRow<'static> {
         direction: direction.map(owned),
         source_pod: source.name.map(owned),
         destination_pod: destination.name.map(owned),
-        summary: Some(owned(summary)),
+        summary: Some(if policy.is_empty() { owned(summary) } else { format!("{summary} {policy}").into() }),
         ..Default::default()
     }
 }
@@ -234,8 +264,13 @@ fn endpoint(text: &str) -> End<'_> {
     }
 }
 
-/// `EVENTS LOST: HUBBLE_RING_BUFFER CPU(0) 12`.
+/// `EVENTS LOST: HUBBLE_RING_BUFFER CPU(0) 12`, and what a client says that does not know such events:
+/// `unknown response type: &{LostEvents:source:HUBBLE_RING_BUFFER  num_events_lost:3}`.
 pub(super) fn lost(line: &str) -> Option<u64> {
+    if let Some((_, behind)) = line.split_once("num_events_lost") {
+        let behind = behind.trim_start_matches(['"', ':', ' ']);
+        return behind[..behind.bytes().take_while(u8::is_ascii_digit).count()].parse().ok();
+    }
     line.split_once("EVENTS LOST: ")?.1.rsplit(' ').next()?.parse().ok()
 }
 
@@ -256,10 +291,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             continue;
         }
         let Some((when, row)) = flow(text.trim_end()) else {
-            if prompt::is_around(line.bytes) {
-                prompt::keep(context, &line, batch);
-                continue;
-            }
             batch.reject(context, &line, "expected `Mon DD HH:MM:SS.mmm: source -> destination … VERDICT (summary)`");
             continue;
         };
@@ -301,6 +332,24 @@ mod tests {
             (row.drop_reason.as_deref(), row.node.as_deref()),
             (Some("Unsupported L3 protocol"), Some("node-a"))
         );
+    }
+
+    #[test]
+    fn verdicts_of_policies_are_whole_words() {
+        for (line, expected) in [
+            (
+                "policy-verdict:L3-Only EGRESS ALLOWED BY audit-DENIED (CiliumNetworkPolicy) (TCP Flags: SYN)",
+                "ALLOWED SYN",
+            ),
+            ("policy-verdict:none EGRESS AUDITED (TCP Flags: SYN)", "AUDITED SYN"),
+            ("policy-verdict:none INGRESS AUDIT (TCP Flags: SYN, ACK)", "AUDIT SYN,ACK"),
+            ("policy-verdict:all INGRESS DENIED BY a (x), b (y) (HTTP/1.1 GET http://x/(1))", "DENIED -"),
+        ] {
+            let (_, row) =
+                flow(&format!("Feb  3 04:05:06.100: 10.9.0.1:40000 (ID:7) -> 10.9.0.2:80 (ID:8) {line}")).expect(line);
+            assert_eq!(format!("{} {}", row.verdict, row.flags.as_deref().unwrap_or("-")), expected);
+        }
+        assert_eq!(super::lost("unknown response type: &{LostEvents:source:X  num_events_lost:3}"), Some(3));
     }
 
     #[test]

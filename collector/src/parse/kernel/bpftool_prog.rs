@@ -29,7 +29,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "1795408951.160522272\n[{\"id\":2047,\"type\":\"cgroup_sock\",\"name\":\"cil_sock_release\",\"run_time_ns\":3112649,\"run_cnt\":5283,\"bytes_xlated\":384}]\n",
-    recognised: "a JSON array of objects with `id`, `type` and `bytes_xlated`, behind an optional line with the epoch",
+    recognised: "a JSON array of objects with `id`, `type` and `bytes_xlated`, or lines `ID: TYPE  name NAME  tag …` above `xlated …`; behind an optional line with the epoch",
     capture: "sysctl kernel.bpf_stats_enabled=1; (date +%s.%N; bpftool prog show -j) > bpftool-prog-before.json",
     proves: "how long each BPF program ran, and how often, between two listings",
 };
@@ -50,6 +50,10 @@ fn sniff(head: &Head) -> Sniff {
     let listing = has(b"\"bytes_xlated\":") && has(b"\"id\":") && has(b"\"type\":");
     let first = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
     let opens = first.is_some_and(|line| line.starts_with(b"[") || epoch(line).is_some());
+    let mut lines = head.bytes.split(|byte| *byte == b'\n').take(20);
+    if lines.any(|line| program(&String::from_utf8_lossy(line)).is_some()) && has(b"xlated ") {
+        return Sniff::Yes;
+    }
     if listing && opens { Sniff::Yes } else { Sniff::No }
 }
 
@@ -82,11 +86,52 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
 }
 
+/// The first line of a program in the text form: `33: lsm  name a  tag e8932b6bae2b9745  gpl run_time_ns 165081 run_cnt 188`.
+fn program(line: &str) -> Option<Program<'static>> {
+    let (id, rest) = line.split_once(": ")?;
+    let id = id.parse().ok()?;
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    let behind = |name: &str| words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1)).copied();
+    behind("tag")?;
+    Some(Program {
+        id,
+        kind: Cow::Owned((*words.first()?).to_owned()),
+        name: Cow::Owned(behind("name").unwrap_or_default().to_owned()),
+        run_time_ns: behind("run_time_ns").and_then(|number| number.parse().ok()),
+        run_cnt: behind("run_cnt").and_then(|number| number.parse().ok()),
+    })
+}
+
+/// The programs of a listing as text. Lines that tell more of one are indented; others are refused.
+fn of_text(context: &Context, block: &Line, batch: &mut Batch) -> Vec<Program<'static>> {
+    let mut found = Vec::new();
+    let text = Chunk {
+        bytes: block.bytes,
+        first_line: block.number,
+        offset: block.offset,
+        first: false,
+        last: false,
+        truncated: false,
+        around: None,
+    };
+    for line in text.lines().filter(|line| !line.bytes.trim_ascii().is_empty()) {
+        match program(&String::from_utf8_lossy(line.bytes)) {
+            Some(program) => found.push(program),
+            None if line.bytes.starts_with(b"\t") || line.bytes.starts_with(b"  ") => {}
+            None => batch.reject(context, &line, "expected `ID: TYPE  name NAME  tag TAG …` or more of a program"),
+        }
+    }
+    found
+}
+
 /// Reads one listing.
 fn listing(context: &Context, line: &Line, stamp: Option<i64>, batch: &mut Batch) {
-    let programs: Vec<Program> = match serde_json::from_slice(line.bytes) {
-        Ok(programs) => programs,
-        Err(error) => return batch.reject(context, line, &format!("expected an array of BPF programs: {error}")),
+    let programs: Vec<Program> = match line.bytes.trim_ascii_start().first() {
+        Some(b'[') => match serde_json::from_slice(line.bytes) {
+            Ok(programs) => programs,
+            Err(error) => return batch.reject(context, line, &format!("expected an array of BPF programs: {error}")),
+        },
+        _ => of_text(context, line, batch),
     };
     let named = stamp.or_else(|| instant::in_name(&context.path));
     let time = named.or(context.mtime);
@@ -129,6 +174,16 @@ mod tests {
         assert_eq!((values, batch.rejected), (vec![0.0, 0.0, 5.0, 2.0], 0));
         assert_eq!(batch.series[0].key.labels, r#"{"id":"7","name":"a","type":"tracing"}"#);
         assert_eq!((batch.samples[0].time, batch.samples[0].record), (1_795_408_951_160_522_272, 2));
+    }
+
+    #[test]
+    fn the_text_form_says_the_same() {
+        let text = "1795408951.16\n33: lsm  name restrict  tag e8932b6bae2b9745  gpl run_time_ns 165081 run_cnt 188\n\tloaded_at 2026-11-26T08:02:04+0000  uid 0\n\txlated 560B  jited 306B\n34: xdp  tag e8932b6bae2b9745\n\txlated 5B\nhello\n";
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        let batch = parse_text(&FORMAT, text);
+        let values: Vec<f64> = batch.samples.iter().map(|sample| sample.value).collect();
+        assert_eq!((values, batch.rejected), (vec![165_081.0, 188.0, 0.0, 0.0], 1));
+        assert_eq!(batch.series[0].key.labels, r#"{"id":"33","name":"restrict","type":"lsm"}"#);
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! bars of `tseries()` are read as `time: value` texts.
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::loss::LOST_TRACE_EVENTS;
+use syncline_schema::logs::LogRow;
+use syncline_schema::loss::{LOST_TRACE_EVENTS, NO_PROBE_ATTACHED};
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::kernel::trace_line::{Place, push_bucket, push_event, push_value};
@@ -28,7 +29,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "Attaching 5 probes...\n6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0\n@updates: 1542\n",
-    recognised: "`Attaching N probes...` or `Attached N probes`; mostly lines `@map: value` or `nsecs EVENT key=value`",
+    recognised: "`Attaching N probes...`, `Attached N probes` or `No probes to attach`; mostly lines `@map: value` or `nsecs EVENT key=value`",
     capture: "bpftrace -B line script.bt > trace.txt, with lines that begin with nsecs and an upper-case word",
     proves: "what the kernel did, to the nanosecond",
 };
@@ -38,8 +39,12 @@ fn sniff(head: &Head) -> Sniff {
     for line in head.bytes.split(|byte| *byte == b'\n').take(400) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let Ok(text) = std::str::from_utf8(line) else { continue };
+        // It found nothing to trace: what it says is what the file holds.
+        if text.trim_end() == NO_PROBES {
+            return Sniff::Yes;
+        }
         // A time series of `tseries()`, and the documents that come with bpftrace's tools.
-        if is_attached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
+        if is_attached(text) || is_unattached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
             return Sniff::Yes;
         }
         if in_stack {
@@ -58,12 +63,35 @@ fn sniff(head: &Head) -> Sniff {
     if maps > other { Sniff::Yes } else { Sniff::No }
 }
 
+/// What bpftrace says where no probe of the script exists.
+const NO_PROBES: &str = "No probes to attach";
+
+/// What bpftrace says of itself on standard error: the level.
+fn complaint(line: &str) -> Option<&'static str> {
+    if line.trim_end() == NO_PROBES || line.starts_with("ERROR: ") || line.starts_with("[ERROR] ") {
+        return Some("error");
+    }
+    // `stdin:1:1-20: WARNING: …` names a place in the script.
+    let placed = line.split_once(": ").is_some_and(|(place, rest)| place.contains(':') && rest.starts_with("ERROR: "));
+    let warned = line.starts_with("WARNING: ") || line.starts_with("[WARN] ") || line.contains(": WARNING: ");
+    match (placed, warned && lost(line).is_none()) {
+        (true, _) => Some("error"),
+        (_, true) => Some("warning"),
+        _ => None,
+    }
+}
+
 /// `Attaching 5 probes...` (to 0.23) or `Attached 5 probes`.
 fn is_attached(line: &str) -> bool {
     let rest = line.strip_prefix("Attaching ").or_else(|| line.strip_prefix("Attached "));
     rest.and_then(|rest| rest.split_once(' ')).is_some_and(|(count, rest)| {
         count.parse::<u32>().is_ok() && matches!(rest, "probe..." | "probes..." | "probe" | "probes")
     })
+}
+
+/// What bpftrace says where no probe matches, and ends: an empty trace, which the report explains.
+fn is_unattached(line: &str) -> bool {
+    ["No probes to attach", "No probes attached", "No matching probes"].iter().any(|said| line.trim() == *said)
 }
 
 /// `6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 …`.
@@ -249,6 +277,21 @@ impl<'a> Reader<'a, '_> {
                 self.close(batch);
             }
             State::Lines => {}
+        }
+        if let Some(level) = complaint(text) {
+            batch.record(None);
+            if text.trim_end() == NO_PROBES {
+                batch.loss(NO_PROBE_ATTACHED, 1);
+            }
+            return batch.push(&LogRow {
+                source: self.context.source,
+                record: number,
+                clock: self.context.clock.as_str().into(),
+                level: level.into(),
+                caller: Some("bpftrace".into()),
+                message: text.trim_end().into(),
+                ..Default::default()
+            });
         }
         let place = |map, key| Place { record: number, time: self.time, map, key };
         match text.as_bytes().first() {

@@ -16,9 +16,8 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::layers::prompt;
 use crate::parse::syntax::json_pairs::Pairs;
-use crate::parse::syntax::metric_line::labels_json;
+use crate::parse::syntax::metric_line::{labels_json, value as exposed};
 
 /// The agent's own list of its metrics.
 pub const FORMAT: Format = Format {
@@ -98,7 +97,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
 }
 
-/// `Metric   Labels   Value`: the value is a number, or the quantiles of a histogram as durations, of which none is a sample.
+/// `Metric   Labels   Value`: the value is a number, or quantiles: those of a histogram (`p50 / p90 / p99`) or of a summary
+/// (`p0(32.36µs) p50(125.3µs)`), each a series with the label `quantile`, in seconds where they are durations.
 fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let named = instant::in_name(&context.path);
     let time = named.or(context.mtime);
@@ -108,52 +108,172 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         _ => {}
     }
     for line in chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty() && !is_header(line.bytes)) {
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
-            continue;
-        }
         let text = String::from_utf8_lossy(line.bytes);
-        let text = text.trim();
-        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-        let (labels, value) = match rest.rfind("  ") {
-            Some(at) => (rest[..at].trim(), rest[at..].trim()),
-            None => ("", rest.trim()),
-        };
-        let mut pairs = Vec::new();
-        let mut left = labels;
-        while let Some((key, behind)) = left.split_once("=\"") {
-            let Some((inside, behind)) = behind.split_once('"') else { break };
-            pairs.push((Cow::Owned(key.trim().to_owned()), Cow::Owned(inside.to_owned())));
-            left = behind;
-        }
-        let plausible = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
-        let labels = labels_json(pairs).ok().filter(|_| plausible && !value.is_empty());
-        let Some(labels) = labels else {
+        let Some((name, pairs, values)) = columns(text.trim()) else {
             batch.reject(context, &line, "expected metric, labels and value");
             continue;
         };
         batch.record(time);
-        if let (Ok(value), Some(time)) = (value.parse::<f64>(), time) {
+        let Some(time) = time else { continue };
+        for (quantile, value) in values {
+            let mut pairs = pairs.clone();
+            pairs.extend(quantile.map(|quantile| (Cow::Borrowed("quantile"), quantile)));
+            let Ok(labels) = labels_json(pairs) else {
+                batch.reject(context, &line, "expected labels with names of their own");
+                break;
+            };
             let series = batch.series(SeriesKey { name: name.to_owned(), labels }, line.number, None);
             batch.samples.push(Sample { series, record: line.number, time, value });
         }
     }
 }
 
+/// Labels and values of a line; the quantile is null for a plain number.
+type Columns<'t> = (&'t str, Vec<(Cow<'t, str>, Cow<'t, str>)>, Vec<(Option<Cow<'t, str>>, f64)>);
+
+fn columns(text: &str) -> Option<Columns<'_>> {
+    let (name, rest) = text.split_once(' ')?;
+    let rest = rest.trim();
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':') {
+        return None;
+    }
+    // Two blanks or more stand ahead of the value, where there are labels.
+    let (labels, value) = match rest.rfind("  ") {
+        Some(at) => (rest[..at].trim(), rest[at..].trim()),
+        None => ("", rest),
+    };
+    Some((name, pairs(labels)?, values(value)?))
+}
+
+/// `method="GET" path="/v1"`, and without quotes (from 1.16 on): there a word without `=` goes on with the value ahead of it.
+fn pairs(labels: &str) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
+    let mut found: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    let mut left = labels;
+    while !left.is_empty() {
+        let word = left.split(' ').next().unwrap_or_default();
+        match word.split_once('=') {
+            Some((key, value)) if value.starts_with('"') => {
+                let from = key.len() + 2;
+                let length = left[from..].find('"')?;
+                found.push((Cow::Borrowed(key), Cow::Borrowed(&left[from..from + length])));
+                left = left[from + length + 1..].trim_start();
+                continue;
+            }
+            Some((key, value)) if !key.is_empty() && !key.starts_with(|first: char| first.is_ascii_digit()) => {
+                found.push((Cow::Borrowed(key), Cow::Borrowed(value)));
+            }
+            _ => found.last_mut()?.1.to_mut().push_str(&format!(" {word}")),
+        }
+        left = left[word.len()..].trim_start();
+    }
+    Some(found)
+}
+
+fn values(text: &str) -> Option<Vec<(Option<Cow<'_, str>>, f64)>> {
+    if let Some(number) = exposed(text.as_bytes()) {
+        return Some(vec![(None, number)]);
+    }
+    if text.contains(" / ") {
+        let parts: Vec<&str> = text.split(" / ").map(str::trim).collect();
+        let names = ["0.5", "0.9", "0.99"];
+        let all = parts.iter().zip(names).map(|(part, name)| Some((Some(Cow::Borrowed(name)), amount(part)?)));
+        return all.collect::<Option<Vec<_>>>().filter(|all| all.len() == parts.len());
+    }
+    // `p0(32.36µs) p25(91.09µs)`
+    let part = |word: &str| {
+        let (percent, value) = word.strip_prefix('p')?.strip_suffix(')')?.split_once('(')?;
+        let share = percent.parse::<f64>().ok()? / 100.0;
+        Some((Some(Cow::Owned(share.to_string())), amount(value)?))
+    };
+    text.split(' ').filter(|word| !word.is_empty()).map(part).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+}
+
+/// `5.5s`, `2.125ms`, `1m3s` in seconds; `12k`, `1.5MB`, `3MiB` in ones and bytes; a plain number.
+fn amount(text: &str) -> Option<f64> {
+    if let Some(number) = exposed(text.as_bytes()) {
+        return Some(number);
+    }
+    if let Some(duration) = instant::go_duration(text) {
+        return Some(duration as f64 / 1e9);
+    }
+    let digits = text.trim_end_matches(char::is_alphabetic).trim_end();
+    let number: f64 = digits.parse().ok()?;
+    let unit = text[digits.len()..].trim().trim_end_matches('B');
+    let factor = match unit {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" | "\u{b5}" => 1e-6,
+        "m" => 1e-3,
+        "k" | "K" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        _ => return None,
+    };
+    Some(number * factor)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn labels_are_read_with_quotes_and_without() {
+        let text = "Metric                     Labels                                             Value\ncilium_drop_count_total    direction=EGRESS reason=Unsupported L3 protocol    32.000000\ncilium_x_total    direction=\"EGRESS\" reason=\"Invalid mac\"    1.000000\ncilium_y_total    path=/v1/endpoint code=200    2.000000\n";
+        let batch = parse_text(&FORMAT, text);
+        let labels: Vec<&str> = batch.series.iter().map(|series| series.key.labels.as_str()).collect();
+        assert_eq!(
+            labels,
+            [
+                r#"{"direction":"EGRESS","reason":"Unsupported L3 protocol"}"#,
+                r#"{"direction":"EGRESS","reason":"Invalid mac"}"#,
+                r#"{"code":"200","path":"/v1/endpoint"}"#
+            ]
+        );
+    }
+
     #[test]
     fn columns_are_read() {
         let text = "Metric                  Labels                        Value\ncilium_api_seconds      method=\"GET\" path=\"/v1\"       4.5ms / 5ms / 10ms\ncilium_map_ops_total    map_name=\"lb4_backends_v3\"    12.000000\ncilium_unreachable                                    0.000000\n";
         let batch = parse_text(&FORMAT, text);
-        assert_eq!((batch.records, batch.rejected, batch.samples.len()), (3, 0, 2));
-        assert_eq!(batch.series[0].key.labels, r#"{"map_name":"lb4_backends_v3"}"#);
+        assert_eq!((batch.records, batch.rejected, batch.samples.len()), (3, 0, 5));
+        assert_eq!(batch.series[0].key.labels, r#"{"method":"GET","path":"/v1","quantile":"0.5"}"#);
+        assert_eq!(batch.samples[2].value, 0.01);
+        assert_eq!(batch.series[3].key.labels, r#"{"map_name":"lb4_backends_v3"}"#);
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
     }
 
-    use super::FORMAT;
+    use super::{FORMAT, columns};
     use crate::form::Sniff;
     use crate::parse::harness::{files, head, parse_text};
+
+    #[test]
+    fn labels_without_quotes_and_quantiles_in_any_unit_are_read() {
+        let said = |text: &str| {
+            columns(text).map(|(_, pairs, values)| {
+                let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let values: Vec<String> =
+                    values.iter().map(|(name, value)| format!("{}:{value}", name.as_deref().unwrap_or("-"))).collect();
+                format!("{} | {}", pairs.join(","), values.join(","))
+            })
+        };
+        for (text, expected) in [
+            (
+                "cilium_x_seconds   method=GET path=/v1 error=not found   5.5s / 9.1s / 9.91s",
+                "method=GET,path=/v1,error=not found | 0.5:5.5,0.9:9.1,0.99:9.91",
+            ),
+            ("cilium_x_seconds      437.5ms / 2.125s / 1m3s", " | 0.5:0.4375,0.9:2.125,0.99:63"),
+            ("go_gc_duration_seconds   p0(32.5µs) p100(2.125ms)", " | 0:0.0000325,1:0.002125"),
+            ("cilium_bytes   a=b   1k / 2kB / 1Ki", "a=b | 0.5:1000,0.9:2000,0.99:1024"),
+            ("cilium_gauge   NaN", " | -:NaN"),
+        ] {
+            assert_eq!(said(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["cilium_x", "cilium_x   a=b   5.5q", "not a metric", "cilium_x   1s / 2s / 3s / 4s"] {
+            assert_eq!(said(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn takes_only_its_own_files() {

@@ -27,7 +27,6 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::layers::prompt;
 use crate::parse::metrics::promtool_dump;
 use crate::parse::syntax::metric_line::{Stamp, identity, reading};
 
@@ -85,7 +84,7 @@ fn sniff_exposition(head: &Head) -> Sniff {
     let (mut metadata, mut good, mut bad) = (0, 0, 0);
     for line in lines.into_iter().take(TRIED) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() || prompt::is_around(line) {
+        if line.is_empty() {
             continue;
         }
         if line.starts_with(b"#") {
@@ -235,10 +234,6 @@ impl<'a> Reader<'a> {
         }
         let (series, length) = match self.series(line, batch) {
             Ok(found) => found,
-            Err(_) if prompt::is_around(bytes) => {
-                prompt::keep(context, line, batch);
-                return false;
-            }
             Err(reason) => {
                 batch.reject(context, line, reason);
                 return false;

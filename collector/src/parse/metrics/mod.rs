@@ -6,3 +6,4 @@ pub mod prometheus_api;
 pub mod prometheus_facts;
 pub mod prometheus_tsdb;
 pub mod promtool_dump;
+pub mod victoria_export;

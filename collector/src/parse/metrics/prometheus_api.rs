@@ -164,10 +164,47 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     if text.trim_start().starts_with('[') {
         return bare(context, chunk, &whole, text, batch);
     }
-    let answer: Answer = match serde_json::from_str(text) {
-        Ok(answer) => answer,
-        Err(error) => return salvage(context, &whole, &format!("expected an answer of the HTTP API: {error}"), batch),
-    };
+    match serde_json::from_str::<Answer>(text) {
+        Ok(found) => answer(context, chunk, &whole, found, batch),
+        Err(_) => stream(context, chunk, text, batch),
+    }
+}
+
+/// Answers one after the other, whatever white space stands where. A damaged one costs itself: the next one that begins a line
+/// is read again.
+fn stream(context: &Context, chunk: &Chunk, text: &str, batch: &mut Batch) {
+    let bytes = text.as_bytes();
+    let (mut at, mut number) = (0, chunk.first_line);
+    while let Some(blank) = bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()) {
+        number += memchr::memchr_iter(b'\n', &bytes[at..at + blank]).count() as i64;
+        let start = at + blank;
+        let mut documents = serde_json::Deserializer::from_str(&text[start..]).into_iter::<&RawValue>();
+        let end = match documents.next() {
+            Some(Ok(_)) => start + documents.byte_offset(),
+            _ => memchr::memmem::find(&bytes[start..], b"\n{").map_or(bytes.len(), |length| start + length + 1),
+        };
+        let part = &text[start..end];
+        let own = Chunk {
+            bytes: part.as_bytes(),
+            first_line: number,
+            offset: chunk.offset + start as i64,
+            first: chunk.first && start == 0,
+            last: chunk.last && end == bytes.len(),
+            truncated: chunk.truncated && end == bytes.len(),
+            around: chunk.around,
+        };
+        let whole = Line { bytes: own.bytes, number, offset: own.offset, ended: !own.truncated };
+        match serde_json::from_str::<Answer>(part) {
+            Ok(found) => answer(context, &own, &whole, found, batch),
+            Err(error) => salvage(context, &whole, &format!("expected an answer of the HTTP API: {error}"), batch),
+        }
+        number += memchr::memchr_iter(b'\n', part.as_bytes()).count() as i64;
+        at = end;
+    }
+}
+
+/// One answer.
+fn answer(context: &Context, chunk: &Chunk, whole: &Line, answer: Answer, batch: &mut Batch) {
     for (key, words) in [("prometheus-api/warning", &answer.warnings), ("prometheus-api/info", &answer.infos)] {
         words.iter().for_each(|word| batch.fact(context, whole.number, key, word.as_str()));
     }
@@ -196,7 +233,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
     let items: Vec<&RawValue> = match serde_json::from_str(data.result.get()) {
         Ok(items) => items,
-        Err(error) => return batch.reject(context, &whole, &format!("expected an array of series: {error}")),
+        Err(error) => return batch.reject(context, whole, &format!("expected an array of series: {error}")),
     };
     all(context, chunk, items, batch);
 }
@@ -289,7 +326,9 @@ fn series(context: &Context, line: &Line, text: &str, batch: &mut Batch) -> bool
 fn salvage(context: &Context, whole: &Line, reason: &str, batch: &mut Batch) {
     let bytes = whole.bytes;
     let (mut at, mut number, mut kept) = (0, whole.number, 0);
-    for start in memchr::memmem::find_iter(bytes, b"{\"metric\":") {
+    for key in memchr::memmem::find_iter(bytes, b"\"metric\"") {
+        let blank = bytes[..key].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let Some(start) = (key - blank).checked_sub(1).filter(|start| bytes[*start] == b'{') else { continue };
         let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<&RawValue>();
         let Some(Ok(item)) = values.next() else { continue };
         number += memchr::memchr_iter(b'\n', &bytes[at..start]).count() as i64;
@@ -313,6 +352,24 @@ mod tests {
         assert_eq!((batch.samples.len(), batch.series.len(), batch.records, batch.rejected), (2, 1, 3, 0));
         assert_eq!((batch.samples[0].time, batch.samples[0].record), (1_795_408_968_164_000_000, 2));
         assert_eq!(batch.series[0].key.labels, r#"{"job":"a"}"#);
+    }
+
+    #[test]
+    fn answers_in_a_row_are_read_whatever_stands_between_them() {
+        let one = |time: u64| {
+            format!(
+                "{{\n \"status\": \"success\",\n \"data\": {{\"resultType\": \"vector\", \"result\": [\n {{ \"metric\": {{\"__name__\": \"up\"}}, \"value\": [{time}, \"1\"]}}]}}}}"
+            )
+        };
+        for between in ["", "\n", "\n\n  ", "\r\n"] {
+            let text = [one(1), one(2), one(3)].join(between);
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!((batch.samples.len(), batch.rejected), (3, 0), "{between:?}");
+        }
+        let broken = format!("{}\n{}\n{}\n", one(1), &one(2)[..60], one(3));
+        let batch = parse_text(&FORMAT, &broken);
+        assert_eq!((batch.samples.len(), batch.rejected), (2, 1));
+        assert_eq!(batch.samples[1].record, 11);
     }
 
     #[test]

@@ -15,7 +15,6 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::objects::{audit_envelope, audit_event};
 
 /// The format.
@@ -40,6 +39,14 @@ fn sniff(head: &Head) -> Sniff {
         return Sniff::No;
     }
     let mut lines = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    // Events that were mixed into a proxy's log are read there, line by line.
+    let proxys = |line: &[u8]| {
+        line.first().is_some_and(|first| b"IWEF".contains(first))
+            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
+    };
+    if lines.clone().take(NOISE).any(proxys) {
+        return Sniff::No;
+    }
     let Some(line) = lines.next() else { return Sniff::No };
     // A line that is cut by the head's end may be as long as it likes.
     let whole = memchr::memchr(b'\n', head.bytes.trim_ascii_start()).is_some() || head.whole;
@@ -91,10 +98,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             batch.reject(context, &first, "expected an audit event as JSON: the line ends in the middle of it");
         }
         let Some(object) = object else {
-            if prompt::is_around(line.bytes) {
-                prompt::keep(context, &line, batch);
-                continue;
-            }
             batch.reject(context, &line, "expected a JSON object with an audit event");
             continue;
         };
@@ -198,11 +201,9 @@ mod tests {
     #[test]
     fn other_lines_around_events_cost_themselves_only() {
         let event = event("");
-        for (ahead, records, rejected) in [
-            ("$ cat /var/log/kubernetes/audit.log", 3, 0),
-            ("Log file output\n", 2, 1),
-            ("I0301 10:00:00.123456       1 trace.go:205] Trace[1]: \"List\"", 2, 1),
-        ] {
+        for (ahead, records, rejected) in
+            [("Log file output\n", 2, 1), ("I0301 10:00:00.123456       1 trace.go:205] Trace[1]: \"List\"", 2, 1)]
+        {
             let text = format!("{ahead}\n{event}\n{event}\n");
             assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes, "{ahead}");
             let batch = parse_text(&FORMAT, &text);

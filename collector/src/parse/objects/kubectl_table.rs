@@ -8,18 +8,21 @@
 //! 58m         Normal   Scheduled   Pod/test-x5vwg  Successfully assigned default/test-x5vwg to node-a
 //! ```
 //!
-//! Ages are no times, and a pod's uid is not shown: a line proves that something was so at some time. Lines become rows of
-//! `logs`; Services with their namespace also rows of `services`, which name virtual IPs. A line with seconds since the
-//! epoch ahead of it (`kubectl get pods -w | ts %.s`) has a time.
+//! Ages are no times, and a pod's uid is not shown: a line proves that something was so at some time. Cells stand below
+//! their column's name (`kubectl_columns`): they may be empty, and hold blanks. Lines become rows of `logs`; Services with their
+//! namespace also rows of `services`, which name virtual IPs, pods and endpoints rows of their tables (`kubectl_rows`). A time
+//! ahead of a line (`kubectl get pods -w | ts`) is its time. A line that does not fit the column names is refused, and two of them
+//! end the table.
+
+use std::collections::HashSet;
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::logs::LogRow;
 use syncline_schema::loss;
-use syncline_schema::services::ServiceRow;
 
-use crate::form::instant;
-use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
+use crate::form::stamp::{self, Dating, Stamp};
+use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
+use crate::parse::objects::kubectl_columns::Columns;
+use crate::parse::objects::kubectl_rows::Row;
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -46,24 +49,18 @@ fn sniff(head: &Head) -> Sniff {
     if header || nothing { Sniff::Yes } else { Sniff::No }
 }
 
-/// A leading `1795410230.917446714 `, and the rest.
-fn behind_stamp(line: &str) -> (Option<i64>, &str) {
-    match line.split_once(' ') {
-        Some((stamp, rest)) if stamp.len() >= 10 && stamp.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
-            (instant::epoch_seconds(stamp.as_bytes()), rest)
-        }
+/// The time ahead of a line, and the rest of the line.
+fn behind_stamp(line: &str) -> (Option<Stamp>, &str) {
+    match stamp::ahead(line.as_bytes()) {
+        Some((found, at)) if line.is_char_boundary(at) => (Some(found), &line[at..]),
         _ => (None, line),
     }
 }
 
-/// Cells of a line: two blanks or more stand between them.
-fn cells(line: &str) -> Vec<&str> {
-    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
-}
-
 /// Column names, if a line is nothing but those of kubectl.
-fn header(line: &str) -> Option<Vec<String>> {
-    let names = cells(line);
+fn header(line: &str) -> Option<Columns> {
+    let columns = Columns::of(line);
+    let names: Vec<&str> = columns.names().collect();
     let named = |name: &&str| {
         let name = name.strip_suffix("(cores)").or_else(|| name.strip_suffix("(bytes)")).unwrap_or(name);
         name.bytes().all(|byte| byte.is_ascii_uppercase() || b" -()/:%".contains(&byte))
@@ -76,83 +73,62 @@ fn header(line: &str) -> Option<Vec<String>> {
         has("NAME") && (has("READY") || has("CLUSTER-IP") || has("ENDPOINTS") || has("ADDRESSTYPE") || has("STATUS"));
     let get = get || has("NAME") && (has("CPU(cores)") || has("DATA") && has("AGE"));
     let events = (has("LAST SEEN") || has("LASTSEEN")) && has("REASON") && has("MESSAGE");
-    (get || events).then(|| names.iter().map(|name| (*name).to_owned()).collect())
+    (get || events).then_some(columns)
 }
 
+/// The table that is being read.
+struct Table {
+    columns: Columns,
+    /// Names seen: one that comes again is another version of it (`-w`).
+    seen: HashSet<String>,
+    /// Lines in a row that did not fit.
+    strange: u8,
+}
+
+/// Lines that do not fit, in a row, at which a table has ended.
+const STRANGE: u8 = 2;
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    let mut columns: Option<Vec<String>> = None;
+    let dating = Dating { year: context.year, utc_offset: context.utc_offset, span: None };
+    let mut table: Option<Table> = None;
     for line in chunk.lines() {
         let said = String::from_utf8_lossy(line.bytes);
-        let (time, text) = behind_stamp(&said);
+        let (stamp, text) = behind_stamp(&said);
         if text.trim().is_empty() {
             continue;
         }
-        if let Some(names) = header(text) {
-            columns = Some(names);
+        if let Some(columns) = header(text) {
+            table = Some(Table { columns, seen: HashSet::new(), strange: 0 });
             continue;
         }
+        let time = stamp.and_then(|stamp| stamp.time(&dating));
         if text.starts_with("No events found in ") || text.starts_with("No resources found") {
             batch.record(time);
             continue;
         }
-        match &columns {
-            Some(names)
-                if cells(text).len() >= 2 && !text.starts_with(['{', '$', '#']) && !prompt::is_around(line.bytes) =>
-            {
-                row(context, &line, names, time, text, batch);
-            }
-            _ if prompt::is_around(line.bytes) => prompt::keep(context, &line, batch),
-            _ => batch.reject(context, &line, "expected a row of a table that kubectl printed"),
+        let cells = table.as_ref().and_then(|table| table.columns.cells(text));
+        let (Some(known), Some(cells)) = (table.as_mut(), cells) else {
+            batch.reject(context, &line, "expected a row of a table that kubectl printed, below its column names");
+            let ended = table.as_mut().is_some_and(|table| {
+                table.strange += 1;
+                table.strange >= STRANGE
+            });
+            table = table.filter(|_| !ended);
+            continue;
+        };
+        known.strange = 0;
+        match (stamp, time) {
+            (Some(_), None) => batch.loss(loss::NO_YEAR, 1),
+            (None, _) => batch.loss(loss::NO_TIME, 1),
+            _ => {}
         }
-    }
-}
-
-fn row(context: &Context, line: &Line<'_>, names: &[String], time: Option<i64>, text: &str, batch: &mut Batch) {
-    let values = cells(text);
-    let get = |name: &str| names.iter().position(|known| known == name).and_then(|at| values.get(at)).copied();
-    batch.record(time);
-    if time.is_none() {
-        batch.loss(loss::NO_TIME, 1);
-    }
-    // The message is the last column, whatever blanks it holds.
-    let message = match (get("REASON"), get("MESSAGE")) {
-        (Some(reason), Some(message)) => {
-            let at = text.find(message).unwrap_or(0);
-            format!("{reason}: {}", text[at..].trim_end())
-        }
-        _ => text.trim_end().to_owned(),
-    };
-    batch.push(&LogRow {
-        source: context.source,
-        record: line.number,
-        clock: context.clock.as_str().into(),
-        time,
-        level: if get("TYPE") == Some("Warning") { "warning" } else { "info" }.into(),
-        caller: Some(get("OBJECT").or(get("NAME")).unwrap_or("kubectl").into()),
-        message: message.into(),
-        ..Default::default()
-    });
-    let (Some(namespace), Some(name), Some(address), Some(ports)) =
-        (get("NAMESPACE"), get("NAME"), get("CLUSTER-IP"), get("PORT(S)"))
-    else {
-        return;
-    };
-    for port in ports.split(',') {
-        let (number, protocol) = port.split_once('/').unwrap_or((port, "TCP"));
-        batch.push(&ServiceRow {
-            source: context.source,
-            record: line.number,
-            clock: context.clock.as_str().into(),
-            time,
-            event: "LIST".into(),
-            namespace: namespace.into(),
-            name: name.strip_prefix("service/").unwrap_or(name).into(),
-            kind: get("TYPE").unwrap_or("ClusterIP").into(),
-            cluster_ip: Some(address.into()),
-            port: number.split(':').next().and_then(|number| number.parse().ok()),
-            protocol: Some(protocol.into()),
-            ..Default::default()
-        });
+        batch.record(time);
+        let resolution = stamp.filter(|_| time.is_some()).map(|stamp| stamp.resolution).filter(|unit| *unit > 1);
+        let named = format!("{}/{}", cells.get("NAMESPACE").unwrap_or_default(), cells.get("NAME").unwrap_or_default());
+        let again = !known.seen.insert(named);
+        let row = Row { context, record: line.number, time, resolution, again, cells: &cells };
+        row.line(text, batch);
+        row.objects(batch);
     }
 }
 
@@ -172,6 +148,13 @@ mod tests {
         let batch = parse_text(&FORMAT, watch);
         assert_eq!((batch.records, batch.rejected), (1, 1));
         assert!(batch.span.is_some());
+    }
+
+    #[test]
+    fn a_table_ends_where_lines_no_longer_fit() {
+        let text = "NAMESPACE     NAME      READY   STATUS    RESTARTS   AGE\nkube-system   kcm-a     1/1     Running   0          20h\ntime=2026-02-03T04:05:00Z level=error msg=\"Endpoint  failed\" module=a  b\ntime=2026-02-03T04:05:01Z level=error msg=\"Endpoint  failed\" module=a  b\nkube-system   kcm-b     1/1     Running   0          20h\n";
+        let batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected), (1, 3));
     }
 
     #[test]

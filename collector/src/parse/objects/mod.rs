@@ -4,6 +4,8 @@ pub mod audit;
 pub mod audit_document;
 pub mod audit_envelope;
 pub mod audit_event;
+mod kubectl_columns;
+mod kubectl_rows;
 pub mod kubectl_table;
 pub mod kubernetes;
 pub mod kubernetes_facts;

@@ -17,7 +17,6 @@ use syncline_schema::loss;
 
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
 use crate::parse::setting::chrony;
 
 /// The format.
@@ -53,8 +52,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             if let Some((first, _)) = begun.replace((line, Vec::new())) {
                 batch.reject(context, &first, unfinished);
             }
-        } else if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
         } else if let Some((first, lines)) = &mut begun {
             lines.push(line);
             if value(line.bytes, "Leap status").is_some() {
@@ -101,10 +98,10 @@ mod tests {
 
     #[test]
     fn reads_what_the_line_with_commas_says() {
-        let session = format!("# chronyc tracking\n{}\n{}", FORMAT.sample, FORMAT.sample);
+        let session = format!("{}\n{}", FORMAT.sample, FORMAT.sample);
         assert_eq!((FORMAT.sniff)(&head("x", session.as_bytes())), Sniff::Yes);
         let mut batch = parse_text(&FORMAT, &session);
-        assert_eq!((batch.records, batch.rejected, batch.losses["whole-seconds"].1), (3, 0, 2));
+        assert_eq!((batch.records, batch.rejected, batch.losses["whole-seconds"].1), (2, 0, 2));
         let mut tables = batch.take_tables();
         let anchors = tables.iter_mut().find(|table| table.table == "clock_anchors").expect("readings");
         let rows = anchors.finish().expect("rows");

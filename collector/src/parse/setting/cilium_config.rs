@@ -12,7 +12,6 @@
 use syncline_schema::clock::ClockToken;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 
 /// The agent's options.
 pub const CONFIG: Format = Format {
@@ -44,7 +43,7 @@ pub const VERSION: Format = Format {
 
 fn sniff_config(head: &Head) -> Sniff {
     let text = String::from_utf8_lossy(head.bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !prompt::is_around(line.as_bytes())).take(400).collect();
+    let lines: Vec<&str> = text.lines().take(400).collect();
     let first = lines.first().map_or("", |line| line.trim());
     let headed = first.starts_with("####") && first.trim_end_matches('#').trim_end().ends_with("configurations");
     // Without -a, and in old versions, nothing but options stands there; `cilium config view` prints the ConfigMap.
@@ -87,7 +86,7 @@ fn columns(line: &str) -> Option<(&str, &str)> {
 }
 
 fn sniff_version(head: &Head) -> Sniff {
-    let said = |line: &&[u8]| !line.trim_ascii().is_empty() && !prompt::is_around(line);
+    let said = |line: &&[u8]| !line.trim_ascii().is_empty();
     let mut lines = head.bytes.split(|byte| *byte == b'\n').filter(said).peekable();
     let first = lines.peek().copied().unwrap_or_default();
     let begins = [&b"Client: "[..], b"cilium-cli: ", b"Daemon: "].iter().any(|mark| first.starts_with(mark));
@@ -116,10 +115,6 @@ fn parse_config(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
         // A multi-valued option continues on indented lines without a name of its own.
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
-            continue;
-        }
         let parted = text.split_once(" : ").or_else(|| text.split_once(": "));
         // A colon within a value parts nothing.
         let parted = parted.filter(|(name, _)| !name.trim_end().contains(' ')).or_else(|| columns(&text));
@@ -138,7 +133,6 @@ fn parse_version(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             Some(("Daemon", version)) => fact(context, line.number, "version/cilium", version, batch),
             Some(_) => batch.record(None),
             None if line.bytes.trim_ascii().is_empty() => {}
-            None if prompt::is_around(line.bytes) => prompt::keep(context, &line, batch),
             None => batch.reject(context, &line, "expected `Client: <version>` or `Daemon: <version>`"),
         }
     }
@@ -163,7 +157,7 @@ mod tests {
     fn columns_without_a_heading_are_read() {
         for text in [
             "Conntrack                         Enabled\nConntrackAccounting               Enabled\nDebug                             Disabled\nDropNotification                  Enabled\nk8s-endpoint                      \n",
-            "$ cilium config view\nagent-not-ready-taint-key      node.cilium.io/agent-not-ready\nauto-direct-node-routes        false\nbpf-lb-map-max                 65536\ncluster-pool-ipv4-cidr         10.0.0.0/8\n",
+            "agent-not-ready-taint-key      node.cilium.io/agent-not-ready\nauto-direct-node-routes        false\nbpf-lb-map-max                 65536\ncluster-pool-ipv4-cidr         10.0.0.0/8\ncluster-pool-ipv4-mask-size    24\n",
         ] {
             assert_eq!((CONFIG.sniff)(&head("x", text.as_bytes())), Sniff::Yes, "{text}");
             let batch = parse_text(&CONFIG, text);

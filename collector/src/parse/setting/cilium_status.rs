@@ -13,7 +13,6 @@
 use syncline_schema::clock::ClockToken;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::layers::prompt;
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -86,10 +85,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let drawn = of_command_line(chunk.bytes);
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
-            continue;
-        }
         if drawn {
             // The picture stands on the left; a row without a name belongs to the one above it.
             let said = text.trim_start_matches([' ', '/', '\\', '_', '¯']).trim_end();

@@ -6,5 +6,6 @@ pub mod cilium_config;
 pub mod cilium_status;
 pub mod clock;
 pub mod markers;
+pub mod session;
 pub mod transcript;
 pub mod versions;

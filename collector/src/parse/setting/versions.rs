@@ -10,7 +10,6 @@
 use syncline_schema::clock::ClockToken;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::prompt;
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -97,7 +96,7 @@ fn parse_json(context: &Context, chunk: &Chunk, batch: &mut Batch) -> bool {
 fn sniff(head: &Head) -> Sniff {
     let named = head.path.rsplit('/').next().is_some_and(|name| name.starts_with("versions"));
     let text = String::from_utf8_lossy(head.bytes);
-    let mut said = text.lines().filter(|line| !line.trim().is_empty() && !prompt::is_around(line.as_bytes()));
+    let mut said = text.lines().filter(|line| !line.trim().is_empty());
     if of_kubectl(&text) || of_kubernetes(head, &text) || said.next().is_some_and(is_uname) && said.next().is_none() {
         return Sniff::Yes;
     }
@@ -113,10 +112,6 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
         let text = String::from_utf8_lossy(line.bytes);
         if text.trim().is_empty() {
-            continue;
-        }
-        if prompt::is_around(line.bytes) {
-            prompt::keep(context, &line, batch);
             continue;
         }
         batch.record(None);
@@ -148,10 +143,7 @@ mod tests {
             "Linux 10-0-3-7 6.1.0-40-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20) x86_64 GNU/Linux";
         assert_eq!(version(uname), Some(("linux", "6.1.0-40-amd64".to_owned())));
         let read = |path: &str, text: &str| (FORMAT.sniff)(&head(path, text.as_bytes())) == Sniff::Yes;
-        assert!(
-            read("uname--a.md", &format!("# uname -a\n\n```\n{uname}\n```\n"))
-                && read("k8s-version-1.txt", "v1.33.1\n")
-        );
+        assert!(read("uname--a.md", &format!("{uname}\n")) && read("k8s-version-1.txt", "v1.33.1\n"));
         assert!(!read("x.txt", "v1.33.1\n"));
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use crate::evaluate::{Context, Row};
-use crate::histogram::{Bucket, fraction_of};
 use crate::labels::{Labels, quoted};
 use crate::syntax::tree::Span;
 
@@ -173,31 +172,41 @@ pub(super) fn quantile(buckets: &mut Vec<CumulativeBucket>, quantile: f64) -> (f
     (start + (bucket.upper - start) * ((rank - before) / (bucket.count - before)), forced)
 }
 
-/// The fraction of observations between two values.
+/// The fraction of observations between two values (Prometheus 3.8, PR 17424).
+///
+/// The first bucket begins at 0 if it can; else all of its observations count as lying below any value inside it.
 pub(super) fn fraction(buckets: &mut Vec<CumulativeBucket>, lower: f64, upper: f64) -> f64 {
     if buckets.last().is_none_or(|last| last.upper != f64::INFINITY) {
         return f64::NAN;
     }
     coalesce(buckets);
-    make_monotonic(buckets);
-    let count = buckets.last().map_or(0.0, |last| last.count);
-    if buckets.len() < 2 || count == 0.0 || count.is_nan() {
+    let all = buckets.last().map_or(0.0, |last| last.count);
+    if all == 0.0 || lower.is_nan() || upper.is_nan() {
         return f64::NAN;
     }
-    let mut separate = Vec::with_capacity(buckets.len());
-    let (mut start, mut before) = (f64::NEG_INFINITY, 0.0);
-    for bucket in buckets.iter() {
-        let lower = if start == f64::NEG_INFINITY && bucket.upper > 0.0 { 0.0 } else { start };
-        separate.push(Bucket {
-            lower,
-            upper: bucket.upper,
-            lower_inclusive: false,
-            upper_inclusive: true,
-            count: bucket.count - before,
-        });
-        (start, before) = (bucket.upper, bucket.count);
+    if lower >= upper {
+        return 0.0;
     }
-    fraction_of(&separate, count, lower, upper, |_| true)
+    let rank_of = |value: f64| {
+        let mut start = if buckets[0].upper > 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        let mut rank = 0.0;
+        for bucket in buckets.iter() {
+            if start >= value {
+                return rank;
+            }
+            if bucket.upper > value {
+                if start == f64::NEG_INFINITY {
+                    return bucket.count;
+                }
+                return rank + (bucket.count - rank) * (value - start) / (bucket.upper - start);
+            }
+            (start, rank) = (bucket.upper, bucket.count);
+        }
+        all
+    };
+    // A count that sank on the way up does not make a fraction above 1.
+    let within = |rank: f64| if rank > all { all } else { rank };
+    (within(rank_of(upper)) - within(rank_of(lower))) / all
 }
 
 #[cfg(test)]
@@ -217,6 +226,18 @@ mod tests {
         assert!(quantile(&mut all[..2].to_vec(), 0.5).0.is_nan());
         assert_eq!(quantile(&mut all.clone(), 2.0).0, f64::INFINITY);
         assert_eq!(fraction(&mut all.clone(), 0.5, 1.5), 0.4);
+    }
+
+    #[test]
+    fn fractions_of_negative_and_of_single_buckets() {
+        let negative = buckets(&[(-2.0, 4.0), (2.0, 8.0), (f64::INFINITY, 10.0)]);
+        assert_eq!(fraction(&mut negative.clone(), f64::NEG_INFINITY, -2.0), 0.4);
+        assert_eq!(fraction(&mut negative.clone(), -3.0, 0.0), 0.2);
+        assert_eq!(fraction(&mut negative.clone(), f64::NEG_INFINITY, -3.0), 0.4);
+        let single = buckets(&[(f64::INFINITY, 5.0)]);
+        assert_eq!(fraction(&mut single.clone(), f64::NEG_INFINITY, f64::INFINITY), 1.0);
+        assert_eq!(fraction(&mut single.clone(), 1.0, f64::INFINITY), 1.0);
+        assert!(fraction(&mut buckets(&[(f64::INFINITY, 0.0)]), 0.0, 1.0).is_nan());
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! The reader's part for files that wear layers: what stands inside is read section by section, each by its own format.
+//!
+//! ```text
+//! file ── layers off ──▶ section: `kubectl get pods`       ──▶ kubectl-table
+//!                        section: `date; kubectl scale …`  ──▶ nobody's: what is left in the end may be a transcript
+//!                        section: `kubectl logs cilium-…`  ──▶ cilium-log
+//! ```
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use syncline_schema::loss;
+
+use super::{HEAD, Reader, read_head};
+use crate::bundle::pipeline::Outlet;
+use crate::bundle::recognise::format_of;
+use crate::bundle::said::Said;
+use crate::form::{Around, Context, Format, Head, Names, Place, Sniff};
+use crate::input::{Cutter, Piece};
+use crate::layers::layer::{Layer, Setting};
+use crate::layers::strip::{SectionReader, Stripped};
+use crate::parse::setting::{session, transcript};
+
+/// A file that wears layers.
+pub struct Layered<'r> {
+    pub layers: &'r [&'static Layer],
+    pub setting: &'r Setting,
+    /// As its first format has it.
+    pub context: &'r Arc<Context>,
+    /// The clock that was stated for it.
+    pub clock: Option<String>,
+    /// The format that was stated for it.
+    pub stated: Option<&'static Format>,
+}
+
+/// The line that stands for a prompt and a command in what is left of a session.
+pub fn typed(command: &str) -> String {
+    format!("$ {}\n", command.replace('\n', " "))
+}
+
+/// Sections that no format reads, as one text.
+#[derive(Default)]
+struct Left {
+    text: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Most that is kept of them.
+const MOST_LEFT: usize = 4 << 20;
+
+impl Left {
+    fn add(&mut self, names: &Names, text: &[u8], around: &Around) {
+        let first = around.places.first().copied().unwrap_or(Place::bare(0, 0));
+        if let Some(command) = &names.command {
+            self.text.extend_from_slice(typed(command).as_bytes());
+            self.places.push(first);
+        }
+        self.text.extend_from_slice(text);
+        self.places.extend_from_slice(&around.places);
+        if !self.text.ends_with(b"\n") {
+            self.text.push(b'\n');
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads such a file. `rest` is all of it.
+    pub fn layered(&self, file: &Layered<'_>, rest: &mut dyn Read, outlet: &Outlet<Said>) {
+        let stripped = Rc::new(RefCell::new(Stripped::new(Box::new(rest), file.layers, file.setting)));
+        let mut left = Left::default();
+        let mut taken = (0, 0);
+        loop {
+            let Some(names) = stripped.borrow_mut().next_section() else { break };
+            let mut section = SectionReader(Rc::clone(&stripped));
+            let mut head = Vec::new();
+            let broken = read_head(&mut section, &mut head);
+            let whole = head.len() < HEAD;
+            let format = file.stated.or_else(|| format_of(&file.context.path, &head, whole).map(|(format, _)| format));
+            let Some(format) = format else {
+                let count = head.split_inclusive(|byte| *byte == b'\n').count() as i64;
+                let around = stripped.borrow_mut().around(taken.0 + count);
+                left.add(&names, &head, &around);
+                let more = std::io::copy(&mut section, &mut std::io::sink()).unwrap_or(0);
+                if more > 0 || left.text.len() > MOST_LEFT {
+                    let why = format!("{more} bytes of a section that no format reads");
+                    outlet.say(Said::Unread { context: Arc::clone(file.context), why });
+                }
+                taken = stripped.borrow().given();
+                if let Some(why) = broken {
+                    outlet.say(Said::Truncated { context: Arc::clone(file.context), offset: taken.1, why });
+                }
+                if left.text.len() > MOST_LEFT && !self.flush(&mut left, file, &stripped, outlet) {
+                    return;
+                }
+                continue;
+            };
+            let clock = file.clock.clone().or_else(|| Some(format.clock.token().to_owned()));
+            let context = Arc::new(Context { clock: self.domain(clock), ..(**file.context).clone() });
+            let mut cutter = Cutter::new(head, section, format.cut, self.limit);
+            cutter.begin(taken.0, taken.1);
+            while let Some(mut piece) = cutter.next_piece() {
+                let last = piece.last;
+                self.settle(&mut piece, &cutter, &stripped, &context, outlet);
+                if !piece.bytes.is_empty() && !outlet.chunk(piece, &context, format) {
+                    return;
+                }
+                if !self.kept(file, &stripped, outlet) {
+                    return;
+                }
+                if last {
+                    break;
+                }
+            }
+            taken = stripped.borrow().given();
+        }
+        if self.flush(&mut left, file, &stripped, outlet) {
+            self.kept(file, &stripped, outlet);
+        }
+    }
+
+    /// Gives a piece the places of its lines, and says what was skipped or cut where it stands in the file.
+    fn settle<R: Read>(
+        &self,
+        piece: &mut Piece,
+        cutter: &Cutter<R>,
+        stripped: &RefCell<Stripped<'_>>,
+        context: &Arc<Context>,
+        outlet: &Outlet<Said>,
+    ) {
+        let mut stripped = stripped.borrow_mut();
+        for mut record in std::mem::take(&mut piece.skipped) {
+            if let Some(place) = stripped.place(record.line) {
+                (record.line, record.offset) = (place.line, place.offset);
+            }
+            outlet.say(Said::Skipped { context: Arc::clone(context), record });
+        }
+        if let Some(why) = &piece.truncated {
+            outlet.say(Said::Truncated { context: Arc::clone(context), offset: stripped.offset(), why: why.clone() });
+        }
+        let (lines, _) = cutter.taken();
+        let open = i64::from(piece.last && !piece.bytes.ends_with(b"\n"));
+        piece.around = Some(Arc::new(stripped.around(lines + open)));
+    }
+
+    /// Hands on the lines of the layers themselves.
+    fn kept(&self, file: &Layered<'_>, stripped: &RefCell<Stripped<'_>>, outlet: &Outlet<Said>) -> bool {
+        let Some((bytes, around)) = stripped.borrow_mut().kept() else { return true };
+        let piece = Piece { bytes, first_line: 1, first: true, around: Some(Arc::new(around)), ..Piece::default() };
+        outlet.chunk(piece, file.context, &session::FORMAT)
+    }
+
+    /// Hands on what no format read: a transcript, or what a terminal showed.
+    fn flush(
+        &self,
+        left: &mut Left,
+        file: &Layered<'_>,
+        stripped: &RefCell<Stripped<'_>>,
+        outlet: &Outlet<Said>,
+    ) -> bool {
+        let Left { text, places } = std::mem::take(left);
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return true;
+        }
+        let around = Around { first: 1, places, names: stripped.borrow_mut().around(0).names };
+        let is_transcript =
+            (transcript::FORMAT.sniff)(&Head { path: &file.context.path, bytes: &text, whole: true }) == Sniff::Yes;
+        let format = if is_transcript { &transcript::FORMAT } else { &session::FORMAT };
+        let clock = file.clock.clone().or_else(|| Some(format.clock.token().to_owned()));
+        let context = Arc::new(Context { clock: self.domain(clock), ..(**file.context).clone() });
+        let piece = Piece {
+            bytes: text,
+            first_line: 1,
+            first: true,
+            last: true,
+            around: Some(Arc::new(around)),
+            ..Piece::default()
+        };
+        outlet.chunk(piece, &context, format)
+    }
+}
+
+/// Losses that a file has from the start.
+pub fn losses(kind: &str, empty: bool) -> Vec<loss::Loss> {
+    match (empty, kind) {
+        (true, _) => vec![loss::EMPTY_FILE],
+        (false, "unread") => vec![loss::UNREAD_FILE],
+        _ => Vec::new(),
+    }
+}

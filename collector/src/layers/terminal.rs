@@ -1,0 +1,408 @@
+//! What a terminal adds to text: `script`'s header and trailer, escapes and colours, carriage returns, bracketed paste, and whole
+//! screens.
+//!
+//! ```text
+//! Script started on 2026-11-26 09:41:11+00:00 [COMMAND="watch …" TERM="xterm" COLUMNS="170" LINES="24"]
+//! ␛[?2004h$ date +%s.%N; kubectl scale deploy/test --replicas=44; date +%s.%N␍
+//! ␛[?1049h␛[H␛[2JEvery 0.5s: iptables -t nat -L …  node-a: Thu Nov 26 09:41:11 2026␛[3;1HChain …
+//! ```
+//!
+//! Lines are edited as the terminal would show them. What is drawn on the alternate screen is replayed: `watch` moves the cursor and
+//! draws only the cells that changed, so a frame is the screen as it stands when the next one begins, below the stamp of its own
+//! heading. A frame that reaches the right edge or the bottom may be cut there: it ends with `…`, and no snapshot of it is complete.
+
+use std::num::NonZero;
+
+use super::layer::{Dressed, Layer, Out, Peel, Setting};
+use super::watch::{Heading, heading};
+use crate::form::stamp::{self, Dating};
+use crate::form::{Head, Place};
+
+/// The layer.
+pub const LAYER: Layer = Layer {
+    name: "terminal",
+    title: "a terminal's escapes, carriage returns and screens, and the frame of script",
+    sample: "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"170\" LINES=\"24\"]\n",
+    certain: true,
+    wears,
+    open: |setting: &Setting| Box::new(Terminal::new(setting)),
+    put_on: Some(|text| {
+        let mut dressed = b"Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\"]\r\n".to_vec();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let bare = line.strip_suffix(b"\n");
+            dressed.extend_from_slice(b"\x1b[?2004l");
+            dressed.extend_from_slice(bare.unwrap_or(line));
+            dressed.extend_from_slice(if bare.is_some() { b"\x1b[0m\r\n" } else { b"" });
+        }
+        dressed
+    }),
+};
+
+const ESCAPE: u8 = 0x1b;
+/// What a screen has where nothing says how large it is: no line of a terminal is longer.
+const LARGEST: (NonZero<u16>, NonZero<u16>) = match (NonZero::new(200), NonZero::new(400)) {
+    (Some(lines), Some(columns)) => (lines, columns),
+    _ => (NonZero::<u16>::MIN, NonZero::<u16>::MIN),
+};
+/// Columns beyond those that a recording states.
+const WIDER: u16 = 200;
+/// What a frame that may be cut ends with.
+const CUT: &str = "…";
+
+fn wears(head: &Head) -> bool {
+    if head.bytes.contains(&0) {
+        return false;
+    }
+    let returns = memchr::memchr_iter(b'\r', head.bytes).any(|at| {
+        let next = head.bytes.get(at + 1);
+        next.is_some_and(|byte| !matches!(byte, b'\n' | b'\r'))
+    });
+    let begun = head.bytes.starts_with(b"Script started on ");
+    let escapes = memchr::memchr_iter(ESCAPE, head.bytes)
+        .any(|at| matches!(head.bytes.get(at + 1), Some(b'[' | b']' | b'(' | b'=' | b'>')));
+    begun || escapes || returns || head.bytes.contains(&0x08)
+}
+
+struct Terminal {
+    dating: Dating,
+    limit: usize,
+    /// Bytes that were not taken yet: a line without its end, or an escape that may go on.
+    held: Vec<u8>,
+    /// The screen, while one is drawn on.
+    screen: Option<vt100::Parser>,
+    size: (NonZero<u16>, NonZero<u16>),
+    /// The frame that was given last, and the command that it is of.
+    frame: Vec<String>,
+    command: Option<String>,
+    /// Place of the first byte held, and line ends so far.
+    place: Place,
+}
+
+impl Terminal {
+    fn new(setting: &Setting) -> Self {
+        Self {
+            dating: setting.dating,
+            limit: setting.limit,
+            held: Vec::new(),
+            screen: None,
+            size: LARGEST,
+            frame: Vec::new(),
+            command: None,
+            place: Place::bare(1, 0),
+        }
+    }
+
+    fn work(&mut self, out: &mut Out, ended: bool) {
+        let held = std::mem::take(&mut self.held);
+        let mut at = 0;
+        loop {
+            let rest = &held[at..];
+            let used = if self.screen.is_some() { self.draw(rest, out, ended) } else { self.write(rest, out, ended) };
+            if used == 0 {
+                break;
+            }
+            self.place.line += memchr::memchr_iter(b'\n', &rest[..used]).count() as i64;
+            self.place.offset += used as i64;
+            at += used;
+        }
+        self.held = held[at..].to_vec();
+    }
+
+    /// Takes one line. Returns how many bytes it took.
+    fn write(&mut self, rest: &[u8], out: &mut Out, ended: bool) -> usize {
+        let end = memchr::memchr(b'\n', rest);
+        let line = &rest[..end.unwrap_or(rest.len())];
+        if let Some(begin) = entered(line) {
+            if begin.0 > 0 {
+                let text = shown(&line[..begin.0]);
+                if !text.trim_ascii().is_empty() {
+                    out.at(self.place);
+                    out.bare(&text, true);
+                }
+            }
+            // Wider than stated: what does not fit there is better read than wrapped into the row below.
+            self.screen = Some(vt100::Parser::new(self.size.0, self.size.1.saturating_add(WIDER), 0));
+            return begin.0 + begin.1;
+        }
+        if end.is_none() && !ended && line.len() <= self.limit {
+            return 0;
+        }
+        if line.is_empty() && end.is_none() {
+            return 0;
+        }
+        out.at(self.place);
+        if line.starts_with(b"Script started on ") || line.starts_with(b"Script done on ") {
+            self.header(line);
+            out.around(line.trim_ascii_end());
+        } else {
+            let text = shown(line);
+            // The trailer stands behind the shell's last line.
+            match memchr::memmem::find(&text, b"Script done on ").filter(|at| *at > 0) {
+                Some(at) => {
+                    out.bare(&text[..at], true);
+                    out.around(&text[at..]);
+                }
+                None => out.bare(&text, end.is_some()),
+            }
+        }
+        end.map_or(line.len(), |end| end + 1)
+    }
+
+    /// The size of the terminal, and its zone.
+    fn header(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let number = |name: &str| {
+            let rest = text.split_once(name)?.1.strip_prefix("=\"")?;
+            rest.split('"').next()?.parse::<NonZero<u16>>().ok().filter(|number| number.get() <= 1_000)
+        };
+        if let (Some(columns), Some(lines)) = (number("COLUMNS"), number("LINES")) {
+            self.size = (lines, columns);
+        }
+        let date = text.trim_start_matches("Script started on ").split(" [").next().unwrap_or_default();
+        if let Some(offset) = stamp::line(date.trim().as_bytes()).and_then(|time| time.offset) {
+            self.dating.utc_offset = self.dating.utc_offset.or(Some(offset));
+        }
+    }
+
+    /// Draws up to where the screen is left, or as far as the bytes go.
+    fn draw(&mut self, rest: &[u8], out: &mut Out, ended: bool) -> usize {
+        let left = LEFT.iter().filter_map(|mark| Some((memchr::memmem::find(rest, mark)?, mark.len()))).min();
+        // An escape at the end may go on in what comes next.
+        let kept = memchr::memrchr(ESCAPE, rest).filter(|at| rest.len() - at < 16 && !ended);
+        let end = left.map(|(at, _)| at).or(kept).unwrap_or(rest.len());
+        let mut from = 0;
+        for at in memchr::memchr_iter(ESCAPE, &rest[..end]) {
+            if at > from && moves_to_top(&rest[at..]) {
+                self.process(&rest[from..at]);
+                self.take_frame(out);
+                from = at;
+            }
+        }
+        self.process(&rest[from..end]);
+        if let Some((at, length)) = left {
+            self.take_frame(out);
+            self.screen = None;
+            return at + length;
+        }
+        if ended && end == rest.len() {
+            self.take_frame(out);
+        }
+        end
+    }
+
+    fn process(&mut self, bytes: &[u8]) {
+        if let Some(screen) = &mut self.screen {
+            screen.process(bytes);
+        }
+    }
+
+    /// Gives the frame that stands on the screen, where it is another one than the last.
+    fn take_frame(&mut self, out: &mut Out) {
+        let Some(screen) = &self.screen else { return };
+        let (lines, columns) = (self.size.0.get(), self.size.1.get());
+        let top = screen.screen().rows(0, columns.saturating_add(WIDER)).next().unwrap_or_default();
+        // A heading without its date is still being drawn.
+        let Some(Heading { command, node, time: Some(time) }) = heading(top.trim_end().as_bytes()) else { return };
+        let mut rows: Vec<String> =
+            screen.screen().rows(0, columns.saturating_add(WIDER)).map(|row| row.trim_end().to_owned()).collect();
+        if rows == self.frame {
+            return;
+        }
+        self.frame.clone_from(&rows);
+        let full = rows.last().is_some_and(|last| !last.is_empty()) && lines < LARGEST.0.get();
+        let skipped = if rows.get(1).is_some_and(String::is_empty) { 2 } else { 1 };
+        rows.drain(..skipped.min(rows.len()));
+        while rows.last().is_some_and(String::is_empty) {
+            rows.pop();
+        }
+        out.at(self.place);
+        if self.command.as_ref() != Some(&command) {
+            out.name(|names| {
+                names.command = Some(command.as_str().into());
+                names.host = names.host.take().or(node.as_deref().map(Into::into));
+            });
+            out.section();
+            self.command = Some(command);
+        }
+        out.bare(time.canonical(&self.dating).as_bytes(), true);
+        for mut row in rows {
+            if row.chars().count() >= usize::from(columns) && columns < LARGEST.1.get() {
+                row.push_str(CUT);
+            }
+            out.bare(row.as_bytes(), true);
+        }
+        if full {
+            out.bare(CUT.as_bytes(), true);
+        }
+    }
+}
+
+/// Escapes that enter, and leave, the alternate screen.
+const ENTERED: [&[u8]; 3] = [b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h"];
+const LEFT: [&[u8]; 3] = [b"\x1b[?1049l", b"\x1b[?47l", b"\x1b[?1047l"];
+
+/// Where a line enters the alternate screen, and how long the escape is.
+fn entered(line: &[u8]) -> Option<(usize, usize)> {
+    ENTERED.iter().filter_map(|mark| Some((memchr::memmem::find(line, mark)?, mark.len()))).min()
+}
+
+/// Whether an escape moves the cursor to the first row, or clears the screen: another frame begins.
+fn moves_to_top(escape: &[u8]) -> bool {
+    let Some(rest) = escape.strip_prefix(b"\x1b[") else { return false };
+    [b"H".as_slice(), b"1;", b";", b"2J", b"1d", b"f", b"d"].iter().any(|mark| rest.starts_with(mark))
+}
+
+/// A line as a terminal shows it.
+fn shown(line: &[u8]) -> Vec<u8> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let plain = !line.iter().any(|byte| matches!(*byte, ESCAPE | b'\r' | 0x07 | 0x08));
+    if plain {
+        return line.to_vec();
+    }
+    let text = String::from_utf8_lossy(line);
+    let mut cells: Vec<char> = Vec::with_capacity(text.len());
+    let mut at = 0;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{1b}' => match letters.next() {
+                Some('[') => control(&mut letters, &mut cells, &mut at),
+                // A title, or another text for the terminal itself.
+                Some(']' | 'P' | '_' | '^') => {
+                    while let Some(letter) = letters.next() {
+                        if letter == '\u{7}' || (letter == '\u{1b}' && letters.next_if_eq(&'\\').is_some()) {
+                            break;
+                        }
+                    }
+                }
+                Some('(' | ')' | '#' | '%') => {
+                    letters.next();
+                }
+                _ => {}
+            },
+            '\r' if letters.peek().is_none() => {}
+            // A shell that wraps what is typed writes a space and returns; the text goes on.
+            '\r' if at > 40 && at == cells.len() && cells.last() == Some(&' ') && letters.peek() != Some(&'\r') => {
+                cells.pop();
+                at = cells.len();
+            }
+            '\r' => at = 0,
+            '\u{8}' => at = at.saturating_sub(1),
+            '\u{7}' => {}
+            letter => {
+                put(&mut cells, at, letter);
+                at += 1;
+            }
+        }
+    }
+    cells.into_iter().collect::<String>().into_bytes()
+}
+
+fn put(cells: &mut Vec<char>, at: usize, letter: char) {
+    if at >= cells.len() {
+        cells.resize(at, ' ');
+        cells.push(letter);
+    } else {
+        cells[at] = letter;
+    }
+}
+
+/// Longest line that a cursor may be moved along.
+const FARTHEST: usize = 10_000;
+
+/// One control sequence behind `␛[`.
+fn control(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, cells: &mut Vec<char>, at: &mut usize) {
+    let mut number = String::new();
+    for letter in letters.by_ref() {
+        if !('\u{40}'..='\u{7e}').contains(&letter) {
+            number.push(letter);
+            continue;
+        }
+        let count = number.parse::<usize>().unwrap_or(1).clamp(1, FARTHEST);
+        match letter {
+            'K' if number.is_empty() || number == "0" => cells.truncate(*at),
+            'C' => *at = (*at + count).min(cells.len() + FARTHEST),
+            'D' => *at = at.saturating_sub(count),
+            'G' => *at = count - 1,
+            'P' => {
+                let end = (*at + count).min(cells.len());
+                cells.drain((*at).min(end)..end);
+            }
+            '@' => {
+                for _ in 0..count.min(1_000) {
+                    cells.insert((*at).min(cells.len()), ' ');
+                }
+            }
+            _ => {}
+        }
+        return;
+    }
+}
+
+impl Peel for Terminal {
+    fn line(&mut self, line: &Dressed<'_>, out: &mut Out) {
+        out.bare(&shown(line.bytes), line.ended);
+    }
+
+    fn by_bytes(&self) -> bool {
+        true
+    }
+
+    fn bytes(&mut self, bytes: &[u8], out: &mut Out) {
+        // A line that is still without its end is not looked at again.
+        let goes_on = self.screen.is_none() && !self.held.is_empty() && self.held.len() + bytes.len() <= self.limit;
+        let quiet = goes_on && memchr::memchr(b'\n', bytes).is_none() && memchr::memmem::find(bytes, b"[?").is_none();
+        self.held.extend_from_slice(bytes);
+        if !quiet {
+            self.work(out, false);
+        }
+    }
+
+    fn end(&mut self, out: &mut Out) {
+        self.work(out, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LAYER, shown};
+    use crate::layers::harness::{lines, sections, wears};
+
+    #[test]
+    fn a_line_is_what_the_terminal_shows() {
+        for (raw, expected) in [
+            ("\u{1b}[?2004h$ date\r", "$ date"),
+            ("\u{1b}[32mgreen\u{1b}[0m text", "green text"),
+            ("10%\r20%\r100%", "100%"),
+            ("kubectll\u{8} \u{8} get\u{1b}[K", "kubectl get"),
+            ("\u{1b}]0;title\u{7}$ ls", "$ ls"),
+            ("ab\u{1b}[3Gx", "abx"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&shown(raw.as_bytes())), expected, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_screen_of_watch_is_replayed() {
+        let text = "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"60\" LINES=\"6\"]\n\u{1b}[?1049h\u{1b}[H\u{1b}[2JEvery 0.5s: ls\u{1b}[1;30Ha: Thu Nov 26 09:48:10 2026\u{1b}[3;1HNAME   IP\u{1b}[4;1Hcart   1\u{1b}[1;51H1\u{1b}[4;8H2\u{1b}[?1049l\r\nScript done on 2026-11-26 09:41:12+00:00 [COMMAND_EXIT_CODE=\"0\"]\n";
+        assert!(wears(&LAYER, text));
+        let found = sections(&[&LAYER], text.as_bytes());
+        let last = found.last().expect("a section");
+        assert_eq!(last.names.command.as_deref(), Some("ls"));
+        let inside = String::from_utf8_lossy(&last.text);
+        // The heading of the second frame has another second.
+        assert_eq!(
+            inside.trim_end(),
+            "# TIMESTAMP 1795686490\nNAME   IP\ncart   1\n# TIMESTAMP 1795686491\nNAME   IP\ncart   2"
+        );
+    }
+
+    #[test]
+    fn a_session_without_a_screen_is_its_lines() {
+        let text = "\u{1b}[?2004h$ date +%s; kubectl scale; date +%s\r\n\u{1b}[?2004l\r1795686080\r\nscaled\r\n";
+        let found: Vec<String> = lines(&LAYER, text).into_iter().map(|(_, _, text)| text).collect();
+        assert_eq!(found, ["$ date +%s; kubectl scale; date +%s", "1795686080", "scaled"]);
+        assert!(!wears(&LAYER, "plain\r\ntext\r\n"));
+    }
+}

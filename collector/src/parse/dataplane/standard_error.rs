@@ -1,0 +1,114 @@
+//! What programs print on standard error, between and within the lines of a listing that was saved with it (`2>&1`, a terminal).
+//!
+//! ```text
+//! -A KUBE-SEP-B -p tcp -j DNAT --to-destina# Warning: iptables-legacy tables present, use iptables-legacy-save to see them
+//! tion 10.0.0.2:8080
+//! ```
+//!
+//! Standard output comes in blocks that end anywhere, so that a warning may stand in the middle of a line. A known one is
+//! put behind that line: no byte is lost, and lines keep their numbers but for that one.
+
+use std::borrow::Cow;
+
+/// Beginnings of warnings that stand alone or break a line, and words that must follow in the same line.
+const WARNINGS: [(&[u8], &[u8]); 9] = [
+    (b"# Warning: ", b"tables present"),
+    (b"# Table `", b"incompatible"),
+    (b"# Warning: table ", b"managed by iptables-nft"),
+    (b"Another app is currently holding the xtables lock", b""),
+    (b"Warning: Extension ", b"not supported"),
+    (b"Defaulted container \"", b" out of:"),
+    (b"Defaulting container name to ", b""),
+    (b"Unable to use a TTY", b""),
+    (b"command terminated with exit code", b""),
+];
+
+/// A text whose lines are whole again.
+pub struct Mended<'t> {
+    pub text: Cow<'t, [u8]>,
+    /// How many warnings stood within a line.
+    pub count: u64,
+}
+
+/// Whether a line is a known warning.
+pub fn is_warning(line: &[u8]) -> bool {
+    WARNINGS.iter().any(|(start, word)| line.starts_with(start) && memchr::memmem::find(line, word).is_some())
+}
+
+/// Joins lines that a warning broke, and puts the warning behind them.
+pub fn mended(text: &[u8]) -> Mended<'_> {
+    // Hardly any text has one: what all of them have is looked for in few passes.
+    let marks = [&b"arning: "[..], b"Another app is", b"# Table `", b"Default", b" a TTY", b"terminated with"];
+    if !marks.iter().any(|mark| memchr::memmem::find(text, mark).is_some()) {
+        return Mended { text: Cow::Borrowed(text), count: 0 };
+    }
+    // The places of warnings that do not begin their line, in order.
+    let mut places: Vec<usize> = WARNINGS
+        .iter()
+        .flat_map(|(start, _)| memchr::memmem::find_iter(text, start))
+        .filter(|at| *at > 0 && text[at - 1] != b'\n')
+        .filter(|at| {
+            let end = memchr::memchr(b'\n', &text[*at..]).map_or(text.len(), |length| at + length);
+            let from = memchr::memrchr(b'\n', &text[..*at]).map_or(0, |end| end + 1);
+            // Within quotes it is a comment of the rule.
+            let quoted = text[from..*at].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+            is_warning(&text[*at..end]) && !quoted
+        })
+        .collect();
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
+        return Mended { text: Cow::Borrowed(text), count: 0 };
+    }
+    let mut whole = Vec::with_capacity(text.len() + 1);
+    let mut held: Vec<u8> = Vec::new();
+    let (mut from, mut count) = (0, 0);
+    for at in places {
+        if at < from {
+            continue;
+        }
+        let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |length| at + length + 1);
+        take_lines(&text[from..at], &mut held, &mut whole);
+        held.extend_from_slice(&text[at..end]);
+        (from, count) = (end, count + 1);
+    }
+    take_lines(&text[from..], &mut held, &mut whole);
+    if !held.is_empty() {
+        if !whole.ends_with(b"\n") {
+            whole.push(b'\n');
+        }
+        whole.extend_from_slice(&held);
+    }
+    Mended { text: Cow::Owned(whole), count }
+}
+
+/// Appends text; what is held goes behind the first line end.
+fn take_lines(text: &[u8], held: &mut Vec<u8>, whole: &mut Vec<u8>) {
+    let Some(end) = memchr::memchr(b'\n', text).filter(|_| !held.is_empty()) else {
+        whole.extend_from_slice(text);
+        return;
+    };
+    whole.extend_from_slice(&text[..=end]);
+    whole.append(held);
+    whole.extend_from_slice(&text[end + 1..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mended;
+
+    #[test]
+    fn a_warning_within_a_line_goes_behind_it() {
+        const WARNING: &str = "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n";
+        let check = |text: &str, expected: &str, count: u64| {
+            let found = mended(text.as_bytes());
+            assert_eq!((String::from_utf8_lossy(&found.text), found.count), (expected.into(), count), "{text}");
+        };
+        check(&format!("-A x\n{WARNING}-A y\n"), &format!("-A x\n{WARNING}-A y\n"), 0);
+        check(&format!("-A {WARNING}x\n-A y\n"), &format!("-A x\n{WARNING}-A y\n"), 1);
+        check(&format!("-A {WARNING}x {WARNING}y\n"), &format!("-A x y\n{WARNING}{WARNING}"), 2);
+        check(&format!("-A {WARNING}"), &format!("-A \n{WARNING}"), 1);
+        let quoted = format!("-A x --comment \"{WARNING}");
+        check(&quoted, &quoted, 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the columns of a table of kubectl stand.
+//!
+//! ```text
+//! LAST SEEN   TYPE     REASON              OBJECT            SUBOBJECT   SOURCE                  MESSAGE
+//! 58m         Normal   ScalingReplicaSet   deployment/cart               deployment-controller   Scaled up cart-5 to 3
+//! │           │        │                   │                 │(empty)    │                       │(blanks within)
+//! ```
+//!
+//! kubectl aligns a table that it prints at once, so a cell stands where its name does. What `-w` prints later may be wider
+//! than the names were: such a row is read by its gaps, if it has a cell for every name.
+
+/// Column names and where they begin, in characters.
+pub struct Columns {
+    columns: Vec<(usize, String)>,
+}
+
+/// The cells of a row.
+pub struct Cells<'t> {
+    cells: Vec<(String, &'t str)>,
+}
+
+impl Cells<'_> {
+    /// A cell by its column's name; null where it is empty or there is no such column.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.cells.iter().find(|(known, _)| known == name).map(|(_, cell)| *cell);
+        found.filter(|cell| !cell.is_empty())
+    }
+}
+
+impl Columns {
+    /// Of a line of names: two blanks or more stand between them.
+    pub fn of(line: &str) -> Self {
+        let letters: Vec<char> = line.chars().collect();
+        let mut columns = Vec::new();
+        let mut at = 0;
+        while at < letters.len() {
+            if letters[at].is_whitespace() {
+                at += 1;
+                continue;
+            }
+            let apart = |end: usize| {
+                letters[end].is_whitespace()
+                    && (letters[end] == '\t' || letters.get(end + 1).is_none_or(|next| next.is_whitespace()))
+            };
+            let end = (at..letters.len()).find(|end| apart(*end)).unwrap_or(letters.len());
+            columns.push((at, letters[at..end].iter().collect::<String>()));
+            at = end;
+        }
+        Self { columns }
+    }
+
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// The cells of a row; null for a line that does not fit.
+    pub fn cells<'t>(&self, line: &'t str) -> Option<Cells<'t>> {
+        let found = self.below(line).or_else(|| self.between_gaps(line))?;
+        let cells: Vec<(String, &str)> = self.names().map(str::to_owned).zip(found).collect();
+        cells.iter().all(|(name, cell)| may_be(name, cell)).then_some(Cells { cells })
+    }
+
+    /// Cells below their names: ahead of each begins at least one blank more than stands within a cell.
+    fn below<'t>(&self, line: &'t str) -> Option<Vec<&'t str>> {
+        let offsets: Vec<usize> = line.char_indices().map(|(at, _)| at).chain([line.len()]).collect();
+        let count = offsets.len() - 1;
+        let blank = |at: usize| line[offsets[at]..].starts_with([' ', '\t']);
+        let mut found = Vec::with_capacity(self.columns.len());
+        for (number, (start, _)) in self.columns.iter().enumerate() {
+            let ahead = start.saturating_sub(2)..(*start).min(count);
+            if number > 0 && *start <= count && !ahead.clone().all(blank) {
+                return None;
+            }
+            let end = self.columns.get(number + 1).map_or(count, |(next, _)| (*next).min(count));
+            let cell = if *start < end { line[offsets[*start]..offsets[end]].trim() } else { "" };
+            found.push(cell);
+        }
+        let filled = found.iter().filter(|cell| !cell.is_empty()).count();
+        (filled >= 2 && !found.first().is_none_or(|first| first.is_empty() || line.starts_with(' '))).then_some(found)
+    }
+
+    /// Cells between gaps of two blanks or more, where there is one for each name. The last may hold gaps.
+    fn between_gaps<'t>(&self, line: &'t str) -> Option<Vec<&'t str>> {
+        let mut found = Vec::new();
+        let mut rest = line.trim_end();
+        while let Some((cell, behind)) = rest.split_once("  ").filter(|_| found.len() + 1 < self.columns.len()) {
+            found.push(cell.trim());
+            rest = behind.trim_start();
+        }
+        found.push(rest);
+        (found.len() == self.columns.len() && found.iter().all(|cell| !cell.is_empty())).then_some(found)
+    }
+}
+
+/// Whether a cell may stand below a name: what a log or a sentence happens to have there seldom does.
+fn may_be(name: &str, cell: &str) -> bool {
+    let age = |cell: &str| {
+        cell.starts_with('<')
+            || cell.split(' ').next().is_some_and(|word| {
+                word.starts_with(|first: char| first.is_ascii_digit())
+                    && word.ends_with(['s', 'm', 'h', 'd', 'y'])
+                    && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            })
+    };
+    match name {
+        _ if cell.is_empty() => name != "NAME",
+        "AGE" | "LAST SEEN" | "FIRST SEEN" | "LASTSEEN" => age(cell),
+        "NAME" | "NAMESPACE" => !cell.contains(['"', '=', ' ']),
+        "RESTARTS" | "COUNT" => cell.starts_with(|first: char| first.is_ascii_digit()),
+        "READY" => {
+            cell.starts_with(|first: char| first.is_ascii_digit()) || matches!(cell, "True" | "False" | "Unknown")
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Columns;
+
+    #[test]
+    fn cells_may_be_empty_and_hold_blanks() {
+        let columns = Columns::of("LAST SEEN   OBJECT            SUBOBJECT   MESSAGE                 COUNT");
+        let cells =
+            columns.cells("58m         deployment/cart               Scaled up cart-5 to 3   1").expect("a row");
+        assert_eq!((cells.get("SUBOBJECT"), cells.get("MESSAGE")), (None, Some("Scaled up cart-5 to 3")));
+        assert_eq!(cells.get("COUNT"), Some("1"));
+        assert!(columns.cells("58m (x2 over 1h)   words of a sentence that stand across all columns here").is_none());
+    }
+
+    #[test]
+    fn a_row_that_is_wider_than_the_names_is_read_by_its_gaps() {
+        let columns = Columns::of("NAME   READY   STATUS    RESTARTS      AGE");
+        let cells = columns.cells("test-a-long-name-5x   1/1   Running   1 (2s ago)   17s").expect("a row");
+        assert_eq!((cells.get("READY"), cells.get("RESTARTS")), (Some("1/1"), Some("1 (2s ago)")));
+        assert!(columns.cells("test-a-long-name-5x   1/1   Running   17s").is_none());
+    }
+}
