@@ -19,9 +19,10 @@ pub const LAYER: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            serde_json::json!({"category": "kube-audit", "properties": {"log": line}, "time": "2026-11-23T04:42:31.5Z"})
-        })
+        objects(
+            text,
+            |line| serde_json::json!({"category": "kube-audit", "properties": {"log": line}, "time": "2026-11-23T04:42:31.5Z"}),
+        )
     }),
 };
 

@@ -53,6 +53,7 @@ static SHAPE: Shape = Shape {
     node: &["kubernetes.host"],
     file: &["logStreamName", "@logStream", "logStream"],
     turn: Some(is_control),
+    most: Some(("@message", 10_000)),
     ..Shape::EMPTY
 };
 
@@ -159,8 +160,10 @@ mod tests {
 
     #[test]
     fn one_bad_event_costs_itself() {
-        let good = "    {\n      \"timestamp\": 1770091506100,\n      \"message\": \"x\",\n      \"eventId\": \"1\"\n    }";
-        let cut = "    {\n      \"timestamp\": 1770091506100,\n      \"message\": \"cut\n      \"eventId\": \"1\"\n    }";
+        let good =
+            "    {\n      \"timestamp\": 1770091506100,\n      \"message\": \"x\",\n      \"eventId\": \"1\"\n    }";
+        let cut =
+            "    {\n      \"timestamp\": 1770091506100,\n      \"message\": \"cut\n      \"eventId\": \"1\"\n    }";
         let text = format!("{{\n  \"events\": [\n{good},\n{cut},\n{good}\n  ]\n}}\n");
         let found = lines(&LAYER, &text);
         assert_eq!(found.iter().map(|(line, _, _)| *line).collect::<Vec<_>>(), [3, 8, 13]);

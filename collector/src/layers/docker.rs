@@ -18,9 +18,10 @@ pub const LAYER: Layer = Layer {
     wears: |head| has_no_more(head.bytes) && SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            serde_json::json!({"log": format!("{line}\n"), "stream": "stdout", "time": "2026-11-23T04:42:31.500000000Z"})
-        })
+        objects(
+            text,
+            |line| serde_json::json!({"log": format!("{line}\n"), "stream": "stdout", "time": "2026-11-23T04:42:31.500000000Z"}),
+        )
     }),
 };
 
@@ -37,9 +38,8 @@ static SHAPE: Shape = Shape {
 /// Shippers write the same keys and others.
 fn has_no_more(head: &[u8]) -> bool {
     let first = head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    super::json_fields::Fields::of_object(first).is_none_or(|fields| {
-        fields.0.iter().all(|(key, _)| matches!(&**key, "log" | "stream" | "time" | "attrs"))
-    })
+    super::json_fields::Fields::of_object(first)
+        .is_none_or(|fields| fields.0.iter().all(|(key, _)| matches!(&**key, "log" | "stream" | "time" | "attrs")))
 }
 
 #[cfg(test)]

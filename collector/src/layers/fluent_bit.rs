@@ -56,7 +56,14 @@ static SHAPE: Shape = Shape {
     pod: &["kubernetes.pod_name", "kubernetes.pod.name", "k8s.pod.name", "pod_name", "pod"],
     namespace: &["kubernetes.namespace_name", "kubernetes.namespace", "k8s.namespace.name", "namespace_name"],
     container: &["kubernetes.container_name", "kubernetes.container.name", "k8s.container.name", "container_name"],
-    node: &["kubernetes.host", "kubernetes.node.name", "kubernetes.node_name", "k8s.node.name", "hostname", "host.name"],
+    node: &[
+        "kubernetes.host",
+        "kubernetes.node.name",
+        "kubernetes.node_name",
+        "k8s.node.name",
+        "hostname",
+        "host.name",
+    ],
     file: &["log.file.path", "filename", "file", "tag", "container_name"],
     ..Shape::EMPTY
 };
@@ -64,8 +71,37 @@ static SHAPE: Shape = Shape {
 const TIMES: &[&str] = &["time", "@timestamp", "timestamp", "date", "ts"];
 
 static ONE: Shape = Shape {
-    message: &["log", "message", "msg", "line", "text", "body", "Body", "content", "event.original", "raw"],
-    marks: &[&["log"], &["message"], &["line"], &["text"], &["body"], &["Body"], &["content"], &["event.original"], &["raw"]],
+    message: &[
+        "log",
+        "message",
+        "msg",
+        "line",
+        "text",
+        "body",
+        "Body",
+        "content",
+        "event.original",
+        "raw",
+        "event",
+        "audit",
+        "responseElements",
+        "data",
+    ],
+    marks: &[
+        &["log"],
+        &["message"],
+        &["line"],
+        &["text"],
+        &["body"],
+        &["Body"],
+        &["content"],
+        &["event.original"],
+        &["raw"],
+        &["event"],
+        &["audit"],
+        &["responseElements"],
+        &["data"],
+    ],
     time: TIMES,
     pod: SHAPE.pod,
     namespace: SHAPE.namespace,
@@ -101,7 +137,9 @@ mod tests {
     #[test]
     fn pieces_are_joined() {
         let piece = |tag: &str, text: &str| {
-            format!("{{\"time\":\"2026-02-03T04:05:06.1002Z\",\"stream\":\"stderr\",\"_p\":\"{tag}\",\"log\":\"{text}\"}}\n")
+            format!(
+                "{{\"time\":\"2026-02-03T04:05:06.1002Z\",\"stream\":\"stderr\",\"_p\":\"{tag}\",\"log\":\"{text}\"}}\n"
+            )
         };
         let text = [piece("P", "ab"), piece("P", "cd"), piece("F", "ef"), piece("F", "g")].concat();
         assert_eq!(lines(&LAYER, &text), [(1, Some(AT), "abcdef".to_owned()), (4, Some(AT), "g".to_owned())]);

@@ -1,4 +1,5 @@
-//! Google Cloud Logging: LogEntries as JSON, YAML and columns.
+//! Google Cloud Logging: LogEntries as JSON, YAML and tables. (`--format='value(timestamp,textPayload)'` writes a time
+//! ahead of each line, as others do.)
 //!
 //! ```text
 //! [{"insertId":"…","jsonPayload":{"message":"…"},"resource":{"labels":{"pod_name":"kube-proxy-a"}},"timestamp":"2026-…Z"}]
@@ -6,7 +7,6 @@
 //! ---                                                                  gcloud logging read
 //! insertId: e1
 //! textPayload: I0203 …
-//! 2026-02-03T04:05:06.1002Z	I0203 …                                    --format='value(timestamp,textPayload)'
 //! ```
 //!
 //! Two things that its agents rewrite are written back: an audit event out of a `protoPayload`, and the head of a klog line
@@ -18,9 +18,7 @@ use super::json_fields::Fields;
 use super::json_scan::Context;
 use super::json_store::{Entries, Shape, Turned, objects};
 use super::layer::{Dressed, Layer, Out, Peel, Setting};
-use super::prefix::{self, Read, Taken};
-use crate::form::stamp::{self, Dating};
-use crate::form::{Head, Place};
+use crate::form::{Head, Place, stamp};
 
 /// Its JSON.
 pub const LAYER: Layer = Layer {
@@ -31,9 +29,10 @@ pub const LAYER: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            json!({"insertId": "e", "logName": "projects/p/logs/stderr", "textPayload": line, "timestamp": "2026-11-23T04:42:31.5Z"})
-        })
+        objects(
+            text,
+            |line| json!({"insertId": "e", "logName": "projects/p/logs/stderr", "textPayload": line, "timestamp": "2026-11-23T04:42:31.5Z"}),
+        )
     }),
 };
 
@@ -55,17 +54,6 @@ pub const YAML: Layer = Layer {
         }
         dressed
     }),
-};
-
-/// Its columns.
-pub const COLUMNS: Layer = Layer {
-    name: "google",
-    title: "Google Cloud Logging: time and text in columns",
-    sample: "2026-02-03T04:05:06.100200000Z\tI0203 04:05:06.100000       1 proxier.go:1] x\n",
-    certain: false,
-    wears: |head| prefix::worn(head, columns),
-    open: |setting| prefix::open(setting, columns),
-    put_on: Some(|text| prefix::put_on(text, "2026-11-23T04:42:31.500000000Z\t")),
 };
 
 static SHAPE: Shape = Shape {
@@ -105,7 +93,8 @@ fn turn(fields: &Fields<'_>, _: &Context) -> Turned {
         return Turned::To(line);
     }
     // What an agent took apart whole goes on whole: `msg` alone has neither level nor subsystem.
-    let payload = fields.get("jsonPayload").filter(|_| fields.has("jsonPayload.msg") && !fields.has("jsonPayload.message"));
+    let payload =
+        fields.get("jsonPayload").filter(|_| fields.has("jsonPayload.msg") && !fields.has("jsonPayload.message"));
     payload.and_then(|payload| payload.message()).map_or(Turned::Inside, |json| Turned::To(json.into_owned()))
 }
 
@@ -167,14 +156,6 @@ fn klog(entry: &Fields<'_>) -> Option<String> {
     let process = entry.text(&["jsonPayload.pid"]).unwrap_or("1".into());
     let part = part.get(..6).unwrap_or(part);
     Some(format!("{level}{month}{day} {clock}.{part:0<6} {process:>7} {file}:{line}] {message}"))
-}
-
-fn columns<'a>(line: &'a [u8], _: &Dating) -> Read<'a> {
-    let read = || {
-        let (time, text) = prefix::rfc3339(line)?;
-        (line.get(line.len() - text.len() - 1) == Some(&b'\t')).then_some(Taken { time: Some(time), text, ..Taken::default() })
-    };
-    read().map_or(Read::Other, Read::Inside)
 }
 
 fn is_yaml(head: &Head) -> bool {
@@ -240,7 +221,7 @@ impl Peel for Documents {
 
 #[cfg(test)]
 mod tests {
-    use super::{COLUMNS, LAYER, YAML};
+    use super::{LAYER, YAML};
     use crate::layers::harness::{lines, sections, wears};
 
     const AT: i64 = 1_770_091_506_100_200_000;
@@ -277,16 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn documents_in_yaml_and_columns_are_read() {
+    fn documents_in_yaml_are_read() {
         let text = "# a comment\n---\ninsertId: e\ntextPayload: x\ntimestamp: '2026-02-03T04:05:06.100200Z'\n---\ninsertId: [\n---\ntextPayload: |\n  y\ntimestamp: 2026-02-03T04:05:06.100200Z\n";
         assert!(wears(&YAML, text));
         let time = Some(AT);
         let expected = [(3, time, "x".to_owned()), (7, None, "insertId: [".to_owned()), (9, time, "y".to_owned())];
         assert_eq!(lines(&YAML, text), expected);
-        let text = "2026-02-03T04:05:06.100200000Z\t\"Syncing iptables rules\"\n";
-        assert!(wears(&COLUMNS, text) && !wears(&COLUMNS, &text.replace('\t', " ")));
-        assert_eq!(lines(&COLUMNS, text), [(1, time, "\"Syncing iptables rules\"".to_owned())]);
-        for text in ["kind: Event\napiVersion: audit.k8s.io/v1\nauditID: a\n", "apiVersion: v1\nitems:\n- kind: Pod\n"] {
+        for text in ["kind: Event\napiVersion: audit.k8s.io/v1\nauditID: a\n", "apiVersion: v1\nitems:\n- kind: Pod\n"]
+        {
             assert!(!wears(&YAML, text), "{text}");
         }
     }

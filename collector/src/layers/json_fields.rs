@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::json_scan::Context;
 use crate::form::instant::{self, SECOND};
 use crate::form::json_pairs::Pairs;
 use crate::form::stamp::{self, Dating};
@@ -104,9 +105,7 @@ impl<'a> Fields<'a> {
 fn within<'a>(value: Val<'a>, path: &str) -> Option<Val<'a>> {
     match value {
         Val::Json(Cow::Borrowed(json)) if json.starts_with('{') => Fields::of_object(json.as_bytes())?.get(path),
-        Val::Json(json) if json.starts_with('{') => {
-            Fields::of_object(json.as_bytes())?.get(path).map(Val::into_owned)
-        }
+        Val::Json(json) if json.starts_with('{') => Fields::of_object(json.as_bytes())?.get(path).map(Val::into_owned),
         other => {
             let text = other.text().filter(|text| text.starts_with('{'))?;
             Fields::of_object(text.as_bytes())?.get(path).map(Val::into_owned)
@@ -159,6 +158,47 @@ pub fn of_docker_name(name: &str) -> Option<(&str, &str, &str)> {
     Some((namespace, pod, container))
 }
 
+/// `TimeGenerated [UTC]` is `TimeGenerated`.
+pub fn plain(name: &str) -> String {
+    let name = name.trim().trim_start_matches('\u{feff}');
+    name.split(" [").next().unwrap_or(name).to_owned()
+}
+
+/// Fields of an entry that is a list.
+///
+/// ```text
+/// [{"field":"@message","value":"…"}, …]         Logs Insights
+/// ["1770091506100200000", "…"]                  Loki
+/// ["2026-…", "…"]                               a row whose columns stand ahead of it (Azure, Splunk, OpenSearch)
+/// ```
+pub fn of_list<'a>(items: &[&'a RawValue], context: &Context) -> Fields<'a> {
+    let json = |item: &&'a RawValue| Val::Json(Cow::Borrowed(item.get()));
+    if items.first().is_some_and(|item| item.get().starts_with('{')) {
+        let pair = |item: &&'a RawValue| {
+            let cell = Fields::of_object(item.get().as_bytes())?;
+            Some((cell.get("field")?.text()?, cell.get("value")?))
+        };
+        return Fields(items.iter().filter_map(pair).collect());
+    }
+    let columns = context.get("columns").or_else(|| context.get("fields"));
+    if let Some(columns) = columns.and_then(|columns| serde_json::from_slice::<Vec<serde_json::Value>>(columns).ok()) {
+        let name = |column: &serde_json::Value| {
+            column.as_str().or_else(|| column["name"].as_str()).map(|name| Cow::Owned(plain(name)))
+        };
+        return Fields(columns.iter().zip(items).filter_map(|(one, item)| Some((name(one)?, json(item)))).collect());
+    }
+    let is_epoch = |item: &&&RawValue| {
+        let digits = item.get().trim_matches('"');
+        item.get().starts_with('"') && digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match (items.first().filter(is_epoch), items.get(1)) {
+        (Some(time), Some(line)) => {
+            Fields(vec![(Cow::Borrowed("timestamp"), json(time)), (Cow::Borrowed("line"), json(line))])
+        }
+        _ => Fields::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Fields, moment, of_docker_name, of_log_path};
@@ -166,12 +206,9 @@ mod tests {
 
     #[test]
     fn fields_are_found_however_they_are_nested() {
-        for json in [
-            r#"{"a":{"b.c":"x"}}"#,
-            r#"{"a.b.c":"x"}"#,
-            r#"{"a":{"b":{"c":"x"}}}"#,
-            r#"{"a":"{\"b\":{\"c\":\"x\"}}"}"#,
-        ] {
+        for json in
+            [r#"{"a":{"b.c":"x"}}"#, r#"{"a.b.c":"x"}"#, r#"{"a":{"b":{"c":"x"}}}"#, r#"{"a":"{\"b\":{\"c\":\"x\"}}"}"#]
+        {
             let fields = Fields::of_object(json.as_bytes()).expect("an object");
             assert_eq!(fields.text(&["z", "a.b.c"]).as_deref(), Some("x"), "{json}");
         }
@@ -199,8 +236,14 @@ mod tests {
     fn names_in_paths_are_found() {
         let expected = Some(("kube-system", "kube-proxy-a", "kube-proxy"));
         let hash = "0123456789abcdef";
-        assert_eq!(of_log_path(&format!("/var/log/containers/kube-proxy-a_kube-system_kube-proxy-{hash}.log")), expected);
-        assert_eq!(of_log_path(&format!("ip-1.var.log.containers.kube-proxy-a_kube-system_kube-proxy-{hash}.log")), expected);
+        assert_eq!(
+            of_log_path(&format!("/var/log/containers/kube-proxy-a_kube-system_kube-proxy-{hash}.log")),
+            expected
+        );
+        assert_eq!(
+            of_log_path(&format!("ip-1.var.log.containers.kube-proxy-a_kube-system_kube-proxy-{hash}.log")),
+            expected
+        );
         assert_eq!(of_log_path("/var/log/pods/kube-system_kube-proxy-a_1-2/kube-proxy/0.log"), expected);
         assert_eq!(of_docker_name("k8s_kube-proxy_kube-proxy-a_kube-system_1-2_0"), expected);
         assert_eq!(of_log_path("/var/log/messages"), None);

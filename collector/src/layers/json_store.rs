@@ -8,10 +8,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::json_fields::{Fields, Val, moment, of_docker_name, of_log_path};
+use super::json_fields::{Fields, Val, moment, of_docker_name, of_list, of_log_path, plain};
 use super::json_scan::{Context, Piece, Scan};
 use super::layer::{Dressed, Out, Peel, Setting};
 use crate::form::{Head, Place, csv};
+use syncline_schema::loss::CAPPED_EXPORT;
 
 /// What becomes of an entry.
 pub enum Turned {
@@ -44,6 +45,8 @@ pub struct Shape {
     pub turn: Option<fn(&Fields<'_>, &Context) -> Turned>,
     /// Whether a line without its end is a piece of one (docker).
     pub unended_is_part: bool,
+    /// Entries with a field that an export has at most: as many are a loss.
+    pub most: Option<(&'static str, usize)>,
 }
 
 impl Shape {
@@ -61,6 +64,7 @@ impl Shape {
         file: &[],
         turn: None,
         unended_is_part: false,
+        most: None,
     };
 
     /// Begins to take it off.
@@ -173,6 +177,8 @@ pub struct Entries {
     table: Option<Table>,
     /// Whether anything was seen.
     seen: bool,
+    /// Entries that count for [`Shape::most`].
+    counted: usize,
     /// Entries that had something inside, and others.
     pub taken: usize,
     pub refused: usize,
@@ -188,6 +194,7 @@ impl Entries {
             begun: BTreeMap::new(),
             table: None,
             seen: false,
+            counted: 0,
             taken: 0,
             refused: 0,
         }
@@ -214,7 +221,14 @@ impl Entries {
             }
             Piece::Damaged { text, ended } => {
                 self.refused += 1;
-                self.verbatim(text, ended, place, out);
+                // The end of the file cuts an entry, and with it the line inside: what is there of it goes on, as cut.
+                match message_within(self.shape, text).filter(|_| !ended) {
+                    Some(inside) => {
+                        out.at(place);
+                        out.bare(inside.as_bytes(), false);
+                    }
+                    None => self.verbatim(text, ended, place, out),
+                }
                 true
             }
         }
@@ -269,6 +283,7 @@ impl Entries {
         };
         let Some(message) = message else { return false };
         self.taken += 1;
+        self.counted += usize::from(shape.most.is_some_and(|(name, _)| fields.has(name)));
         out.at(place);
         if let Some((time, resolution)) = self.time(fields) {
             out.time(time, resolution);
@@ -367,8 +382,10 @@ impl Entries {
             let lines = std::mem::take(&mut table.lines);
             self.rows_apart(&left, &lines, out);
         }
-        self.table = None;
-        self.seen = false;
+        if self.shape.most.is_some_and(|(_, most)| self.counted > 0 && self.counted.is_multiple_of(most)) {
+            out.loss(CAPPED_EXPORT);
+        }
+        (self.table, self.seen, self.counted) = (None, false, 0);
         self.give_begun(out);
     }
 
@@ -405,7 +422,8 @@ impl Entries {
         }
         let cells = csv::cells(row.strip_suffix(b"\r").unwrap_or(&row), table.separator);
         let pairs = table.names.iter().zip(cells);
-        let fields = Fields(pairs.map(|(name, cell)| (Cow::Owned(name.clone()), Val::Text(Cow::Owned(cell)))).collect());
+        let fields =
+            Fields(pairs.map(|(name, cell)| (Cow::Owned(name.clone()), Val::Text(Cow::Owned(cell)))).collect());
         let place = lines.first().map_or(place, |(_, place)| *place);
         if !self.fields(&fields, "", place, context, out) {
             self.refused += 1;
@@ -424,56 +442,46 @@ impl Entries {
     }
 }
 
-/// `TimeGenerated [UTC]` is `TimeGenerated`.
-fn plain(name: &str) -> String {
-    let name = name.trim().trim_start_matches('\u{feff}');
-    name.split(" [").next().unwrap_or(name).to_owned()
-}
-
 fn message<'a>(shape: &Shape, fields: &Fields<'a>) -> Option<Cow<'a, str>> {
     let found = || shape.message.iter().filter_map(|name| fields.get(name));
     let text = || found().filter_map(Val::text);
     text().find(|text| !text.is_empty()).or_else(|| found().find_map(Val::message)).or_else(|| text().next())
 }
 
+/// The first line of the message of an entry that breaks off, as far as it goes.
+fn message_within(shape: &Shape, text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).or_else(|error| std::str::from_utf8(&text[..error.valid_up_to()])).ok()?;
+    shape.message.iter().find_map(|name| {
+        let key = format!("\"{}\"", name.rsplit('.').next().unwrap_or(name));
+        let rest = text[text.find(&key)? + key.len()..].trim_start().strip_prefix(':')?.trim_start();
+        if rest.starts_with('{') {
+            return Some(rest.replace(['\n', '\r'], " "));
+        }
+        let inner = rest.strip_prefix('"')?;
+        let mut end = inner.len();
+        let mut escaped = None;
+        for (at, byte) in inner.bytes().enumerate() {
+            match (escaped, byte) {
+                (None, b'"') => {
+                    end = at;
+                    break;
+                }
+                (None, b'\\') => escaped = Some(at),
+                (Some(begin), byte) if at == begin + 1 && byte != b'u' => escaped = None,
+                (Some(begin), _) if at == begin + 5 => escaped = None,
+                _ => {}
+            }
+        }
+        // An escape that is cut says nothing.
+        let end = escaped.filter(|_| end == inner.len()).unwrap_or(end);
+        let message: String = serde_json::from_str(&format!("\"{}\"", inner.get(..end)?)).ok()?;
+        message.lines().next().map(str::to_owned)
+    })
+}
+
 /// The lines of a message.
 fn lines(text: &str, place: Place, out: &mut Out) {
     for line in text.split('\n') {
         out.bare_at(place, line.strip_suffix('\r').unwrap_or(line).as_bytes(), true);
-    }
-}
-
-/// Fields of an entry that is a list.
-///
-/// ```text
-/// [{"field":"@message","value":"…"}, …]         Logs Insights
-/// ["1770091506100200000", "…"]                  Loki
-/// ["2026-…", "…"]                               a row whose columns stand ahead of it (Azure, Splunk, OpenSearch)
-/// ```
-fn of_list<'a>(items: &[&'a serde_json::value::RawValue], context: &Context) -> Fields<'a> {
-    let json = |item: &&'a serde_json::value::RawValue| Val::Json(Cow::Borrowed(item.get()));
-    if items.first().is_some_and(|item| item.get().starts_with('{')) {
-        let pair = |item: &&'a serde_json::value::RawValue| {
-            let cell = Fields::of_object(item.get().as_bytes())?;
-            Some((cell.get("field")?.text()?, cell.get("value")?))
-        };
-        return Fields(items.iter().filter_map(pair).collect());
-    }
-    let columns = context.get("columns").or_else(|| context.get("fields"));
-    if let Some(columns) = columns.and_then(|columns| serde_json::from_slice::<Vec<serde_json::Value>>(columns).ok()) {
-        let name = |column: &serde_json::Value| {
-            column.as_str().or_else(|| column["name"].as_str()).map(|name| Cow::Owned(plain(name)))
-        };
-        return Fields(columns.iter().zip(items).filter_map(|(one, item)| Some((name(one)?, json(item)))).collect());
-    }
-    let is_epoch = |item: &&&serde_json::value::RawValue| {
-        let digits = item.get().trim_matches('"');
-        item.get().starts_with('"') && digits.len() >= 10 && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    match (items.first().filter(is_epoch), items.get(1)) {
-        (Some(time), Some(line)) => {
-            Fields(vec![(Cow::Borrowed("timestamp"), json(time)), (Cow::Borrowed("line"), json(line))])
-        }
-        _ => Fields::default(),
     }
 }

@@ -21,9 +21,10 @@ pub const LAYER: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            serde_json::json!({"labels": {"app": "x"}, "line": line, "timestamp": "2026-11-23T04:42:31.500000000Z"})
-        })
+        objects(
+            text,
+            |line| serde_json::json!({"labels": {"app": "x"}, "line": line, "timestamp": "2026-11-23T04:42:31.500000000Z"}),
+        )
     }),
 };
 

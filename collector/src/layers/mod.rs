@@ -21,7 +21,6 @@ mod json_scan;
 mod json_store;
 pub mod kubectl_prefix;
 pub mod layer;
-pub mod log_line;
 pub mod loki;
 pub mod margin;
 pub mod opensearch;
@@ -64,10 +63,9 @@ pub const LAYERS: &[&Layer] = &[
     &prompt::LAYER,
     &preface::LAYER,
     &dates::LAYER,
+    &cloudwatch::TEXT,
     &times::LAYER,
     &margin::LAYER,
-    &cloudwatch::TEXT,
-    &google::COLUMNS,
     &stern::LAYER,
     &compose::LAYER,
     &fluent_bit::BARE,

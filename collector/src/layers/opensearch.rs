@@ -19,7 +19,9 @@ pub const LAYER: Layer = Layer {
     certain: true,
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
-    put_on: Some(|text| objects(text, |line| serde_json::json!({"_index": "a", "_source": {"event": {"original": line}}}))),
+    put_on: Some(|text| {
+        objects(text, |line| serde_json::json!({"_index": "a", "_source": {"event": {"original": line}}}))
+    }),
 };
 
 static SHAPE: Shape = Shape {
@@ -58,7 +60,8 @@ mod tests {
 
     #[test]
     fn hits_and_dumps_are_read() {
-        let hit = r#"{"_index":"logs","_id":"1","_score":1,"_source":{"log":"x","@timestamp":"2026-02-03T04:05:06.100Z"}}"#;
+        let hit =
+            r#"{"_index":"logs","_id":"1","_score":1,"_source":{"log":"x","@timestamp":"2026-02-03T04:05:06.100Z"}}"#;
         for text in [
             hit.to_owned(),
             format!(r#"{{"took":1,"hits":{{"total":{{"value":1}},"hits":[{hit}]}}}}"#),
@@ -73,10 +76,7 @@ mod tests {
 
     #[test]
     fn an_audit_event_within_a_document_goes_on_alone() {
-        for text in [
-            r#"{"_source":{"kubernetes":{"audit":{"auditID":"a"}}}}"#,
-            r#"{"_source":{"auditID":"a"}}"#,
-        ] {
+        for text in [r#"{"_source":{"kubernetes":{"audit":{"auditID":"a"}}}}"#, r#"{"_source":{"auditID":"a"}}"#] {
             assert_eq!(lines(&LAYER, text)[0].2, r#"{"auditID":"a"}"#);
         }
     }

@@ -18,20 +18,33 @@ pub const LAYER: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            serde_json::json!({"preview": false, "result": {"_raw": line, "_time": "2026-11-23T04:42:31.500+00:00"}})
-        })
+        objects(
+            text,
+            |line| serde_json::json!({"preview": false, "result": {"_raw": line, "_time": "2026-11-23T04:42:31.500+00:00"}}),
+        )
     }),
 };
 
 static SHAPE: Shape = Shape {
     entries: &["", "[]", "results[]", "rows[]"],
     message: &["result._raw", "_raw", "event"],
-    marks: &[&["result._raw"], &["_raw"], &["event", "sourcetype"], &["event", "time", "host"], &["event", "time", "source"]],
+    marks: &[
+        &["result._raw"],
+        &["_raw"],
+        &["event", "sourcetype"],
+        &["event", "time", "host"],
+        &["event", "time", "source"],
+    ],
     held: &[&["_raw"]],
     time: &["result._time", "_time", "time"],
     pod: &["result.pod", "pod", "fields.k8s.pod.name", "result.k8s.pod.name", "k8s.pod.name", "fields.pod", "pod_name"],
-    namespace: &["result.namespace", "fields.k8s.namespace.name", "k8s.namespace.name", "fields.namespace", "namespace"],
+    namespace: &[
+        "result.namespace",
+        "fields.k8s.namespace.name",
+        "k8s.namespace.name",
+        "fields.namespace",
+        "namespace",
+    ],
     container: &["result.container_name", "fields.k8s.container.name", "k8s.container.name", "container_name"],
     node: &["result.host", "fields.k8s.node.name", "host"],
     file: &["result.source", "source"],

@@ -35,7 +35,10 @@ pub const JSON: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| serde_json::json!({"message": line, "podName": "kube-proxy-a", "containerName": "kube-proxy"}))
+        objects(
+            text,
+            |line| serde_json::json!({"message": line, "podName": "kube-proxy-a", "containerName": "kube-proxy"}),
+        )
     }),
 };
 
@@ -121,7 +124,11 @@ mod tests {
     fn every_tool_names_pod_and_container() {
         for (line, pod, time) in [
             ("kube-proxy-a kube-proxy I0203 x", "kube-proxy-a", None),
-            ("kube-proxy-a kube-proxy 2026-02-03T05:05:06.1002+01:00 I0203 x", "kube-proxy-a", Some(1_770_091_506_100_200_000)),
+            (
+                "kube-proxy-a kube-proxy 2026-02-03T05:05:06.1002+01:00 I0203 x",
+                "kube-proxy-a",
+                Some(1_770_091_506_100_200_000),
+            ),
             ("kube-system kube-proxy-a kube-proxy I0203 x", "kube-system/kube-proxy-a", None),
             ("kube-system/kube-proxy-a[kube-proxy]: I0203 x", "kube-system/kube-proxy-a", None),
             ("[kube-proxy-a kube-proxy] I0203 x", "kube-proxy-a", None),

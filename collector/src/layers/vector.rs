@@ -17,15 +17,20 @@ pub const LAYER: Layer = Layer {
     wears: |head| SHAPE.worn(head),
     open: |setting| SHAPE.open(setting),
     put_on: Some(|text| {
-        objects(text, |line| {
-            serde_json::json!({"message": line, "source_type": "kubernetes_logs", "timestamp": "2026-11-23T04:42:31.5Z"})
-        })
+        objects(
+            text,
+            |line| serde_json::json!({"message": line, "source_type": "kubernetes_logs", "timestamp": "2026-11-23T04:42:31.5Z"}),
+        )
     }),
 };
 
 static SHAPE: Shape = Shape {
     message: &["message"],
-    marks: &[&["message", "source_type"], &["message", "kubernetes.pod_node_name"], &["message", "kubernetes.pod_namespace"]],
+    marks: &[
+        &["message", "source_type"],
+        &["message", "kubernetes.pod_node_name"],
+        &["message", "kubernetes.pod_namespace"],
+    ],
     time: &["timestamp"],
     pod: &["kubernetes.pod_name"],
     namespace: &["kubernetes.pod_namespace"],

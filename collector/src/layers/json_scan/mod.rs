@@ -279,7 +279,9 @@ impl Scan {
                 self.passed_line_end(at, by_bytes);
             }
             b' ' | b'\t' | b'\r' | b',' | b':' => {
-                if text[at] == b',' && let Some(container) = self.stack.last_mut() {
+                if text[at] == b','
+                    && let Some(container) = self.stack.last_mut()
+                {
                     container.key = None;
                 }
                 self.at += 1;
@@ -312,7 +314,8 @@ impl Scan {
             }
             _ if self.stack.is_empty() => self.state = State::Line(self.line_if_first(text, at)),
             byte => {
-                let entry = self.stack.last().filter(|one| one.is_array).and_then(|one| self.entry(&format!("{}[]", one.path)));
+                let entry =
+                    self.stack.last().filter(|one| one.is_array).and_then(|one| self.entry(&format!("{}[]", one.path)));
                 let mut value = self.begun(text, at, entry);
                 value.quoted = byte == b'"';
                 self.at += usize::from(value.quoted);

@@ -15,9 +15,9 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::syncs::SyncRow;
 
 use crate::form::instant;
-use crate::form::{Batch, Context};
-use crate::layers::log_line::fields;
+use crate::form::{Batch, Context, Known};
 use crate::parse::logs::klog::{Entry, When, moment_of};
+use crate::parse::syntax::key_values::fields;
 
 /// Moments of syncs of a chunk, in the order of their lines.
 #[derive(Default)]
@@ -92,11 +92,12 @@ impl Syncs {
 pub fn push(
     context: &Context,
     record: i64,
-    outer_time: Option<i64>,
+    known: &Known<'_>,
     found: Entry<'_>,
     syncs: &mut Syncs,
     batch: &mut Batch,
 ) -> Option<i64> {
+    let outer_time = known.outer_time;
     let time = match found.when {
         When::Known(time) => Some(time),
         When::NoYear(when) => moment_of(when, outer_time, context),
@@ -115,6 +116,8 @@ pub fn push(
             family: owned(row.family),
             object: owned(row.object),
             detail: owned(row.detail),
+            // Two proxies in one file stay two.
+            proxy: known.pod.or(known.node).map(|name| Cow::Owned(name.to_owned())),
             ..Default::default()
         });
     }
