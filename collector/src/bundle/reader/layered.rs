@@ -153,6 +153,9 @@ impl Reader<'_> {
 
     /// Hands on the lines of the layers themselves.
     fn kept(&self, file: &Layered<'_>, stripped: &RefCell<Stripped<'_>>, outlet: &Outlet<Said>) -> bool {
+        for loss in stripped.borrow_mut().losses() {
+            outlet.say(Said::Lost { context: Arc::clone(file.context), loss });
+        }
         let Some((bytes, around)) = stripped.borrow_mut().kept() else { return true };
         let piece = Piece { bytes, first_line: 1, first: true, around: Some(Arc::new(around)), ..Piece::default() };
         outlet.chunk(piece, file.context, &session::FORMAT)

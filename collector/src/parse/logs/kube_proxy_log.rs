@@ -18,7 +18,6 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::log_line::{Joined, strip};
 use crate::parse::logs::foreign;
 use crate::parse::logs::klog::{Ahead, Entry, When, closes_value, entry, headless, opens_value};
 use crate::parse::logs::proxy_entry::{Carried, Syncs, moment, push};
@@ -32,7 +31,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "I1123 04:22:33.606679       1 proxier.go:662] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"38.026082ms\"",
-    recognised: "klog lines (`I1123 04:22:33.606679 1 file.go:662] …`) of a proxier, also behind CRI, docker or journald prefixes",
+    recognised: "klog lines (`I1123 04:22:33.606679 1 file.go:662] …`) of a proxier",
     capture: "kubectl -n kube-system logs --timestamps <kube-proxy pod>, with kube-proxy at -v=4",
     proves: "when kube-proxy learnt of a change, and when each sync began and ended",
 };
@@ -78,14 +77,14 @@ fn sniff(head: &Head) -> Sniff {
     let (mut klog, mut others, mut own) = (0, 0, false);
     for line in head.bytes.split(|byte| *byte == b'\n') {
         let Ok(text) = std::str::from_utf8(line) else { continue };
-        let stripped = strip(text.trim_end_matches('\r'));
-        let found = entry(&stripped.text).or_else(|| headless(&stripped.text).filter(|found| moment(found).is_some()));
+        let text = text.trim_end_matches('\r');
+        let found = entry(text).or_else(|| headless(text).filter(|found| moment(found).is_some()));
         match found {
             Some(found) => {
                 klog += 1;
                 own = own || is_proxys(&found);
             }
-            None => others += usize::from(is_strange(&stripped.text)),
+            None => others += usize::from(is_strange(text)),
         }
     }
     if klog <= others {
@@ -115,17 +114,15 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     // Several proxies may write to one place: each has its own entry that lines go on with.
     let mut running: BTreeMap<Option<&str>, Ahead> = BTreeMap::new();
     let mut begun = false;
-    let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
-    while let Some(line) = lines.next() {
-        if line.bytes.is_empty() && !joined.is_begun() {
+    for line in chunk.lines() {
+        if line.bytes.is_empty() {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
-        let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
         let known = chunk.known(line.number);
-        let outer_time = stripped.outer_time.or(known.outer_time);
+        let outer_time = known.outer_time;
         let proxy = known.pod.or(known.node);
-        let found = entry(&stripped.text).or_else(|| headless(&stripped.text));
+        let found = entry(&text).or_else(|| headless(&text));
         if let Some(found) = found {
             if chunk.first && !begun && begins_late(&found) {
                 batch.loss(LOG_BEGINS_LATE, 1);
@@ -140,13 +137,13 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         let mut ahead = running.remove(&proxy);
         let is_open = ahead.is_some_and(|ahead| ahead.is_open);
-        if !is_open && foreign::read(context, &line, &stripped.text, outer_time, batch) {
+        if !is_open && foreign::read(context, &line, &text, outer_time, batch) {
             continue;
         }
-        ahead = ahead.filter(|ahead| ahead.goes_on(&stripped.text, outer_time));
+        ahead = ahead.filter(|ahead| ahead.goes_on(&text, outer_time));
         if let Some(ahead) = &mut ahead
             && ahead.is_open
-            && let Some(pairs) = closes_value(&stripped.text)
+            && let Some(pairs) = closes_value(&text)
         {
             syncs.pairs(pairs);
             ahead.is_open = false;
@@ -162,7 +159,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             time: ahead.and_then(|ahead| ahead.time),
             outer_time,
             level: ahead.map_or("info", |ahead| ahead.level).into(),
-            message: stripped.text,
+            message: text,
             ..Default::default()
         });
     }
@@ -181,7 +178,7 @@ mod tests {
     use super::FORMAT;
     use crate::form::line::{Around, Names, Place};
     use crate::form::{Batch, Chunk, Sniff};
-    use crate::parse::harness::{context, corpus_files, files, head, parse_in, whole};
+    use crate::parse::harness::{context, corpus_files, files, head, parse_in, untimed, whole};
 
     #[test]
     fn several_proxies_in_one_file_fail_and_complete_apart() {
@@ -232,6 +229,7 @@ mod tests {
             "captures/nftables-scale-up-2000svc-1/logs".to_owned(),
         ]);
         for (path, bytes) in captured.into_iter().chain(corpus_files(&["kube_proxy_log"])) {
+            let bytes = untimed(&bytes);
             assert_eq!((FORMAT.sniff)(&head(&path, &bytes)), Sniff::Yes, "{path}");
             let mut dated = context();
             (dated.year, dated.utc_offset) = (Some(2026), Some(0));

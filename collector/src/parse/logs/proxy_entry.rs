@@ -16,8 +16,8 @@ use syncline_schema::syncs::SyncRow;
 
 use crate::form::instant;
 use crate::form::{Batch, Context};
-use crate::layers::log_line::fields;
 use crate::parse::logs::klog::{Entry, When, moment_of};
+use crate::parse::syntax::key_values::fields;
 
 /// Moments of syncs of a chunk, in the order of their lines.
 #[derive(Default)]
