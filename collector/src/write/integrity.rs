@@ -8,8 +8,8 @@
 //! | a table with rows that nobody listed | rows of the Parquet footer, and of its row groups |
 //! | a table that the manifest does not list | every file with the name of a table |
 //!
-//! The cost is one pass over the files: SHA-256 takes 0.5 to 2 GB a second on a processor that has instructions for
-//! it. A bundle has a few MB.
+//! The cost is one pass over the files: 0.8 s of one core for 256 MiB (`sha256sum` on a shared machine with SHA instructions). The
+//! largest sample run is a bundle of 1.7 MB.
 
 use std::fs::{self, File};
 use std::io;
