@@ -78,6 +78,13 @@ fn n06_kubectl_delete_and_n07_rolled_back_are_actions() {
 }
 
 #[test]
+fn n05_a_script_s_recording_is_a_transcript() {
+    let found = Loaded::of(&fixture("n05-script-recording"));
+    assert_eq!(found.estimate("api_processing_time", "")[1], Some(1_492));
+    assert_eq!(found.rows.iter().filter(|row| row.name == "api_processing_time").count(), 1);
+}
+
+#[test]
 fn whole_seconds_are_known_to_a_second_on_each_side() {
     let text = "$ date; kubectl scale deploy/test --replicas=44; date\nThu Nov 26 09:41:20 UTC 2026\ndeployment.apps/test scaled\nThu Nov 26 09:41:21 UTC 2026\n";
     let found = with("", &[("scale.txt", text)]);
@@ -238,4 +245,28 @@ fn blocks_of_whole_seconds_bound_by_a_second_more() {
     // The last old look was stamped in 83, the look behind the first new one in 84: read before 85.
     let command = 1_795_686_080.927_401 - 1_795_686_075.0;
     assert!((low - (8.0 - command)).abs() < 1e-3 && (high - (10.0 - command)).abs() < 1e-3, "{low} {high}");
+}
+
+/// Runs typed by hand on real clusters, with the truth that was taken beside them (`../shared/typed`, where it is at hand).
+#[test]
+fn stability_of_typed_runs_lies_within_its_bounds() {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in the workspace").join("../shared/typed");
+    for run in ["cilium-scale", "nftables-scale"] {
+        let Ok(truth) = std::fs::read_to_string(place.join(run).join("truth/truth.json")) else {
+            eprintln!("skipped: no folder ../shared/typed beside the workspace");
+            return;
+        };
+        let truth: serde_json::Value = serde_json::from_str(&truth).expect("JSON");
+        let found = Loaded::of(&place.join(run).join("typed"));
+        let row = found.row("convergence_time", "");
+        assert!(row.missing.is_none(), "{run}: {:?}", row.missing);
+        let (low, high) = (row.estimate.low.expect("a lower end"), row.estimate.high.expect("an upper end"));
+        let stable = truth["command_to_stable_s"].as_f64().expect("a number");
+        assert!(low <= stable && stable <= high && high - low < 2.5, "{run}: {stable} in {low}..{high}");
+        let dates = found.row("api_processing_time", "").estimate.value.expect("a value");
+        assert!((dates - truth["typed_dates_difference_s"].as_f64().expect("a number")).abs() < 1e-4, "{run}: {dates}");
+        let last = found.run.windows.tail.as_ref().expect("a tail").end;
+        let action = found.run.windows.action.as_ref().expect("an action");
+        assert!(last - action.start < 120_000_000_000, "{run}: a copy's modification time ends no capture");
+    }
 }

@@ -219,7 +219,7 @@ pub fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constra
     };
     let mut spans: HashMap<String, i64> = HashMap::new();
     for one in found {
-        if ["statement", "only-node", "reading", "chrony"].contains(&one.kind.as_str()) {
+        if ["statement", "only-node", "prompt", "reading", "chrony"].contains(&one.kind.as_str()) {
             continue;
         }
         let mut of = |domain: &str| *spans.entry(domain.to_owned()).or_insert_with(|| span(domain));

@@ -60,7 +60,7 @@ impl Captured<'_> {
         }
         let stated =
             markers.iter().filter(|one| one.label == "end" && one.clock == windows.clock).map(|one| one.time).max();
-        let captured = self.bundle.manifest.sources.iter().filter_map(|one| at(one.last?, one.clock.as_deref()?)).max();
+        let captured = timed(self.bundle).filter_map(|one| at(one.last?, one.clock.as_deref()?)).max();
         found.last = stated.or(captured);
         Ok(found)
     }

@@ -28,6 +28,9 @@ mod sampling;
 mod slots;
 mod verdict_maps;
 
+/// Nanoseconds of a second.
+const SECOND: i64 = 1_000_000_000;
+
 /// Services by virtual IP, port and protocol (any case): `namespace/name`.
 pub type Services = HashMap<(String, i32, String), String>;
 
@@ -207,7 +210,10 @@ fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
     // The modification time of a single file is that of its last copy as often as not.
     let usable = |row: &SnapshotRow| row.time_from != "mtime" || snapshots.len() > 1;
     let times: Vec<Option<i64>> = snapshots.iter().map(|row| row.time.filter(|_| usable(row))).collect();
-    let latest = |at: usize| Some(times[at]?.saturating_add(snapshots[at].resolution.unwrap_or(0)));
+    // Bundles of format 1 do not say how finely a stamp was written: all of a stream in whole seconds are of `date`.
+    let whole = times.iter().flatten().count() > 1 && times.iter().flatten().all(|time| time % SECOND == 0);
+    let unsaid = if whole { SECOND } else { 0 };
+    let latest = |at: usize| Some(times[at]?.saturating_add(snapshots[at].resolution.unwrap_or(unsaid)));
     let mut found = Vec::with_capacity(times.len());
     let mut last = None;
     for (at, row) in snapshots.iter().enumerate() {

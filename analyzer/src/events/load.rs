@@ -63,6 +63,10 @@ impl Run {
         let marked = windows::from_markers(&markers, &path);
         let is_marked = marked.is_some();
         let is_open = marked.as_ref().is_some_and(|stated| !stated.ends);
+        let typed = windows::starts(&markers).first().is_some_and(|start| {
+            let source = usize::try_from(start.source).ok().and_then(|at| bundle.manifest.sources.get(at));
+            source.is_some_and(|source| source.kind == "transcript")
+        });
         let last = bundle
             .manifest
             .sources
@@ -71,7 +75,10 @@ impl Run {
             .filter_map(|one| one.last)
             .max();
         let mut found = marked
-            .map(|stated| stated.windows)
+            .map(|stated| Windows {
+                from: if typed { "the dates around the command".to_owned() } else { stated.windows.from.clone() },
+                ..stated.windows
+            })
             .or_else(|| windows::from_actions(&actions, last.unwrap_or(0)))
             .unwrap_or_else(|| whole_run(&bundle, &node));
 

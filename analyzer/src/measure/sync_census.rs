@@ -111,6 +111,29 @@ pub fn worst(mut rows: Vec<(&str, Measurement)>) -> Vec<Measurement> {
     found
 }
 
+/// Why none of the syncs that were captured can be placed in a phase, and what would help; null where they can be.
+pub fn unplaced(run: &Run, known: &[&Sync], phase: Phase) -> Option<(String, String)> {
+    let first = known.first()?;
+    let Some(dated) = known.iter().find(|s| s.end.is_some()) else {
+        let what = format!(
+            "the {} syncs in the log have no date (no year, no zone), so none can be placed in the {}",
+            known.len(),
+            super::proxy_cpu::word(phase)
+        );
+        let remedy = "State year and timezone in capture.toml, or keep the log with `kubectl logs --timestamps`.";
+        return Some((what, remedy.into()));
+    };
+    if run.window(phase, &dated.clock).is_some() {
+        return None;
+    }
+    if run.clocks.offset(&run.windows.clock, &first.clock).is_none() && !run.windows.clock.is_empty() {
+        let missing = run.clocks.missing(&run.windows.clock, &first.clock);
+        return Some((format!("{} syncs were captured, but {missing}", known.len()), missing));
+    }
+    let what = format!("{} syncs were captured, but the run has no {}", known.len(), super::proxy_cpu::word(phase));
+    Some((what, "Write markers around the command (date +%s.%N; kubectl …; date +%s.%N).".into()))
+}
+
 /// How syncs are captured.
 pub const REMEDY: &str = "Save kube-proxy's log (any verbosity from 2 on logs the duration of each sync), or scrape its /metrics every second.";
 

@@ -52,7 +52,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         let median = quantile::of(&part.whole.iter().filter_map(|s| s.duration.value).collect::<Vec<_>>(), 0.5);
         counted(run, &census, part, "sync_spikes", median.map(|m| (10.0 * m).max(0.1)))
     }));
-    found.extend(each(&|part| work(run, &census, &part.action)));
+    found.extend(each(&|part| work(run, &census, part)));
     found
 }
 
@@ -81,7 +81,7 @@ fn share(run: &Run, census: &Census, part: &Part<'_>) -> Measurement {
             share.details.insert("action_seconds".into(), window.seconds());
             share.upper_bound_only = census.mixed.iter().any(|mixed| mixed == part.proxy);
         }
-        _ => absent(&mut share, &part.whole),
+        _ => absent(run, &mut share, &part.whole),
     }
     share
 }
@@ -100,12 +100,13 @@ fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Optio
             counted.details.insert("threshold_seconds".into(), least);
             counted.evidence = high.iter().take(5).map(|s| s.evidence.clone()).collect();
         }
-        _ => absent(&mut counted, &part.whole),
+        _ => absent(run, &mut counted, &part.whole),
     }
     counted
 }
 
-fn work(run: &Run, census: &Census, action: &[&Sync]) -> Measurement {
+fn work(run: &Run, census: &Census, part: &Part<'_>) -> Measurement {
+    let action = part.action.as_slice();
     let mut work = row(run, census, "update_work", "s", action);
     let changes = cilium_updates::endpoint_changes(run);
     if changes > 0 && !action.is_empty() {
@@ -120,8 +121,8 @@ fn work(run: &Run, census: &Census, action: &[&Sync]) -> Measurement {
         }
         work.ci = of_work(action, changes as f64);
     } else {
-        absent(&mut work, action);
-        if changes == 0 {
+        absent(run, &mut work, &part.whole);
+        if changes == 0 && !part.action.is_empty() {
             work.missing = Some(super::Missing {
                 what: "no endpoint changed in the action".into(),
                 remedy: "Capture k8s watches or audit events of EndpointSlices in a run that changes endpoints.".into(),
@@ -173,18 +174,10 @@ fn undated(syncs: &[&Sync]) -> bool {
     !syncs.is_empty() && syncs.iter().all(|s| s.end.is_none())
 }
 
-fn absent(row: &mut Measurement, known: &[&Sync]) {
-    row.missing = Some(if undated(known) {
-        super::Missing {
-            what: format!(
-                "the {} syncs in the log have no date (no year, no zone), so none can be placed in the action",
-                known.len()
-            ),
-            remedy: "State year and timezone in capture.toml, or keep the log with `kubectl logs --timestamps`.".into(),
-        }
-    } else {
-        super::Missing { what: "no sync of kube-proxy was captured".into(), remedy: sync_census::REMEDY.into() }
-    });
+fn absent(run: &Run, row: &mut Measurement, known: &[&Sync]) {
+    let (what, remedy) = sync_census::unplaced(run, known, Phase::Action)
+        .unwrap_or_else(|| ("no sync of kube-proxy was captured".into(), sync_census::REMEDY.into()));
+    row.missing = Some(super::Missing { what, remedy });
 }
 
 fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measurement {
@@ -199,12 +192,17 @@ fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measu
         ));
     }
     if syncs.is_empty() {
-        absent(&mut row, &census.syncs.iter().collect::<Vec<_>>());
-        if !census.witness.is_empty() && census.undated() == 0 {
-            row.missing = Some(super::Missing {
-                what: "kube-proxy made no sync in the window".into(),
-                remedy: "Nothing is missing: a quiet cluster has no syncs.".into(),
-            });
+        // Syncs that are there but cannot be placed are not absent.
+        let known: Vec<&Sync> = census.syncs.iter().collect();
+        match sync_census::unplaced(run, &known, Phase::Action).filter(|_| variant == "action") {
+            Some((what, remedy)) => row.missing = Some(super::Missing { what, remedy }),
+            None if !census.witness.is_empty() => {
+                row.missing = Some(super::Missing {
+                    what: "kube-proxy made no sync in the window".into(),
+                    remedy: "Nothing is missing: a quiet cluster has no syncs.".into(),
+                });
+            }
+            None => absent(run, &mut row, &known),
         }
         return row;
     }

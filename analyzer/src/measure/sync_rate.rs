@@ -60,15 +60,11 @@ fn of_proxies(run: &Run, census: &Census, phase: Phase, variant: &str) -> Vec<Me
                 row.evidence = own.iter().take(1).chain(own.last()).map(|s| s.evidence.clone()).collect();
                 row.upper_bound_only = census.mixed.iter().any(|mixed| mixed == proxy);
             }
-            window => {
-                let what = match (dated, window) {
-                    (false, _) => {
-                        "the syncs in the log have no date (no year, no zone): state year and timezone in capture.toml"
-                    }
-                    (true, None) => "the run has no such window on the clock of its syncs",
-                    (true, Some(_)) => "no sync of kube-proxy was captured",
-                };
-                row.missing = Some(Missing { what: what.into(), remedy: sync_census::REMEDY.into() });
+            _ => {
+                let (what, remedy) = sync_census::unplaced(run, &known, phase).unwrap_or_else(|| {
+                    ("no sync of kube-proxy, or no window, was captured".into(), sync_census::REMEDY.into())
+                });
+                row.missing = Some(Missing { what, remedy });
             }
         }
         row

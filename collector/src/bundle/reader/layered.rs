@@ -17,7 +17,7 @@ use super::{HEAD, Reader, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::recognise::format_of;
 use crate::bundle::said::Said;
-use crate::form::{Around, Context, Format, Head, Names, Place, Sniff};
+use crate::form::{Around, Context, Format, Head, Names, Place, Reads, Sniff};
 use crate::input::{Cutter, Piece};
 use crate::layers::layer::{Layer, Setting};
 use crate::layers::strip::{SectionReader, Stripped};
@@ -52,13 +52,16 @@ const MOST_LEFT: usize = 4 << 20;
 
 impl Left {
     fn add(&mut self, names: &Names, text: &[u8], around: &Around) {
-        let first = around.places.first().copied().unwrap_or(Place::bare(0, 0));
+        // What the prompt said (its host, the command) holds for all that was printed behind it.
+        let said = around.names.iter().position(|known| known == names).unwrap_or(0) as u32;
+        let placed = |place: &Place| if place.names == 0 { Place { names: said, ..*place } } else { *place };
+        let first = placed(around.places.first().unwrap_or(&Place::bare(0, 0)));
         if let Some(command) = &names.command {
             self.text.extend_from_slice(typed(command).as_bytes());
             self.places.push(first);
         }
         self.text.extend_from_slice(text);
-        self.places.extend_from_slice(&around.places);
+        self.places.extend(around.places.iter().map(placed));
         if !self.text.ends_with(b"\n") {
             self.text.push(b'\n');
         }
@@ -97,7 +100,11 @@ impl Reader<'_> {
                 continue;
             };
             let clock = file.clock.clone().or_else(|| Some(format.clock.token().to_owned()));
-            let context = Arc::new(Context { clock: self.domain(clock), ..(**file.context).clone() });
+            // A state that was printed in a session was there before the session was saved: nobody knows how long, and
+            // several of them were not there at one time.
+            let printed = names.command.is_some() && matches!(format.reads, Reads::State(_));
+            let mtime = file.context.mtime.filter(|_| !printed);
+            let context = Arc::new(Context { clock: self.domain(clock), mtime, ..(**file.context).clone() });
             let mut cutter = Cutter::new(head, section, format.cut, self.limit);
             cutter.begin(taken.0, taken.1);
             while let Some(mut piece) = cutter.next_piece() {

@@ -15,7 +15,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_TIME;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::parse::logs::proxy_entry::Syncs;
+use crate::parse::logs::proxy_entry::{Carried, Syncs};
 use crate::parse::logs::{foreign, klog, logfmt, proxy_entry};
 
 /// Logs of Cilium's components.
@@ -72,7 +72,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         }
         // Kubernetes' client library writes klog between the agent's own lines.
         if let Some(found) = klog::entry(&text) {
-            proxy_entry::push(context, line.number, &known, found, &mut syncs, batch);
+            let carried = Carried { record: line.number, outer_time, proxy: known.pod.or(known.node) };
+            proxy_entry::push(context, &carried, found, &mut syncs, batch);
             continue;
         }
         if foreign::read(context, &line, &text, outer_time, batch) {
@@ -99,7 +100,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 mod tests {
     use super::FORMAT;
     use crate::form::Sniff;
-    use crate::parse::harness::{corpus_files, files, head, parse_text, untimed};
+    use crate::parse::harness::{corpus_files, files, head, parse_text};
 
     #[test]
     fn options_are_facts() {
@@ -111,7 +112,6 @@ mod tests {
     fn takes_every_log_of_the_captures_and_the_corpus() {
         let captured = files(&["captures/cilium-scale-up-1".to_owned()]).into_iter();
         for (path, bytes) in captured.chain(corpus_files(&["cilium_agent_log", "kube_proxy_log", "k8s_audit"])) {
-            let bytes = untimed(&bytes);
             let found = (FORMAT.sniff)(&head(&path, &bytes));
             let is_log = path.contains("cilium_agent_log")
                 || path.contains("/logs/")

@@ -37,12 +37,7 @@ fn sniff(head: &Head) -> Sniff {
         return Sniff::No;
     }
     let mut lines = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    // Events that were mixed into a proxy's log are read there, line by line.
-    let proxys = |line: &[u8]| {
-        line.first().is_some_and(|first| b"IWEF".contains(first))
-            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
-    };
-    if lines.clone().take(NOISE).any(proxys) {
+    if is_of_a_proxys_log(head.bytes) {
         return Sniff::No;
     }
     let Some(line) = lines.next() else { return Sniff::No };
@@ -57,6 +52,14 @@ fn sniff(head: &Head) -> Sniff {
         None if is_noise(line) && lines.take(NOISE).any(is_bare) => Sniff::Yes,
         _ => Sniff::No,
     }
+}
+
+/// Whether a proxy's own lines stand among the first ones: events that were mixed into its log are read there, line by line.
+pub fn is_of_a_proxys_log(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').take(NOISE).any(|line| {
+        line.first().is_some_and(|first| b"IWEF".contains(first))
+            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
+    })
 }
 
 /// How many other lines may stand ahead of the first event.

@@ -14,7 +14,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::parse::objects::{audit_event, audit_list};
+use crate::parse::objects::{audit, audit_event, audit_list};
 use crate::parse::syntax::{csv, yaml};
 
 /// The format.
@@ -35,8 +35,8 @@ pub const FORMAT: Format = Format {
 const CAP: usize = 10_000;
 
 fn sniff(head: &Head) -> Sniff {
-    // Deep within other objects they are somebody else's.
-    let other = head.whole && audit_list::is_other(head.bytes);
+    // Deep within other objects they are somebody else's, and a proxy's log may hold some.
+    let other = head.whole && audit_list::is_other(head.bytes) || audit::is_of_a_proxys_log(head.bytes);
     if !other && audit_list::is_audit(head.bytes) { Sniff::Yes } else { Sniff::No }
 }
 
