@@ -90,10 +90,8 @@ impl Shape {
         let mut out = Out::default();
         scan.bytes(head.bytes, &mut |piece, place, context| entries.take(piece, place, context, &mut out));
         let unfinished = scan.unfinished().is_some_and(|(path, json)| {
-            let quoted = |name: &&str| {
-                let last = name.rsplit('.').next().unwrap_or(name);
-                memchr::memmem::find(json, format!("\"{last}\"").as_bytes()).is_some()
-            };
+            let quoted = |word: &str| memchr::memmem::find(json, format!("\"{word}\"").as_bytes()).is_some();
+            let quoted = |name: &&str| quoted(name) || name.split('.').all(quoted);
             self.groups(path).iter().any(|group| group.iter().all(|name| quoted(name)))
         });
         if head.whole && entries.taken == 0 {
