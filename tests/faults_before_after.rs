@@ -319,6 +319,22 @@ fn a_trace_that_attached_to_nothing_is_named_for_what_it_is() {
 }
 
 #[test]
+fn the_number_that_a_list_prints_for_a_histogram_is_no_count() {
+    let list = |value: &str| {
+        format!(
+            "Metric                              Labels                                                            Value\ncilium_reconciler_duration_seconds  module_id=agent.controlplane.loadbalancer-reconciler op=update  {value}\ncilium_forward_count_total  direction=INGRESS  7.000000\n"
+        )
+    };
+    let (before, after) = (list("0.000495"), list("0.002230"));
+    let files = [("capture.toml", "dataplane = \"cilium\"\n"), ("m-before.txt", &before), ("m-after.txt", &after)];
+    let report = Capture::new(&files).report();
+    assert_eq!(report.change("cilium_reconciler_duration_seconds")["kind"], "gauge");
+    for id in ["C5", "C1", "T1.3"] {
+        assert_eq!(report.verdict(id)["status"], "not measured", "{id}");
+    }
+}
+
+#[test]
 fn a_page_that_lost_labels_makes_no_differences() {
     let list = |twice: &str| format!("cilium_a_total{{}} 1\ncilium_b_total{{}} 2\n{twice}");
     let page = format!("# TYPE cilium_a_total counter\n{}", list("cilium_b_total{} 7\n"));

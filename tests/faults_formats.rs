@@ -152,7 +152,7 @@ fn an_audit_event_in_a_proxys_log_is_an_event() {
         "I0203 04:05:06.100000       1 proxier.go:1] \"Syncing iptables rules\"\n{event}\n{{\"other\": 1}}\nI0203 04:05:06.200000       1 proxier.go:1] \"SyncProxyRules complete\" elapsed=\"50ms\"\n"
     );
     let bundle = Bundle::with("kube-proxy.log", &text);
-    assert_eq!(bundle.rows("audit", &["record"]), ["2"]);
+    assert_eq!(bundle.rows("audit", &["record"]), ["2"], "{:?}", bundle.sources());
     assert_eq!((bundle.rows("syncs", &["record"]).len(), bundle.loss("foreign-lines")), (2, 1));
 }
 
@@ -171,11 +171,11 @@ fn a_line_that_a_warning_broke_is_joined_again() {
 
 #[test]
 fn a_line_that_nothing_understood_makes_a_snapshot_incomplete() {
-    let text = concat!(
-        "*nat\n:KUBE-SEP-A - [0:0]\n",
-        "-A KUBE-SEP-A -p tcp -m tcp -j DNAT --to-destina\nsome program's words\ntion 10.0.0.2:8080\nCOMMIT\n"
+    let rules = "-A KUBE-SVC-A -j KUBE-SEP-A\n".repeat(20);
+    let text = format!(
+        "*nat\n{rules}-A KUBE-SEP-A -p tcp -j DNAT --to-destina\nsome program's words\ntion 10.0.0.2:8080\nCOMMIT\n"
     );
-    let bundle = Bundle::with("save.txt", text);
+    let bundle = Bundle::with("save.txt", &text);
     assert_eq!(bundle.rows("dataplane_snapshots", &["complete"]), ["false"]);
     assert_eq!(bundle.loss("not-understood"), 3);
 }
@@ -380,4 +380,28 @@ fn statistics_of_ipvs_are_a_listing() {
     let rules = bundle.rows("dataplane_rules", &["kind", "address", "port"]);
     assert!(rules.contains(&"backend 10.0.0.1 8080".to_owned()), "{rules:?}");
     assert_eq!(bundle.rows("dataplane_snapshots", &["complete"]), ["true"]);
+}
+
+#[test]
+fn rules_without_their_table_are_cut_at_stamps_and_at_rules_that_come_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/faults/n02-epoch-lines-in-save");
+    let text = std::fs::read_to_string(folder.join("loop.txt")).expect("a fixture");
+    // The fixture's lines of seconds are stamps, as the collector writes them.
+    let stamped: String = text
+        .lines()
+        .map(|line| if line.starts_with("17956") { format!("# TIMESTAMP {line}\n") } else { format!("{line}\n") })
+        .collect();
+    let times = Bundle::with("loop.txt", &stamped).rows("dataplane_snapshots", &["time", "resolution"]);
+    assert_eq!(times, ["1795686490146651693 -", "1795686493786651693 -"]);
+    let bare: String = text.lines().filter(|line| !line.starts_with("17956")).map(|line| format!("{line}\n")).collect();
+    let snapshots = Bundle::with("loop.txt", &bare).rows("dataplane_snapshots", &["time", "time_from"]);
+    assert_eq!(snapshots.len(), 2, "{snapshots:?}");
+}
+
+#[test]
+fn a_log_that_begins_in_the_middle_of_its_flags_says_so() {
+    let text = "I1126 11:20:01.677668       1 flags.go:64] FLAG: --vmodule=\"\"\nI1126 11:20:01.872987       1 proxier.go:236] \"Using nftables mark\"\n";
+    assert_eq!(Bundle::with("kube-proxy.log", text).loss("log-begins-late"), 1);
+    let whole = text.replace("--vmodule", "--add-dir-header");
+    assert_eq!(Bundle::with("kube-proxy.log", &whole).loss("log-begins-late"), 0);
 }

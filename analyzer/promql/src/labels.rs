@@ -139,7 +139,7 @@ impl fmt::Display for Labels {
     }
 }
 
-/// A string in double quotes, escaped as Go's `strconv.Quote` does for the characters that matter.
+/// A string in double quotes, escaped as Go's `strconv.Quote` does.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -150,19 +150,40 @@ pub(crate) fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            letter if (letter as u32) < 0x20 || letter as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", letter as u32));
-            }
-            letter => out.push(letter),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0b' => out.push_str("\\v"),
+            '\x0c' => out.push_str("\\f"),
+            letter if is_printable(letter) => out.push(letter),
+            letter => out.push_str(&match letter as u32 {
+                code @ (..0x20 | 0x7f) => format!("\\x{code:02x}"),
+                code @ ..0x1_0000 => format!("\\u{code:04x}"),
+                code => format!("\\U{code:08x}"),
+            }),
         }
     }
     out.push('"');
     out
 }
 
+/// Whether a character is shown as it is: a letter, mark, number, sign or the plain space.
+fn is_printable(letter: char) -> bool {
+    // The standard library knows; what extends the letter before it is escaped only at the start of a string.
+    let escaped = || ['a', letter].iter().collect::<String>().escape_debug().count() > 2;
+    letter.is_ascii_graphic() || letter == ' ' || !(letter.is_ascii() || escaped())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strings_are_quoted_as_go_does() {
+        assert_eq!(quoted("a\"b\\c\n\r\t'"), r#""a\"b\\c\n\r\t'""#);
+        assert_eq!(quoted("\x07\x08\x0b\x0c\x1b\x7f"), r#""\a\b\v\f\x1b\x7f""#);
+        assert_eq!(quoted("ü 日 e\u{301} \u{1f600}"), "\"ü 日 e\u{301} \u{1f600}\"");
+        assert_eq!(quoted("\u{a0}\u{200b}\u{e000}\u{10ffff}"), r#""\u00a0\u200b\ue000\U0010ffff""#);
+    }
 
     #[test]
     fn a_label_set_is_sorted_unique_and_without_empty_values() {

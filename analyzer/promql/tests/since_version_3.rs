@@ -325,3 +325,21 @@ fn what_version_3_changed() {
             .is_ok()
     );
 }
+
+/// docs/querying/basics.md, extended range selectors: where the first sample lies after the range there is nothing.
+#[test]
+fn extended_windows_before_the_first_sample_are_empty() {
+    let points = (0..12).map(|index| if index < 4 { Point::Gap } else { Point::Float(f64::from(index)) });
+    let data = storage([series("x_total", points)]);
+    for modifier in ["anchored", "smoothed"] {
+        for function in ["rate", "increase", "delta"] {
+            check(&data, 45, &format!("{function}(x_total[30s] {modifier})"), &[]);
+        }
+        assert_eq!(floats(&ask(&data, 165, &format!("increase(x_total[60s] {modifier})"))), [4.0], "{modifier}");
+    }
+    for function in ["changes", "resets"] {
+        check(&data, 45, &format!("{function}(x_total[30s] anchored)"), &[]);
+    }
+    check(&data, 45, "x_total[30s] anchored", &[]);
+    check(&data, 45, "x_total smoothed", &[]);
+}

@@ -73,6 +73,7 @@ fn without_marks(name: &str) -> String {
     let mut out = String::new();
     for (at, part) in name.split('#').enumerate() {
         let part = if at > 0 { part.trim_start_matches([')', ']']) } else { part };
+        let part = if out.is_empty() && at > 0 { part.trim_start_matches(['-', '_', ' ']) } else { part };
         out.push_str(part);
         if at < name.matches('#').count() {
             out.truncate(out.trim_end_matches(|letter: char| !letter.is_alphanumeric()).len());

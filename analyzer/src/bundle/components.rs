@@ -118,6 +118,12 @@ impl Components {
         self.all.push(Component { class, clock: clock.to_owned(), sources: sources.into_iter().collect() });
     }
 
+    /// Whether the components of each class were read on one node: then none needs its node as a label.
+    pub fn is_of_one_node(&self) -> bool {
+        let mut nodes: BTreeMap<Class, &str> = BTreeMap::new();
+        self.all.iter().all(|one| *nodes.entry(one.class).or_insert(one.node()) == one.node())
+    }
+
     /// Whether no two components are of one class: then equal labels can only be one series.
     pub fn is_plain(&self) -> bool {
         let mut classes: Vec<Class> = self.all.iter().map(|one| one.class).collect();

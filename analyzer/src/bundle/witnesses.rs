@@ -33,14 +33,9 @@ use super::{Bundle, histograms, points};
 /// # Errors
 /// A table that cannot be read.
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
+    let several = !components::one_of_each_class(bundle)?;
     let paths: Vec<&str> = bundle.manifest.sources.iter().map(|source| source.path.as_str()).collect();
-    let all = || -> anyhow::Result<Vec<Chosen>> {
-        let rows = bundle.rows::<SeriesRow<'static>>(None)?;
-        let components = components::find(bundle, &rows)?;
-        Ok(choose_among(rows, &components, &paths).0)
-    };
-    let Some(wanted) = wanted else { return all() };
-    if components::one_of_each_class(bundle)? {
+    if let Some(wanted) = wanted.filter(|_| !several) {
         let rows = bundle.rows_named(wanted)?;
         let components = components::find(bundle, &rows)?;
         let (chosen, open) = choose_among(rows, &components, &paths);
@@ -49,8 +44,19 @@ pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Resu
         }
     }
     // Whose a bare label set is, and which files are of one component, the other series tell.
-    let mut chosen = all()?;
-    chosen.retain(|one| wanted.contains(&one.name));
+    let rows = bundle.rows::<SeriesRow<'static>>(None)?;
+    let components = components::find(bundle, &rows)?;
+    if let Some(wanted) = wanted.filter(|_| several && components.is_of_one_node()) {
+        let own = rows.iter().filter(|row| wanted.contains(row.name.as_ref())).cloned().collect();
+        let (chosen, open) = choose_among(own, &components, &paths);
+        if !open {
+            return Ok(chosen);
+        }
+    }
+    let (mut chosen, _) = choose_among(rows, &components, &paths);
+    if let Some(wanted) = wanted {
+        chosen.retain(|one| wanted.contains(&one.name));
+    }
     Ok(chosen)
 }
 

@@ -3,7 +3,8 @@
 //! The document's one-liner probes `__cilium_lxc*`: no kernel has a symbol of that name (Cilium's programs are loaded as BPF, their
 //! names are no kernel functions), so that bpftrace says "No probes to attach", ends at once, and nothing was ever traced.
 
-use polars::prelude::col;
+use polars::prelude::{col, lit};
+use syncline_schema::logs::LogRow;
 use syncline_schema::rejects::RejectRow;
 use syncline_schema::trace::EventRow;
 
@@ -28,6 +29,11 @@ pub fn findings(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> Vec<Finding> {
     for row in bundle.rows_or_note::<EventRow<'static>>(Some(col("event").is_null())) {
         if is_said(&row.text) {
             add(row.source, row.record, &row.text);
+        }
+    }
+    for row in bundle.rows_or_note::<LogRow<'static>>(Some(col("caller").eq(lit("bpftrace")))) {
+        if is_said(&row.message) {
+            add(row.source, row.record, &row.message);
         }
     }
     for row in bundle.rows_or_note::<RejectRow<'static>>(None) {

@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn a_sample_resembles_its_own_format() {
-        for format in FORMATS.iter().filter(|format| words(format.sample).len() >= 6) {
+        // A diff is named as one, whatever it is of.
+        let wordy = |format: &&&crate::form::Format| words(format.sample).len() >= 6 && format.kind != "listing-diff";
+        for format in FORMATS.iter().filter(wordy) {
             let said = guess(format.sample.as_bytes());
             assert!(said.contains(&format!("nearest to {} (", format.kind)), "{}: {said}", format.kind);
         }

@@ -109,6 +109,7 @@ impl Pass {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
                     self.note(&context, offset, format!("the input breaks off here: {why}"))?;
                 }
+                Step::Said(Said::Lost { context, loss }) => self.loss(context.source, loss, 1),
                 Step::Said(Said::Fact { context, key, value }) => {
                     self.tables.push(&FactRow {
                         source: Some(context.source),

@@ -66,7 +66,7 @@ const PROGRAMS: [Program; 26] = [
         name: "the kernel's log (dmesg)",
         mark: dmesg,
         least: 2,
-        instead: "nothing of it is used; bpftrace's output tells what the kernel did",
+        instead: "bpftrace's output is read instead: it tells what the kernel did",
     },
     Program {
         name: "a profile (perf)",

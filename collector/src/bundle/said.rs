@@ -13,6 +13,7 @@ pub enum Said {
     Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
     Skipped { context: Arc<Context>, record: Skipped },
     Truncated { context: Arc<Context>, offset: i64, why: String },
+    Lost { context: Arc<Context>, loss: Loss },
     Fact { context: Arc<Context>, key: String, value: String },
     Unread { context: Arc<Context>, why: String },
     End { index: i32, digest: Option<(String, u64)> },

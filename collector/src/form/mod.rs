@@ -2,10 +2,12 @@
 
 pub mod batch;
 pub mod columns;
+pub mod csv;
 pub mod dissector;
 pub mod file_series;
 pub mod format;
 pub mod instant;
+pub mod json_pairs;
 pub mod line;
 mod names;
 pub mod stamp;

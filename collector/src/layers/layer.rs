@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use syncline_schema::loss::Loss;
+
 use crate::form::stamp::Dating;
 use crate::form::{Head, Names, Place};
 
@@ -138,6 +140,8 @@ pub struct Out {
     pub text: Vec<u8>,
     /// In order.
     pub events: Vec<Event>,
+    /// What the layer knows to be missing.
+    pub losses: Vec<Loss>,
     /// Names given so far.
     pub register: Register,
     place: Option<Place>,
@@ -191,6 +195,11 @@ impl Out {
     /// Keeps a line of the layer itself.
     pub fn around(&mut self, bytes: &[u8]) {
         self.event(Given::Around, self.place(), bytes, true);
+    }
+
+    /// Says that something is missing.
+    pub fn loss(&mut self, loss: Loss) {
+        self.losses.push(loss);
     }
 
     /// Another section begins.

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::rc::Rc;
 
+use syncline_schema::loss::Loss;
+
 use super::layer::{Dressed, Event, Given, Layer, Out, Peel, Register, Setting};
 use crate::form::{Around, Names, Place};
 
@@ -49,6 +51,7 @@ struct Inside {
     /// Whether the last line has no end yet.
     open: bool,
     /// Lines of the layers themselves.
+    losses: Vec<Loss>,
     kept: Vec<u8>,
     kept_places: Vec<Place>,
 }
@@ -273,6 +276,11 @@ impl<'r> Stripped<'r> {
         Some((std::mem::take(&mut self.inside.kept), Around { first: 1, places, names: self.register.all() }))
     }
 
+    /// What the layers knew to be missing, since it was asked last.
+    pub fn losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.inside.losses)
+    }
+
     /// Lines and bytes of the inside up to where the section that was read ends.
     pub fn given(&self) -> (i64, i64) {
         // Every line that was given out and asked for; of later sections nobody asked yet.
@@ -312,6 +320,7 @@ fn run(
     std::mem::swap(&mut level.out.register, register);
     act(&mut *level.peel, &mut level.out);
     std::mem::swap(&mut level.out.register, register);
+    inside.losses.append(&mut level.out.losses);
     let mut text = std::mem::take(&mut level.out.text);
     let mut events: Vec<Event> = std::mem::take(&mut level.out.events);
     for event in &events {

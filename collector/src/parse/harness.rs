@@ -34,6 +34,15 @@ pub fn parse_in(format: &Format, context: &Context, text: &str) -> Batch {
     batch
 }
 
+/// A text without the times that `kubectl logs --timestamps` put ahead of its lines.
+pub fn untimed(bytes: &[u8]) -> Vec<u8> {
+    let layer = &crate::layers::times::LAYER;
+    if !bytes.starts_with(b"20") || !(layer.wears)(&head("", bytes)) {
+        return bytes.to_vec();
+    }
+    crate::layers::harness::sections(&[layer], bytes).into_iter().flat_map(|section| section.text).collect()
+}
+
 /// The head of a file.
 pub fn head<'a>(path: &'a str, bytes: &'a [u8]) -> Head<'a> {
     Head { path, bytes: &bytes[..bytes.len().min(64 << 10)], whole: bytes.len() <= 64 << 10 }

@@ -8,8 +8,8 @@
 //! | a table with rows that nobody listed | rows of the Parquet footer, and of its row groups |
 //! | a table that the manifest does not list | every file with the name of a table |
 //!
-//! The cost is one pass over the files: SHA-256 takes 0.5 to 2 GB a second on a processor that has instructions for
-//! it. A bundle has a few MB.
+//! The cost is one pass over the files: 0.8 s of one core for 256 MiB (`sha256sum` on a shared machine with SHA instructions). The
+//! largest sample run is a bundle of 1.7 MB.
 
 use std::fs::{self, File};
 use std::io;
@@ -112,7 +112,6 @@ fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result
 mod tests {
     use std::path::PathBuf;
 
-    use syncline_schema::Row;
     use syncline_schema::facts::FactRow;
     use syncline_schema::markers::MarkerRow;
 
@@ -196,7 +195,10 @@ mod tests {
             "of no such table",
         );
         expect(
-            said(|folder, _| drop(fs::copy(at(folder, of), at(folder, "syncs")).expect("copied"))),
+            said(|folder, _| {
+                let copied = fs::copy(at(folder, of), at(folder, "syncs"));
+                assert!(copied.is_ok(), "copied");
+            }),
             "syncs",
             "does not list it",
         );

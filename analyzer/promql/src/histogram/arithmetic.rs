@@ -66,9 +66,10 @@ impl Histogram {
 
     fn map_counts(&self, change: impl Fn(f64) -> f64) -> Histogram {
         let side = |buckets: &[IndexedBucket]| {
-            let changed =
-                buckets.iter().map(|bucket| IndexedBucket { index: bucket.index, count: change(bucket.count) });
-            changed.filter(|bucket| bucket.count != 0.0).collect()
+            let mut changed = Vec::with_capacity(buckets.len());
+            let all = buckets.iter().map(|bucket| IndexedBucket { index: bucket.index, count: change(bucket.count) });
+            changed.extend(all.filter(|bucket| bucket.count != 0.0));
+            changed
         };
         Histogram {
             zero_count: change(self.zero_count),
@@ -172,6 +173,9 @@ impl HistogramMean {
     pub(crate) fn add(&mut self, histogram: &Histogram) -> Result<(), MixedSchemas> {
         self.count += 1.0;
         let count = self.count;
+        if !self.incremental && self.sum.total.is_far_from_overflow() && Total::<f64>::is_small(histogram) {
+            return self.sum.add(histogram);
+        }
         if !self.incremental {
             let mut next = self.sum.clone();
             next.add(histogram)?;

@@ -16,6 +16,9 @@ impl Histogram {
             return true;
         }
         if self.has_custom_buckets() {
+            if self.custom_values == previous.custom_values {
+                return any_sank(&previous.positive, &self.positive);
+            }
             // Other boundaries are no reset by themselves: those that both have decide (Prometheus 3.8, PR 17278).
             let common = common_bounds(&self.custom_values, &previous.custom_values);
             let fitted = |histogram: &Histogram| {
@@ -27,6 +30,11 @@ impl Histogram {
         }
         if self.schema > previous.schema || self.zero_threshold < previous.zero_threshold {
             return true;
+        }
+        if self.schema == previous.schema && self.zero_threshold == previous.zero_threshold {
+            return self.zero_count < previous.zero_count
+                || any_sank(&previous.positive, &self.positive)
+                || any_sank(&previous.negative, &self.negative);
         }
         let mut before = Total::<f64>::of(previous);
         before.widen_zero_bucket(self.zero_threshold);

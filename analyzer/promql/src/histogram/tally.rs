@@ -79,6 +79,9 @@ impl Tally for CompensatedSum {
     }
 }
 
+/// Numbers below this stay finite when there are a few of them.
+const FAR_FROM_OVERFLOW: f64 = 1e300;
+
 /// One side's buckets, sorted by index.
 type Side<T> = Vec<(i32, T)>;
 
@@ -126,26 +129,43 @@ impl<T: Tally> Total<T> {
             return Err(MixedSchemas);
         }
         let mut conflicts = Conflicts { resets: self.take_hint(other.reset_hint), bounds: false };
+        if self.has_layout_of(other) {
+            self.take(other.zero_count, other.count, other.sum, sign);
+            merge(&mut self.positive, &other.positive, |bucket| (bucket.index, bucket.count), sign);
+            merge(&mut self.negative, &other.negative, |bucket| (bucket.index, bucket.count), sign);
+            return Ok(conflicts);
+        }
         let mut other = Total::<f64>::of(other);
         if self.has_custom_buckets() {
-            if self.custom_values != other.custom_values {
-                conflicts.bounds = true;
-                let common = common_bounds(&self.custom_values, &other.custom_values);
-                self.fit_bounds(&common);
-                other.fit_bounds(&common);
-            }
+            conflicts.bounds = true;
+            let common = common_bounds(&self.custom_values, &other.custom_values);
+            self.fit_bounds(&common);
+            other.fit_bounds(&common);
         } else {
             reconcile_zero_buckets(self, &mut other);
             let schema = self.schema.min(other.schema);
             self.reduce_resolution(schema);
             other.reduce_resolution(schema);
         }
-        self.zero.add(sign * other.zero);
-        self.count.add(sign * other.count);
-        self.sum.add(sign * other.sum);
-        merge(&mut self.positive, &other.positive, sign);
-        merge(&mut self.negative, &other.negative, sign);
+        self.take(other.zero, other.count, other.sum, sign);
+        merge(&mut self.positive, &other.positive, |bucket| *bucket, sign);
+        merge(&mut self.negative, &other.negative, |bucket| *bucket, sign);
         Ok(conflicts)
+    }
+
+    /// Whether buckets of the same index are the same.
+    fn has_layout_of(&self, other: &Histogram) -> bool {
+        if self.has_custom_buckets() {
+            self.custom_values == other.custom_values
+        } else {
+            self.schema == other.schema && self.zero_threshold == other.zero_threshold
+        }
+    }
+
+    fn take(&mut self, zero: f64, count: f64, sum: f64, sign: f64) {
+        self.zero.add(sign * zero);
+        self.count.add(sign * count);
+        self.sum.add(sign * sum);
     }
 
     /// Multiplies or divides everything.
@@ -156,6 +176,18 @@ impl<T: Tally> Total<T> {
         for (_, one) in self.positive.iter_mut().chain(&mut self.negative) {
             one.scale(&change);
         }
+    }
+
+    /// Whether nothing is anywhere near the largest float: adding what is small overflows nothing.
+    pub(super) fn is_far_from_overflow(&self) -> bool {
+        [self.zero, self.count, self.sum].iter().all(|one| one.value().abs() < FAR_FROM_OVERFLOW)
+            && self.positive.iter().chain(&self.negative).all(|(_, one)| one.value().abs() < FAR_FROM_OVERFLOW)
+    }
+
+    /// The same of a histogram.
+    pub(super) fn is_small(histogram: &Histogram) -> bool {
+        [histogram.zero_count, histogram.count, histogram.sum].iter().all(|one| one.abs() < FAR_FROM_OVERFLOW)
+            && histogram.positive.iter().chain(&histogram.negative).all(|one| one.count.abs() < FAR_FROM_OVERFLOW)
     }
 
     /// Whether anything is beyond the largest float.
@@ -286,24 +318,27 @@ fn reconcile_zero_buckets<T: Tally>(left: &mut Total<T>, right: &mut Total<f64>)
 }
 
 /// Adds buckets of one side to another.
-fn merge<T: Tally>(side: &mut Side<T>, other: &[(i32, f64)], sign: f64) {
-    if other.is_empty() {
+fn merge<T: Tally, B>(side: &mut Side<T>, other: &[B], bucket: impl Fn(&B) -> (i32, f64), sign: f64) {
+    if side.len() == other.len() && side.iter().zip(other).all(|((index, _), other)| *index == bucket(other).0) {
+        for ((_, all), other) in side.iter_mut().zip(other) {
+            all.add(sign * bucket(other).1);
+        }
         return;
     }
     let own = std::mem::take(side);
     side.reserve(own.len().max(other.len()));
-    let (mut own, mut other) = (own.into_iter().peekable(), other.iter().peekable());
+    let (mut own, mut other) = (own.into_iter().peekable(), other.iter().map(bucket).peekable());
     while let Some(&(index, count)) = other.peek() {
-        match own.next_if(|(mine, _)| mine <= index) {
+        match own.next_if(|(mine, _)| *mine <= index) {
             Some((mine, mut all)) => {
-                if mine == *index {
+                if mine == index {
                     all.add(sign * count);
                     other.next();
                 }
                 side.push((mine, all));
             }
             None => {
-                side.push((*index, tally(sign * count)));
+                side.push((index, tally(sign * count)));
                 other.next();
             }
         }

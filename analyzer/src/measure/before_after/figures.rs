@@ -114,10 +114,14 @@ fn histogram<'a>(found: &'a BeforeAfter, base: &str, keep: impl Fn(&Change) -> b
     best(if paged.is_empty() { all } else { paged }, width)
 }
 
-/// Counts of a histogram, or of its `_count` where the sum was not read.
+/// Counts of a histogram, or of its `_count` where the sum was not read; never the one number that a list prints in a histogram's place.
 fn counts<'a>(found: &'a BeforeAfter, base: &str, keep: impl Fn(&Change) -> bool) -> Vec<&'a Change> {
     let count = format!("{base}_count");
-    let all = found.changes.iter().filter(|change| (change.name == base || change.name == count) && keep(change));
+    let all = found
+        .changes
+        .iter()
+        .filter(|change| change.kind != Kind::Gauge)
+        .filter(|change| (change.name == base || change.name == count) && keep(change));
     // How often asks for when: a page without a time must not stand ahead of an answer with one.
     best(all.collect(), apart)
 }

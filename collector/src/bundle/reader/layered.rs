@@ -17,7 +17,7 @@ use super::{HEAD, Reader, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::recognise::format_of;
 use crate::bundle::said::Said;
-use crate::form::{Around, Context, Format, Head, Names, Place, Sniff};
+use crate::form::{Around, Context, Format, Head, Names, Place, Reads, Sniff};
 use crate::input::{Cutter, Piece};
 use crate::layers::layer::{Layer, Setting};
 use crate::layers::strip::{SectionReader, Stripped};
@@ -100,7 +100,11 @@ impl Reader<'_> {
                 continue;
             };
             let clock = file.clock.clone().or_else(|| Some(format.clock.token().to_owned()));
-            let context = Arc::new(Context { clock: self.domain(clock), ..(**file.context).clone() });
+            // A state that was printed in a session was there before the session was saved: nobody knows how long, and
+            // several of them were not there at one time.
+            let printed = names.command.is_some() && matches!(format.reads, Reads::State(_));
+            let mtime = file.context.mtime.filter(|_| !printed);
+            let context = Arc::new(Context { clock: self.domain(clock), mtime, ..(**file.context).clone() });
             let mut cutter = Cutter::new(head, section, format.cut, self.limit);
             cutter.begin(taken.0, taken.1);
             while let Some(mut piece) = cutter.next_piece() {
@@ -149,6 +153,9 @@ impl Reader<'_> {
 
     /// Hands on the lines of the layers themselves.
     fn kept(&self, file: &Layered<'_>, stripped: &RefCell<Stripped<'_>>, outlet: &Outlet<Said>) -> bool {
+        for loss in stripped.borrow_mut().losses() {
+            outlet.say(Said::Lost { context: Arc::clone(file.context), loss });
+        }
         let Some((bytes, around)) = stripped.borrow_mut().kept() else { return true };
         let piece = Piece { bytes, first_line: 1, first: true, around: Some(Arc::new(around)), ..Piece::default() };
         outlet.chunk(piece, file.context, &session::FORMAT)

@@ -10,15 +10,14 @@
 //! value:
 //! 03 00 00 00 00 00 00 03  00 00 00 00
 //! Found 1 element
-//!
 //! [{"key":{"address":1012885002,"dport":20480,"backend_slot":1,"proto":6,…},"value":{…}}]    with BTF, without -j
 //! ```
 //!
 //! Which map an entry is of is told from the widths of its key and value (Cilium's bpf/lib/common.h: `lb4_key`,
 //! `lb4_service`, `lb4_backend` and their kin for IPv6). Addresses, ports and the number of the reverse NAT stand in network
-//! order, slots and backend numbers in that of a little-endian host. The snapshot that is kept is the list that the maps
-//! give together, in the words of `cilium-lb-list`. A map of services alone names backends by number only: no
-//! address can be told, and the loss says which map is missing. Maps of other widths are counted and left out.
+//! order, slots and backend numbers in that of a little-endian host. The snapshot that is kept is the list that the maps give
+//! together, in the words of `cilium-lb-list`. A map of services alone names backends by number only: the loss says which map is
+//! missing. Maps of other widths are counted and left out.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -95,7 +95,11 @@ fn knows(line: &[u8]) -> bool {
     let member = || {
         let word = bare.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         let plain = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b".,:/_-".contains(byte));
-        plain && word.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+        // A set of sets lists names: alone, or with what is kept of them.
+        let kept = bare.get(word.len()..).unwrap_or_default().trim_ascii();
+        let alone =
+            kept.is_empty() || [&b"comment "[..], b"timeout ", b"packets "].iter().any(|key| kept.starts_with(key));
+        plain && (alone || word.iter().any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()))
     };
     bare.is_empty()
         || line.starts_with(b"#")

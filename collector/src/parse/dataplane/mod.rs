@@ -10,6 +10,7 @@ pub mod iptables_save;
 pub mod ipvsadm;
 pub mod lb4_reader;
 pub mod listing_diff;
+mod nft_iptables;
 pub mod nft_json;
 mod nft_listing;
 pub mod nft_names;

@@ -26,6 +26,7 @@ use syncline_schema::clock::ClockToken;
 use crate::form::dissector::{Counters, Dissector, End, RuleFields, Section, counters_behind};
 use crate::form::stamp;
 use crate::form::{Cut, Format, Head, Reads, Sniff};
+use crate::parse::dataplane::nft_iptables::iptables_rule;
 use crate::parse::dataplane::nft_listing::{again, knows};
 use crate::parse::dataplane::nft_names::chain_name;
 use crate::parse::dataplane::rule_comment;
@@ -304,39 +305,6 @@ fn rule(mut found: RuleFields, line: &str) -> RuleFields {
         }
     }
     found
-}
-
-/// What a rule of iptables' nft mode says of its Service: `ip daddr 10.96.0.5 tcp dport 80`, a comment, an `xt target`.
-fn iptables_rule(found: &mut RuleFields, line: &str) {
-    if !found.chain.as_deref().is_some_and(|chain| chain.starts_with("KUBE-")) {
-        return;
-    }
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let behind = |first: &str, second: &str| {
-        let at = words.windows(2).position(|pair| pair == [first, second])?;
-        words.get(at + 2).copied().filter(|word| *word != "!=")
-    };
-    let host =
-        |word: &str| !word.contains('/') && word.starts_with(|first: char| first.is_ascii_hexdigit() || first == ':');
-    found.address =
-        ["ip", "ip6"].iter().find_map(|family| behind(family, "daddr")).filter(|word| host(word)).map(str::to_owned);
-    for protocol in ["tcp", "udp", "sctp"] {
-        if let Some(port) = behind(protocol, "dport") {
-            found.protocol.get_or_insert_with(|| protocol.to_owned());
-            found.port = port.parse().ok();
-        }
-    }
-    let comment = line.split_once("comment \"").and_then(|(_, rest)| rest.split('"').next());
-    let comment = comment.or_else(|| line.split_once("/* ").and_then(|(_, rest)| rest.split(" */").next()));
-    if let Some(comment) = comment {
-        found.service = rule_comment::service(comment).map(str::to_owned);
-        if let Some((address, port)) = rule_comment::endpoint(comment) {
-            (found.address, found.port) = (Some(address), port);
-        }
-    }
-    if line.contains("xt target \"DNAT\"") {
-        found.target = Some("DNAT".to_owned());
-    }
 }
 
 /// One element of a list: an endpoint in a chain, an entry of kube-proxy's maps, or any other.

@@ -44,7 +44,7 @@ fn sniff(head: &Head) -> Sniff {
             return Sniff::Yes;
         }
         // A time series of `tseries()`, and the documents that come with bpftrace's tools.
-        if is_attached(text) || is_unattached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
+        if is_attached(text) || text.starts_with("hh:mm:ss") || is_example(text) {
             return Sniff::Yes;
         }
         if in_stack {
@@ -87,11 +87,6 @@ fn is_attached(line: &str) -> bool {
     rest.and_then(|rest| rest.split_once(' ')).is_some_and(|(count, rest)| {
         count.parse::<u32>().is_ok() && matches!(rest, "probe..." | "probes..." | "probe" | "probes")
     })
-}
-
-/// What bpftrace says where no probe matches, and ends: an empty trace, which the report explains.
-fn is_unattached(line: &str) -> bool {
-    ["No probes to attach", "No probes attached", "No matching probes"].iter().any(|said| line.trim() == *said)
 }
 
 /// `6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 …`.

@@ -15,8 +15,7 @@ use syncline_schema::logs::LogRow;
 use syncline_schema::loss::NO_TIME;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::log_line::{Joined, strip};
-use crate::parse::logs::proxy_entry::Syncs;
+use crate::parse::logs::proxy_entry::{Carried, Syncs};
 use crate::parse::logs::{foreign, klog, logfmt, proxy_entry};
 
 /// Logs of Cilium's components.
@@ -28,7 +27,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "time=2026-11-23T04:43:12.169061113Z level=info msg=\"New endpoint\" endpointID=864 subsys=endpoint",
-    recognised: "lines with `level=` and `msg=`, or JSON with both, also behind CRI, docker or journald prefixes; `subsys` or `module`, or Cilium's name",
+    recognised: "lines with `level=` and `msg=`, or JSON with both; `subsys` or `module`, or Cilium's name",
     capture: "kubectl -n kube-system logs --timestamps <cilium pod>",
     proves: "when the agent built endpoints, and with which options it ran",
 };
@@ -37,15 +36,15 @@ fn sniff(head: &Head) -> Sniff {
     let (mut good, mut named, mut bad) = (0, false, 0);
     for line in head.bytes.split(|byte| *byte == b'\n').take(60) {
         let Ok(text) = std::str::from_utf8(line) else { continue };
-        let stripped = strip(text.trim_end_matches('\r'));
-        match logfmt::entry(&stripped.text) {
+        let text = text.trim_end_matches('\r');
+        match logfmt::entry(text) {
             Some(found) => {
                 good += 1;
                 named |= found.caller.is_some() || found.message.contains("ilium") || found.message.contains("ubble");
             }
             // An agent may export its flows to the same place, and libraries write klog.
-            None if foreign::is_known(&stripped.text) || klog::entry(&stripped.text).is_some() => {}
-            None => bad += usize::from(!stripped.text.trim().is_empty()),
+            None if foreign::is_known(text) || klog::entry(text).is_some() => {}
+            None => bad += usize::from(!text.trim().is_empty()),
         }
     }
     let name = head.path.rsplit('/').next().unwrap_or_default();
@@ -60,24 +59,24 @@ fn sniff(head: &Head) -> Sniff {
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut timeless = 0;
     let mut syncs = Syncs::default();
-    let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
-    while let Some(line) = lines.next() {
-        if line.bytes.is_empty() && !joined.is_begun() {
+    for line in chunk.lines() {
+        if line.bytes.is_empty() {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
-        let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
-        let outer_time = stripped.outer_time;
-        if let Some(found) = logfmt::entry(&stripped.text) {
+        let known = chunk.known(line.number);
+        let outer_time = known.outer_time;
+        if let Some(found) = logfmt::entry(&text) {
             timeless += u64::from(logfmt::push(context, line.number, outer_time, found, batch).is_none());
             continue;
         }
         // Kubernetes' client library writes klog between the agent's own lines.
-        if let Some(found) = klog::entry(&stripped.text) {
-            proxy_entry::push(context, line.number, outer_time, found, &mut syncs, batch);
+        if let Some(found) = klog::entry(&text) {
+            let carried = Carried { record: line.number, outer_time, proxy: known.pod.or(known.node) };
+            proxy_entry::push(context, &carried, found, &mut syncs, batch);
             continue;
         }
-        if foreign::read(context, &line, &stripped.text, outer_time, batch) {
+        if foreign::read(context, &line, &text, outer_time, batch) {
             continue;
         }
         batch.record(outer_time);
@@ -87,7 +86,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             clock: context.clock.as_str().into(),
             outer_time,
             level: "info".into(),
-            message: stripped.text,
+            message: text,
             ..Default::default()
         });
     }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use crate::form::Context;
 use crate::form::instant;
-use crate::layers::log_line::{fields, quoted_length, unquoted};
+use crate::parse::syntax::key_values::{fields, quoted_length, unquoted};
 
 /// A klog line.
 pub struct Entry<'a> {

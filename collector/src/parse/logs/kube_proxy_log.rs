@@ -11,15 +11,16 @@
 //! the line keeps no time (its duration needs none). Lines behind an entry that are none (a value over many lines, a trace) have its time
 //! and level; lines of other formats go to theirs (`foreign`).
 
+use std::collections::BTreeMap;
+
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
 use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
-use crate::layers::log_line::{Joined, strip};
 use crate::parse::logs::foreign;
 use crate::parse::logs::klog::{Ahead, Entry, When, closes_value, entry, headless, opens_value};
-use crate::parse::logs::proxy_entry::{Syncs, moment, push};
+use crate::parse::logs::proxy_entry::{Carried, Syncs, moment, push};
 
 /// kube-proxy's log.
 pub const FORMAT: Format = Format {
@@ -30,7 +31,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: "I1123 04:22:33.606679       1 proxier.go:662] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"38.026082ms\"",
-    recognised: "klog lines (`I1123 04:22:33.606679 1 file.go:662] …`) of a proxier, also behind CRI, docker or journald prefixes",
+    recognised: "klog lines (`I1123 04:22:33.606679 1 file.go:662] …`) of a proxier",
     capture: "kubectl -n kube-system logs --timestamps <kube-proxy pod>, with kube-proxy at -v=4",
     proves: "when kube-proxy learnt of a change, and when each sync began and ended",
 };
@@ -76,14 +77,14 @@ fn sniff(head: &Head) -> Sniff {
     let (mut klog, mut others, mut own) = (0, 0, false);
     for line in head.bytes.split(|byte| *byte == b'\n') {
         let Ok(text) = std::str::from_utf8(line) else { continue };
-        let stripped = strip(text.trim_end_matches('\r'));
-        let found = entry(&stripped.text).or_else(|| headless(&stripped.text).filter(|found| moment(found).is_some()));
+        let text = text.trim_end_matches('\r');
+        let found = entry(text).or_else(|| headless(text).filter(|found| moment(found).is_some()));
         match found {
             Some(found) => {
                 klog += 1;
                 own = own || is_proxys(&found);
             }
-            None => others += usize::from(is_strange(&stripped.text)),
+            None => others += usize::from(is_strange(text)),
         }
     }
     if klog <= others {
@@ -110,39 +111,45 @@ fn begins_late(found: &Entry) -> bool {
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
     let mut syncs = Syncs::default();
-    let mut ahead: Option<Ahead> = None;
-    let (mut joined, mut lines) = (Joined::default(), chunk.lines().peekable());
-    while let Some(line) = lines.next() {
-        if line.bytes.is_empty() && !joined.is_begun() {
+    // Several proxies may write to one place: each has its own entry that lines go on with.
+    let mut running: BTreeMap<Option<&str>, Ahead> = BTreeMap::new();
+    let mut begun = false;
+    for line in chunk.lines() {
+        if line.bytes.is_empty() {
             continue;
         }
         let text = String::from_utf8_lossy(line.bytes);
-        let Some(stripped) = joined.join(strip(&text), lines.peek().is_none()) else { continue };
-        let outer_time = stripped.outer_time;
-        let found = entry(&stripped.text).or_else(|| headless(&stripped.text));
+        let known = chunk.known(line.number);
+        let outer_time = known.outer_time;
+        let proxy = known.pod.or(known.node);
+        let found = entry(&text).or_else(|| headless(&text));
         if let Some(found) = found {
-            if chunk.first && ahead.is_none() && begins_late(&found) {
+            if chunk.first && !begun && begins_late(&found) {
                 batch.loss(LOG_BEGINS_LATE, 1);
             }
             let (level, is_open) = (found.level, opens_value(&found.fields) || opens_value(&found.message));
             let dated = matches!(found.when, When::Outer);
-            let time = push(context, line.number, outer_time, found, &mut syncs, batch);
+            let time = push(context, &Carried { record: line.number, outer_time, proxy }, found, &mut syncs, batch);
             without_year += u64::from(time.is_none() && !dated);
-            ahead = Some(Ahead { time, level, outer_time, is_open });
+            running.insert(proxy, Ahead { time, level, outer_time, is_open });
+            begun = true;
             continue;
         }
+        let mut ahead = running.remove(&proxy);
         let is_open = ahead.is_some_and(|ahead| ahead.is_open);
-        if !is_open && foreign::read(context, &line, &stripped.text, outer_time, batch) {
-            ahead = None;
+        if !is_open && foreign::read(context, &line, &text, outer_time, batch) {
             continue;
         }
-        ahead = ahead.filter(|ahead| ahead.goes_on(&stripped.text, outer_time));
+        ahead = ahead.filter(|ahead| ahead.goes_on(&text, outer_time));
         if let Some(ahead) = &mut ahead
             && ahead.is_open
-            && let Some(pairs) = closes_value(&stripped.text)
+            && let Some(pairs) = closes_value(&text)
         {
             syncs.pairs(pairs);
             ahead.is_open = false;
+        }
+        if let Some(ahead) = ahead {
+            running.insert(proxy, ahead);
         }
         batch.record(outer_time);
         batch.push(&LogRow {
@@ -152,7 +159,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             time: ahead.and_then(|ahead| ahead.time),
             outer_time,
             level: ahead.map_or("info", |ahead| ahead.level).into(),
-            message: stripped.text,
+            message: text,
             ..Default::default()
         });
     }
@@ -164,9 +171,45 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+
     use super::FORMAT;
-    use crate::form::Sniff;
-    use crate::parse::harness::{context, corpus_files, files, head, parse_in};
+    use crate::form::line::{Around, Names, Place};
+    use crate::form::{Batch, Chunk, Sniff};
+    use crate::parse::harness::{context, corpus_files, files, head, parse_in, untimed, whole};
+
+    #[test]
+    fn several_proxies_in_one_file_fail_and_complete_apart() {
+        let lines = [
+            ("a", "I0203 04:05:06.100000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\""),
+            ("b", "I0203 04:05:06.110000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\""),
+            ("a", "E0203 04:05:06.149000       1 proxier.go:1564] \"Failed to execute iptables-restore\" err=<"),
+            ("b", "I0203 04:05:06.149500       1 proxier.go:822] \"SyncProxyRules complete\" elapsed=\"40ms\""),
+            ("a", "\texit status 2: the table cannot be restored"),
+            ("a", " > ipFamily=\"IPv4\""),
+            ("a", "I0203 04:05:06.150000       1 proxier.go:822] \"SyncProxyRules complete\" elapsed=\"50ms\""),
+        ];
+        let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+        let named = |pod: &str| Names { pod: Some(pod.into()), ..Names::default() };
+        let places = lines.iter().map(|(pod, _)| Place { names: if *pod == "a" { 1 } else { 2 }, ..Place::bare(1, 0) });
+        let names = Arc::new(vec![Names::default(), named("a"), named("b")]);
+        let around = Around { first: 1, places: places.collect(), names };
+        let mut batch = Batch::default();
+        let chunk = Chunk { around: Some(&around), ..whole(text.as_bytes()) };
+        super::parse(&context(), &chunk, &mut batch);
+        let tables = batch.take_tables();
+        let mut syncs = tables.into_iter().find(|table| table.table == "syncs").expect("syncs");
+        let rows = syncs.finish().expect("rows");
+        let column = |name: &str| rows.column_by_name(name).expect("a column").clone();
+        let texts = |name: &str| -> Vec<String> {
+            let column = column(name);
+            (0..rows.num_rows()).map(|row| column.as_string::<i32>().value(row).to_owned()).collect()
+        };
+        assert_eq!(texts("proxy"), ["a", "b", "b", "a"]);
+        assert_eq!(texts("moment"), ["start", "start", "complete", "failed"]);
+    }
 
     #[test]
     fn a_line_without_a_year_has_no_time() {
@@ -186,6 +229,7 @@ mod tests {
             "captures/nftables-scale-up-2000svc-1/logs".to_owned(),
         ]);
         for (path, bytes) in captured.into_iter().chain(corpus_files(&["kube_proxy_log"])) {
+            let bytes = untimed(&bytes);
             assert_eq!((FORMAT.sniff)(&head(&path, &bytes)), Sniff::Yes, "{path}");
             let mut dated = context();
             (dated.year, dated.utc_offset) = (Some(2026), Some(0));

@@ -12,8 +12,8 @@ use syncline_schema::logs::LogRow;
 
 use crate::form::instant;
 use crate::form::{Batch, Context};
-use crate::layers::log_line::{fields, quoted_length, unquoted};
 use crate::parse::syntax::json_pairs::Pairs;
+use crate::parse::syntax::key_values::{fields, quoted_length, unquoted};
 
 /// A line, dissected.
 pub struct Entry<'a> {

@@ -16,8 +16,8 @@ use syncline_schema::syncs::SyncRow;
 
 use crate::form::instant;
 use crate::form::{Batch, Context};
-use crate::layers::log_line::fields;
 use crate::parse::logs::klog::{Entry, When, moment_of};
+use crate::parse::syntax::key_values::fields;
 
 /// Moments of syncs of a chunk, in the order of their lines.
 #[derive(Default)]
@@ -88,15 +88,24 @@ impl Syncs {
     }
 }
 
+/// Where an entry stood, and what whoever carried it said.
+#[derive(Clone, Copy)]
+pub struct Carried<'a> {
+    pub record: i64,
+    pub outer_time: Option<i64>,
+    /// Pod or node: several proxies may write to one place.
+    pub proxy: Option<&'a str>,
+}
+
 /// Writes the line of an entry and takes its moment. Answers its time.
 pub fn push(
     context: &Context,
-    record: i64,
-    outer_time: Option<i64>,
+    carried: &Carried<'_>,
     found: Entry<'_>,
     syncs: &mut Syncs,
     batch: &mut Batch,
 ) -> Option<i64> {
+    let Carried { record, outer_time, proxy } = *carried;
     let time = match found.when {
         When::Known(time) => Some(time),
         When::NoYear(when) => moment_of(when, outer_time, context),
@@ -110,6 +119,7 @@ pub fn push(
             clock: context.clock.clone().into(),
             // Without a header whoever carried the line is all that knows when.
             time: time.or(outer_time.filter(|_| matches!(found.when, When::Outer))),
+            proxy: proxy.map(|proxy| Cow::Owned(proxy.to_owned())),
             moment: Cow::Owned(row.moment.into_owned()),
             duration: row.duration,
             family: owned(row.family),

@@ -1,21 +1,19 @@
-//! Kubernetes audit log: one event or one wrapper of events a line.
+//! Kubernetes audit log: one event or one list of events a line.
 //!
 //! ```text
 //! {"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"…","stage":"ResponseComplete", …}
-//! 2026-11-23T04:24:06.401Z {"kind":"Event", …}                                        S3 export of CloudWatch
-//! 2026-11-23T04:24:06.401000+00:00 kube-apiserver-audit-… {"kind":"Event", …}         aws logs tail
-//! {"messageType":"DATA_MESSAGE","logEvents":[{"message":"{…}"}, …]}                   Firehose
 //! {"kind":"EventList","items":[{…}, …]}                                               webhook batches
 //! ```
 //!
-//! `audit_envelope` lists the wrappers. A line that ends in the middle of an event goes on in the next ones (`aws logs
-//! tail` wraps long lines). Documents over many lines are `audit_document`'s.
+//! What log stores put around events is taken off by their layers; text ahead of an object is stepped over. A line that ends in
+//! the middle of an event goes on in the next ones (terminals, and `aws logs tail`, wrap long lines). Documents over many lines
+//! are `audit_document`'s.
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::parse::objects::{audit_envelope, audit_event};
+use crate::parse::objects::{audit_event, audit_list};
 
 /// The format.
 pub const FORMAT: Format = Format {
@@ -26,7 +24,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","stage":"ResponseComplete","verb":"update","objectRef":{"resource":"endpointslices",…},…}"#,
-    recognised: "lines with a JSON object that has \"auditID\" or an apiVersion of audit.k8s.io, or wraps such events",
+    recognised: "lines with a JSON object that has \"auditID\" or an apiVersion of audit.k8s.io, also as EventList",
     capture: "kube-apiserver --audit-log-path=… --audit-policy-file=… (RequestResponse for endpointslices, pods, deployments and node leases)",
     proves: "when each request was received and answered, which endpoints each EndpointSlice version listed, how far a node's clock may be off",
 };
@@ -35,28 +33,33 @@ pub const FORMAT: Format = Format {
 const LONGEST: usize = 4 << 20;
 
 fn sniff(head: &Head) -> Sniff {
-    if !audit_envelope::is_audit(head.bytes) {
+    if !audit_list::is_audit(head.bytes) {
         return Sniff::No;
     }
     let mut lines = head.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-    // Events that were mixed into a proxy's log are read there, line by line.
-    let proxys = |line: &[u8]| {
-        line.first().is_some_and(|first| b"IWEF".contains(first))
-            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
-    };
-    if lines.clone().take(NOISE).any(proxys) {
+    if is_of_a_proxys_log(head.bytes) {
         return Sniff::No;
     }
     let Some(line) = lines.next() else { return Sniff::No };
     // A line that is cut by the head's end may be as long as it likes.
     let whole = memchr::memchr(b'\n', head.bytes.trim_ascii_start()).is_some() || head.whole;
-    let event = audit_envelope::is_audit(line);
-    match audit_envelope::object(line) {
+    let event = audit_list::is_audit(line);
+    match audit_list::object(line) {
+        // Deep within other objects they are somebody else's.
+        Some(object) if whole && audit_list::is_other(object) => Sniff::No,
         Some(object) if event && (!whole || object.ends_with(b"}") || object.len() > 120) => Sniff::Yes,
         // Behind a prompt, a sentence or lines of another program.
         None if is_noise(line) && lines.take(NOISE).any(is_bare) => Sniff::Yes,
         _ => Sniff::No,
     }
+}
+
+/// Whether a proxy's own lines stand among the first ones: events that were mixed into its log are read there, line by line.
+pub fn is_of_a_proxys_log(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').take(NOISE).any(|line| {
+        line.first().is_some_and(|first| b"IWEF".contains(first))
+            && memchr::memmem::find(&line[..line.len().min(60)], b" proxier.go:").is_some()
+    })
 }
 
 /// How many other lines may stand ahead of the first event.
@@ -71,39 +74,91 @@ fn is_noise(line: &[u8]) -> bool {
 
 /// Whether a line holds an event, up to its end.
 fn is_bare(line: &[u8]) -> bool {
-    let object =
-        audit_envelope::object(line).filter(|object| object.starts_with(b"{\"") && !object.starts_with(b"{\"\""));
-    object.is_some_and(|object| object.ends_with(b"}") || object.len() > 2_000) && audit_envelope::is_audit(line)
+    let object = audit_list::object(line).filter(|object| object.starts_with(b"{\"") && !object.starts_with(b"{\"\""));
+    object.is_some_and(|object| object.ends_with(b"}") || object.len() > 2_000) && audit_list::is_audit(line)
 }
 
+/// An event whose line ended too early. What was looked at is never looked at again: only its brackets are counted, until they
+/// are closed.
+struct Begun<'a> {
+    /// The line that it began in, and those that may go on with it.
+    lines: Vec<Line<'a>>,
+    text: Vec<u8>,
+    in_text: bool,
+    escaped: bool,
+    depth: usize,
+}
+
+impl<'a> Begun<'a> {
+    fn new(line: Line<'a>, object: &[u8]) -> Self {
+        let mut begun = Self { lines: vec![line], text: Vec::new(), in_text: false, escaped: false, depth: 0 };
+        begun.count(object);
+        begun
+    }
+
+    /// Takes the next piece; true where the event is closed by it.
+    fn add(&mut self, line: Line<'a>) -> bool {
+        self.lines.push(line);
+        self.count(line.bytes);
+        self.depth == 0 && !self.in_text
+    }
+
+    fn count(&mut self, piece: &[u8]) {
+        self.text.extend_from_slice(piece);
+        for byte in piece {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                b'{' | b'[' if !self.in_text => self.depth += 1,
+                b'}' | b']' if !self.in_text => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// It turned out to be none: each of its lines is refused by itself.
+    fn refuse(self, context: &Context, why: &str, batch: &mut Batch) {
+        for (at, line) in self.lines.iter().enumerate() {
+            let why = if at == 0 { why } else { NO_EVENT };
+            batch.reject(context, line, why);
+        }
+    }
+}
+
+/// What was expected of a line.
+const NO_EVENT: &str = "expected a JSON object with an audit event";
+/// Why a line is refused that goes on nowhere.
+const CUT: &str = "expected an audit event as JSON: the line ends in the middle of it";
+
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
-    // An event whose line ended too early, and the line that it began in.
-    let mut begun: Option<(Vec<u8>, Line<'_>)> = None;
+    let mut begun: Option<Begun<'_>> = None;
     for line in chunk.lines() {
         if line.bytes.trim_ascii().is_empty() {
             continue;
         }
-        let object = audit_envelope::object(line.bytes);
-        if let Some((mut text, first)) = begun.take() {
-            let continues = !begins(line.bytes) && text.len() + line.bytes.len() <= LONGEST;
-            if continues {
-                text.extend_from_slice(line.bytes);
-                match envelope(context, first.number, &text, batch) {
-                    Err(reason) if is_cut(&reason) => begun = Some((text, first)),
-                    Err(reason) => batch.reject(context, &first, &reason),
-                    Ok(()) => {}
+        let object = audit_list::object(line.bytes);
+        if let Some(mut open) = begun.take() {
+            let anew = begins(line.bytes)
+                || open.text.len() + line.bytes.len() > LONGEST
+                || object.is_some_and(|object| object.starts_with(b"{\"") && is_whole(object));
+            if !anew {
+                if !open.add(line) {
+                    begun = Some(open);
+                } else if let Err(reason) = list(context, open.lines[0].number, &open.text, batch) {
+                    open.refuse(context, &reason, batch);
                 }
                 continue;
             }
-            batch.reject(context, &first, "expected an audit event as JSON: the line ends in the middle of it");
+            open.refuse(context, CUT, batch);
         }
         let Some(object) = object else {
-            batch.reject(context, &line, "expected a JSON object with an audit event");
+            batch.reject(context, &line, NO_EVENT);
             continue;
         };
-        match envelope(context, line.number, object, batch) {
+        match list(context, line.number, object, batch) {
             Ok(()) => {}
-            Err(reason) if is_cut(&reason) && line.ended => begun = Some((object.to_vec(), line)),
+            Err(reason) if is_cut(&reason) && line.ended => begun = Some(Begun::new(line, object)),
             Err(reason) => {
                 if chunk.truncated && chunk.last && !line.ended {
                     batch.loss(loss::TRUNCATED_INPUT, 1);
@@ -112,9 +167,14 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             }
         }
     }
-    if let Some((_, first)) = begun {
-        batch.reject(context, &first, "expected an audit event as JSON: the line ends in the middle of it");
+    if let Some(open) = begun {
+        open.refuse(context, CUT, batch);
     }
+}
+
+/// Whether an object is an event by itself.
+fn is_whole(object: &[u8]) -> bool {
+    audit_list::is_audit(object) && audit_list::events(object).is_ok()
 }
 
 /// Whether a line begins an event, and does not go on with one: a date ahead of an object, or the object's first key.
@@ -129,19 +189,19 @@ fn is_cut(reason: &str) -> bool {
 }
 
 /// All events of a line. An event that cannot be read is refused by itself, unless it is the only one.
-fn envelope(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> Result<(), String> {
+fn list(context: &Context, record: i64, text: &[u8], batch: &mut Batch) -> Result<(), String> {
     // What an API server writes itself needs no second look.
     if text.starts_with(b"{\"kind\":\"Event\",") {
         return audit_event::push(context, record, text, batch);
     }
-    let events = audit_envelope::events(text)?;
+    let events = audit_list::events(text)?;
     let alone = events.len() == 1;
     for event in events {
-        if let Err(reason) = audit_event::push(context, record, &event, batch) {
+        if let Err(reason) = audit_event::push(context, record, event, batch) {
             if alone {
                 return Err(reason);
             }
-            batch.reject(context, &Line { bytes: &event, number: record, offset: 0, ended: true }, &reason);
+            batch.reject(context, &Line { bytes: event, number: record, offset: 0, ended: true }, &reason);
         }
     }
     Ok(())
@@ -162,14 +222,9 @@ mod tests {
         )
     }
 
-    fn quoted(text: &str) -> String {
-        serde_json::to_string(text).expect("a string")
-    }
-
     #[test]
-    fn every_wrapper_holds_the_same_event() {
+    fn what_stands_ahead_of_an_event_and_lists_of_events_are_no_matter() {
         let event = event("");
-        let message = quoted(&event);
         for (what, text) in [
             ("bare", event.clone()),
             ("S3", format!("2026-11-23T04:24:06.401Z {event}")),
@@ -178,15 +233,7 @@ mod tests {
                 let (begin, end) = event.split_at(150);
                 format!("2026-11-23T04:24:06.401000+00:00 kube-apiserver-audit-1 {begin}\n{end}")
             }),
-            ("filter-log-events", format!("{{\"events\":[{{\"logStreamName\":\"s\",\"message\":{message}}}]}}")),
-            (
-                "Firehose",
-                format!("{{\"messageType\":\"DATA_MESSAGE\",\"logEvents\":[{{\"id\":\"1\",\"message\":{message}}}]}}"),
-            ),
             ("webhook", format!("{{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"items\":[{event}]}}")),
-            ("AKS", format!("{{\"category\":\"kube-audit\",\"properties\":{{\"log\":{message}}}}}")),
-            ("AKS records", format!("{{\"records\":[{{\"properties\":{{\"log\":{message}}}}}]}}")),
-            ("docker", format!("{{\"log\":{},\"stream\":\"stdout\"}}", quoted(&format!("{event}\n")))),
             ("CRI", format!("2026-11-23T04:24:06.401993Z stdout F {event}")),
             ("kubectl logs --prefix", format!("[pod/kube-apiserver-a/kube-apiserver] {event}")),
             ("syslog", format!("Mar  1 10:00:00 a kube-apiserver[1234]: {event}")),
@@ -211,6 +258,20 @@ mod tests {
         }
         let csv = format!("@timestamp,@message\n2026-11-23 04:24:06.401,\"{}\"\n", event.replace('"', "\"\""));
         assert_eq!((FORMAT.sniff)(&head("x", csv.as_bytes())), Sniff::No);
+    }
+
+    #[test]
+    fn an_event_that_breaks_off_costs_itself_and_no_time() {
+        let event = event("");
+        let cut = &event[..150];
+        let line = "I0203 04:05:06.100000       1 trace.go:205] Trace[1]: a request for a list took a while, END\n";
+        let text = format!("{event}\n{cut}\n{}{event}\n", line.repeat(3_000));
+        let batch = parse_text(&FORMAT, &text);
+        assert_eq!((batch.records, batch.rejected), (2, 3_001));
+        // One that is whole by itself begins anew, whatever stands ahead of it.
+        let text = format!("{cut}\nkube-apiserver: {event}\n");
+        let batch = parse_text(&FORMAT, &text);
+        assert_eq!((batch.records, batch.rejected), (1, 1));
     }
 
     #[test]
@@ -250,8 +311,9 @@ mod tests {
         for (name, bytes) in corpus_files(&["k8s_audit"]) {
             let head = head(&name, &bytes);
             let taken = FORMATS.iter().find(|format| (format.sniff)(&head) == Sniff::Yes);
-            // A policy, and an example that has neither an identifier nor a time.
-            if ["minikube__site", "stratus"].iter().any(|part| name.contains(part)) {
+            // A policy, an example that has neither an identifier nor a time, and what stands within the records of a log store.
+            if ["minikube__site", "stratus", "sysdiglabs", "container_recorder"].iter().any(|part| name.contains(part))
+            {
                 continue;
             }
             let kind = taken.map(|format| format.kind);

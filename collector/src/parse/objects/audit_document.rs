@@ -6,15 +6,15 @@
 //!   "auditID": "…", …                     auditID: …
 //! ```
 //!
-//! Documents may follow each other, in YAML behind `---`. The wrappers of `audit_envelope` are undone. Logs Insights
-//! gives 10,000 rows at most: an export with exactly that many was cut off, which is a loss.
+//! Documents may follow each other, in YAML behind `---`; lists are taken apart. Logs Insights gives 10,000 rows at most: a table
+//! with exactly that many was cut off, which is a loss.
 
 use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::parse::objects::{audit_envelope, audit_event};
+use crate::parse::objects::{audit, audit_event, audit_list};
 use crate::parse::syntax::{csv, yaml};
 
 /// The format.
@@ -35,7 +35,9 @@ pub const FORMAT: Format = Format {
 const CAP: usize = 10_000;
 
 fn sniff(head: &Head) -> Sniff {
-    if audit_envelope::is_audit(head.bytes) { Sniff::Yes } else { Sniff::No }
+    // Deep within other objects they are somebody else's, and a proxy's log may hold some.
+    let other = head.whole && audit_list::is_other(head.bytes) || audit::is_of_a_proxys_log(head.bytes);
+    if !other && audit_list::is_audit(head.bytes) { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -43,10 +45,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let skipped = chunk.bytes.len() - text.len();
     match text.first() {
         Some(b'{' | b'[') => documents(context, chunk, skipped, batch),
-        _ if yaml::has_keys(text, &["auditID"])
-            || yaml::has_keys(text, &["protoPayload"])
-            || yaml::has_keys(text, &["items"]) =>
-        {
+        _ if yaml::has_keys(text, &["auditID"]) || yaml::has_keys(text, &["items"]) => {
             yaml::pieces(chunk.bytes, chunk.first_line, |piece| {
                 let line = Line {
                     bytes: piece.text,
@@ -92,14 +91,11 @@ fn documents(context: &Context, chunk: &Chunk, skipped: usize, batch: &mut Batch
 }
 
 fn document(context: &Context, line: &Line<'_>, json: &[u8], batch: &mut Batch) {
-    match audit_envelope::events(json) {
+    match audit_list::events(json) {
         Ok(events) => {
-            if events.len() == CAP {
-                batch.loss(loss::CAPPED_EXPORT, 1);
-            }
             for event in events {
-                if let Err(reason) = audit_event::push(context, line.number, &event, batch) {
-                    batch.reject(context, &Line { bytes: &event, ..*line }, &reason);
+                if let Err(reason) = audit_event::push(context, line.number, event, batch) {
+                    batch.reject(context, &Line { bytes: event, ..*line }, &reason);
                 }
             }
         }
@@ -112,12 +108,12 @@ fn table(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut rows = 0;
     for record in csv::records(chunk) {
         let line = record.line;
-        let Some(cell) = record.cells.iter().find(|cell| audit_envelope::is_audit(cell.as_bytes())) else {
+        let Some(cell) = record.cells.iter().find(|cell| audit_list::is_audit(cell.as_bytes())) else {
             // The header, and lines of other programs in the same log group.
             continue;
         };
         rows += 1;
-        match audit_envelope::object(cell.as_bytes()) {
+        match audit_list::object(cell.as_bytes()) {
             Some(event) => document(context, &line, event, batch),
             None => batch.reject(context, &line, "expected a JSON object with an audit event in a cell"),
         }

@@ -101,13 +101,15 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             table = Some(Table { columns, seen: HashSet::new(), strange: 0 });
             continue;
         }
-        let time = stamp.and_then(|stamp| stamp.time(&dating));
+        let known = chunk.known(line.number);
+        // The line's own time, else that of whoever carried it.
+        let time = stamp.and_then(|stamp| stamp.time(&dating)).or(known.outer_time);
         if text.starts_with("No events found in ") || text.starts_with("No resources found") {
             batch.record(time);
             continue;
         }
         let cells = table.as_ref().and_then(|table| table.columns.cells(text));
-        let (Some(known), Some(cells)) = (table.as_mut(), cells) else {
+        let (Some(open), Some(cells)) = (table.as_mut(), cells) else {
             batch.reject(context, &line, "expected a row of a table that kubectl printed, below its column names");
             let ended = table.as_mut().is_some_and(|table| {
                 table.strange += 1;
@@ -116,16 +118,17 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             table = table.filter(|_| !ended);
             continue;
         };
-        known.strange = 0;
+        open.strange = 0;
         match (stamp, time) {
             (Some(_), None) => batch.loss(loss::NO_YEAR, 1),
-            (None, _) => batch.loss(loss::NO_TIME, 1),
+            (None, None) => batch.loss(loss::NO_TIME, 1),
             _ => {}
         }
         batch.record(time);
-        let resolution = stamp.filter(|_| time.is_some()).map(|stamp| stamp.resolution).filter(|unit| *unit > 1);
+        let resolution = stamp.map_or(known.resolution, |stamp| stamp.resolution);
+        let resolution = Some(resolution).filter(|unit| time.is_some() && *unit > 1);
         let named = format!("{}/{}", cells.get("NAMESPACE").unwrap_or_default(), cells.get("NAME").unwrap_or_default());
-        let again = !known.seen.insert(named);
+        let again = !open.seen.insert(named);
         let row = Row { context, record: line.number, time, resolution, again, cells: &cells };
         row.line(text, batch);
         row.objects(batch);

@@ -2,8 +2,8 @@
 
 pub mod audit;
 pub mod audit_document;
-pub mod audit_envelope;
 pub mod audit_event;
+pub mod audit_list;
 mod kubectl_columns;
 mod kubectl_rows;
 pub mod kubectl_table;

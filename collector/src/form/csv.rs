@@ -1,7 +1,7 @@
 //! Records of comma-separated text: quoted cells with doubled quotes, cells over several lines. Where the first line has no
 //! comma, semicolons (spreadsheets where the comma is the decimal mark) or tabs separate.
 
-use crate::form::{Chunk, Line};
+use super::line::{Chunk, Line};
 
 /// One record.
 pub struct Record<'a> {
@@ -32,10 +32,15 @@ pub fn records<'a>(chunk: &Chunk<'a>) -> Vec<Record<'a>> {
 }
 
 /// What separates the cells of a text, by its first line.
-fn separator(bytes: &[u8]) -> u8 {
+pub fn separator(bytes: &[u8]) -> u8 {
     let first = bytes.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
     let other = || [b';', b'\t'].into_iter().find(|mark| first.contains(mark));
     if first.contains(&b',') { b',' } else { other().unwrap_or(b',') }
+}
+
+/// The cells of one record.
+pub fn cells(bytes: &[u8], separator: u8) -> Vec<String> {
+    record(bytes, 0, separator).1
 }
 
 /// Where the record that begins at `from` ends (at its line end), and its cells.
@@ -79,7 +84,11 @@ fn text(cell: &mut Vec<u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::records;
-    use crate::parse::harness::whole;
+    use crate::form::Chunk;
+
+    fn whole(bytes: &[u8]) -> Chunk<'_> {
+        Chunk { bytes, first_line: 1, offset: 0, first: true, last: true, truncated: false, around: None }
+    }
 
     #[test]
     fn quotes_hold_commas_line_ends_and_quotes() {

@@ -1,0 +1,69 @@
+//! The log file of a container as docker's `json-file` driver writes it.
+//!
+//! ```text
+//! {"log":"I0803 09:27:45.396497       1 proxier.go:…\n","stream":"stderr","time":"2021-08-03T09:27:45.396612809Z"}
+//! ```
+//!
+//! What is longer than 16 KiB is split; only its last piece ends with `\n`.
+
+use super::json_store::{Shape, objects};
+use super::layer::Layer;
+
+/// The layer.
+pub const LAYER: Layer = Layer {
+    name: "docker",
+    title: "log file of a container (docker)",
+    sample: "{\"log\":\"I0803 09:27:45.396497       1 proxier.go:1] x\\n\",\"stream\":\"stderr\",\"time\":\"2021-08-03T09:27:45.396612809Z\"}\n",
+    certain: true,
+    wears: |head| has_no_more(head.bytes) && SHAPE.worn(head),
+    open: |setting| SHAPE.open(setting),
+    put_on: Some(|text| {
+        objects(
+            text,
+            |line| serde_json::json!({"log": format!("{line}\n"), "stream": "stdout", "time": "2026-11-23T04:42:31.500000000Z"}),
+        )
+    }),
+};
+
+static SHAPE: Shape = Shape {
+    entries: &[""],
+    message: &["log"],
+    marks: &[&["log", "stream"]],
+    time: &["time"],
+    file: &["attrs.name", "attrs.tag"],
+    unended_is_part: true,
+    ..Shape::EMPTY
+};
+
+/// Shippers write the same keys and others.
+fn has_no_more(head: &[u8]) -> bool {
+    let first = head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    super::json_fields::Fields::of_object(first)
+        .is_none_or(|fields| fields.0.iter().all(|(key, _)| matches!(&**key, "log" | "stream" | "time" | "attrs")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LAYER;
+    use crate::layers::harness::{lines, wears};
+
+    #[test]
+    fn pieces_are_joined() {
+        let long = "x".repeat(16 << 10);
+        let text = format!(
+            "{{\"log\":\"{long}\",\"stream\":\"stderr\",\"time\":\"2026-11-23T04:42:31.5Z\"}}\n{{\"log\":\"other\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-23T04:42:31.5Z\"}}\n{{\"log\":\"y\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-23T04:42:31.6Z\"}}\n"
+        );
+        assert!(wears(&LAYER, &text));
+        let found = lines(&LAYER, &text);
+        let time = Some(1_795_408_951_500_000_000);
+        assert_eq!(found, [(2, time, "other".to_owned()), (1, time, format!("{long}y"))]);
+    }
+
+    #[test]
+    fn a_line_that_breaks_off_costs_itself() {
+        let good = "{\"log\":\"a\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-23T04:42:31.5Z\"}\n";
+        let text = format!("{good}{{\"log\":\"I01\n{good}\nplain\n{good}");
+        let texts: Vec<String> = lines(&LAYER, &text).into_iter().map(|(_, _, text)| text).collect();
+        assert_eq!(texts, ["a", "{\"log\":\"I01", "a", "plain", "a"]);
+    }
+}

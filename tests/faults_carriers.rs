@@ -1,0 +1,301 @@
+//! Captures that went through carriers and log stores (`fixtures/faults`): what stood inside is read, with the store's time and
+//! names; one bad element costs itself.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, RecordBatch};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use syncline_collector::bundle::{BundleOptions, bundle};
+use syncline_collector::layers::LAYERS;
+use syncline_schema::manifest::Manifest;
+use tempfile::TempDir;
+
+/// A bundle.
+struct Bundle {
+    folder: TempDir,
+    manifest: Manifest,
+}
+
+impl Bundle {
+    /// Of a folder of `fixtures/faults`.
+    fn of(fixture: &str) -> Self {
+        let faults = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/faults");
+        Self::from(&faults.join(fixture))
+    }
+
+    /// Of one file with a text.
+    fn with(name: &str, text: &[u8]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(name), text).expect("written");
+        Self::from(folder.path())
+    }
+
+    fn from(input: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("bundle");
+        let inputs = vec![input.to_owned()];
+        let options =
+            BundleOptions { inputs, out: out.clone(), node: Some("node-a".to_owned()), ..BundleOptions::default() };
+        bundle(&options).unwrap_or_else(|error| panic!("{}: {error}", input.display()));
+        let text = std::fs::read_to_string(out.join("manifest.json")).expect("a manifest");
+        Self { folder, manifest: serde_json::from_str(&text).expect("JSON") }
+    }
+
+    /// Rows of a table: the columns named, joined by blanks; `-` for null.
+    fn rows(&self, table: &str, columns: &[&str]) -> Vec<String> {
+        let path = self.folder.path().join("bundle").join(format!("{table}.parquet"));
+        let Ok(file) = File::open(path) else { return Vec::new() };
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+        let mut rows = Vec::new();
+        for batch in reader {
+            let batch = batch.expect("rows");
+            for row in 0..batch.num_rows() {
+                let cells: Vec<String> = columns.iter().map(|name| cell(&batch, name, row)).collect();
+                rows.push(cells.join(" "));
+            }
+        }
+        rows
+    }
+
+    /// Kind, layers, records and rejects of each source but `capture.toml`.
+    fn sources(&self) -> BTreeMap<String, (String, String, u64, u64)> {
+        let sources = self.manifest.sources.iter().filter(|source| source.kind != "capture-toml");
+        let told = |source: &syncline_schema::manifest::Source| {
+            let layers = source.layers.join(" ");
+            (source.path.clone(), (source.kind.clone(), layers, source.records, source.rejected))
+        };
+        sources.map(told).collect()
+    }
+
+    /// Records and rejects of all sources.
+    fn counts(&self) -> Vec<(u64, u64)> {
+        self.sources().into_values().map(|(_, _, records, rejected)| (records, rejected)).collect()
+    }
+}
+
+fn cell(batch: &RecordBatch, name: &str, row: usize) -> String {
+    let column = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    if column.is_null(row) {
+        return "-".to_owned();
+    }
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        texts.value(row).to_owned()
+    } else if let Some(numbers) = column.as_primitive_opt::<Int64Type>() {
+        numbers.value(row).to_string()
+    } else {
+        panic!("{name}: a type that this test does not know: {}", column.data_type())
+    }
+}
+
+/// 2026-02-03T04:05:06Z, ns.
+const AT: i64 = 1_770_091_506_000_000_000;
+
+#[test]
+fn one_bad_element_costs_itself() {
+    assert_eq!(Bundle::of("c01-aks-cut-record").counts(), [(3, 1)]);
+    let cut = Bundle::of("c02-batch-with-one-cut");
+    assert_eq!(cut.counts(), [(2, 1), (2, 1)]);
+    // In the document that is printed over many lines each event stands at the line where its object begins.
+    let stands = cut.rows("audit", &["record"]);
+    assert!(["3", "15"].iter().all(|line| stands.contains(&(*line).to_owned())), "{stands:?}");
+}
+
+#[test]
+fn a_log_entry_in_yaml_is_an_event() {
+    let entry = Bundle::of("c03-logentry-yaml");
+    assert_eq!(entry.counts(), [(1, 0)]);
+    assert_eq!(entry.rows("audit", &["verb", "resource", "name"]), ["update endpointslices cart-x1"]);
+}
+
+#[test]
+fn what_the_runtime_split_is_joined_for_every_format() {
+    let split = Bundle::of("c04-audit-split-by-runtime");
+    assert_eq!(split.counts(), [(3, 0)]);
+    // A piece may end where a chunk ends.
+    let event = |n: usize| {
+        format!(
+            r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"{n}","stage":"ResponseComplete","requestURI":"/{}","verb":"get","requestReceivedTimestamp":"2026-11-23T04:00:00.000000Z","stageTimestamp":"2026-11-23T04:00:00.000000Z"}}"#,
+            "x".repeat(20_000)
+        )
+    };
+    let mut text = String::new();
+    for n in 0..500 {
+        let event = event(n);
+        let (first, second) = event.split_at(16 << 10);
+        text.push_str(&format!("2026-11-23T04:00:00.1Z stdout P {first}\n2026-11-23T04:00:00.1Z stdout F {second}\n"));
+    }
+    assert_eq!(Bundle::with("cri.log", text.as_bytes()).counts(), [(500, 0)]);
+}
+
+/// Moments, times and proxies of syncs.
+fn syncs(bundle: &Bundle) -> Vec<String> {
+    bundle.rows("syncs", &["moment", "time", "duration", "proxy"])
+}
+
+#[test]
+fn stern_and_its_time_are_taken_off() {
+    let stern = Bundle::of("c10-stern");
+    let expected = [
+        format!("start {} - kube-proxy-a", AT + 100_000_000),
+        format!("complete {} 50000000 kube-proxy-a", AT + 150_000_000),
+    ];
+    assert_eq!(syncs(&stern), expected);
+    let lines = stern.rows("logs", &["outer_time", "pod", "container"]);
+    assert_eq!(lines[0], format!("{} kube-proxy-a kube-proxy", AT + 100_200_000));
+}
+
+#[test]
+fn every_log_store_gives_one_sync() {
+    let stores = Bundle::of("c11-log-stores");
+    for (path, (kind, layers, records, rejected)) in stores.sources() {
+        assert_eq!((&*kind, records, rejected), ("kube-proxy-log", 2, 0), "{path} {layers}");
+        assert!(!layers.is_empty(), "{path}");
+    }
+    let syncs = syncs(&stores);
+    assert_eq!(syncs.iter().filter(|sync| sync.starts_with("start ")).count(), 5, "{syncs:?}");
+    let complete: Vec<&String> = syncs.iter().filter(|sync| sync.starts_with("complete ")).collect();
+    assert_eq!(complete.len(), 5);
+    assert!(complete.iter().all(|sync| sync.contains(" 50000000 ")), "{syncs:?}");
+    // All have the time that klog wrote, or the store's where klog's head is gone.
+    let times = |sync: &&String| {
+        let time: i64 = sync.split(' ').nth(1).and_then(|time| time.parse().ok()).expect("a time");
+        (time - AT - 150_000_000).abs() <= 200_000
+    };
+    assert!(complete.iter().all(times), "{syncs:?}");
+    let outer = stores.rows("logs", &["outer_time"]);
+    assert!(outer.iter().all(|time| time != "-"), "{outer:?}");
+}
+
+#[test]
+fn the_logs_of_a_dump_name_their_pods() {
+    let dump = Bundle::of("c12-cluster-info-dump");
+    let expected = [
+        format!("start {} - kube-system/kube-proxy-a", AT + 100_000_000),
+        format!("complete {} 50000000 kube-system/kube-proxy-a", AT + 150_000_000),
+    ];
+    assert_eq!(syncs(&dump), expected);
+    assert_eq!(dump.rows("services", &["namespace", "name"]), ["shop cart"]);
+    let records = dump.rows("syncs", &["record"]);
+    assert_eq!(records, ["23", "24"]);
+}
+
+#[test]
+fn two_proxies_in_one_file_stay_two() {
+    let proxies: Vec<String> = syncs(&Bundle::of("c15-several-proxies"));
+    assert_eq!(proxies.iter().filter(|sync| sync.ends_with(" kube-proxy-a")).count(), 2, "{proxies:?}");
+    assert_eq!(proxies.iter().filter(|sync| sync.ends_with(" kube-proxy-b")).count(), 2, "{proxies:?}");
+    let proxies = Bundle::of("n21-two-proxies").rows("syncs", &["proxy"]);
+    assert_eq!(proxies.iter().filter(|proxy| *proxy == "kube-proxy-aaaaa").count(), 4, "{proxies:?}");
+    assert_eq!(proxies.len(), 8);
+}
+
+#[test]
+fn an_event_that_breaks_off_is_never_parsed_again() {
+    // As `c22-cut-event-then-text/make.py` writes it.
+    let cut = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/x","verb":"get","userAgent":"abc"#;
+    let good = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"b","stage":"ResponseComplete","requestURI":"/x","verb":"get","requestReceivedTimestamp":"2026-02-03T04:05:06.000001Z","stageTimestamp":"2026-02-03T04:05:06.000002Z"}"#;
+    let mut text = format!("{good}\n{cut}\n");
+    for n in 0..30_000 {
+        text.push_str(&format!("I0203 04:05:06.100000       1 trace.go:205] Trace[{n}]: a request for a list of endpoints took a while, END\n"));
+    }
+    text.push_str(&format!("{good}\n"));
+    assert_eq!(Bundle::with("audit.log", text.as_bytes()).counts(), [(2, 30_001)]);
+}
+
+#[test]
+fn audit_events_are_read_within_every_store() {
+    let event = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a","stage":"ResponseComplete","requestURI":"/x","verb":"get","user":{"username":"u"},"requestReceivedTimestamp":"2026-11-23T04:24:06.393076Z","stageTimestamp":"2026-11-23T04:24:06.401993Z"}"#;
+    let object: serde_json::Value = serde_json::from_str(event).expect("JSON");
+    let json = |value: serde_json::Value| value.to_string();
+    let cell = serde_json::json!([[{"field": "@timestamp", "value": "2026-11-23 04:24:06.401"}, {"field": "@message", "value": event}]]);
+    // More than a head has room for.
+    let long = event.replace("\"/x\"", &format!("\"/{}\"", "x".repeat(100_000)));
+    for (what, text) in [
+        ("filter-log-events", json(serde_json::json!({"events": [{"logStreamName": "s", "message": event}]}))),
+        (
+            "Firehose",
+            json(serde_json::json!({"messageType": "DATA_MESSAGE", "logEvents": [{"id": "1", "message": event}]})),
+        ),
+        ("Insights", json(serde_json::json!({"results": cell, "status": "Complete"}))),
+        ("cells of Insights", json(cell.clone())),
+        (
+            "table of Insights",
+            format!("@timestamp,@message\n2026-11-23 04:24:06.401,\"{}\"\n", event.replace('"', "\"\"")),
+        ),
+        ("AKS", json(serde_json::json!({"category": "kube-audit", "properties": {"log": event}}))),
+        ("AKS records", json(serde_json::json!({"records": [{"properties": {"log": format!("{event}\n")}}]}))),
+        (
+            "docker",
+            json(
+                serde_json::json!({"log": format!("{event}\n"), "stream": "stdout", "time": "2026-11-23T04:24:06.4Z"}),
+            ),
+        ),
+        ("docker without a time", json(serde_json::json!({"log": format!("{event}\n"), "stream": "stdout"}))),
+        ("a message", json(serde_json::json!({ "message": event }))),
+        ("an object", json(serde_json::json!({ "event": object }))),
+        (
+            "Loki",
+            json(serde_json::json!({"labels": {"job": "audit"}, "line": event, "timestamp": "2026-11-23T04:24:06.4Z"})),
+        ),
+        (
+            "Loki's answer",
+            json(
+                serde_json::json!({"status": "success", "data": {"resultType": "streams", "result": [{"stream": {}, "values": [["1795407846401000000", event]]}]}}),
+            ),
+        ),
+        ("Splunk", json(serde_json::json!({"preview": false, "result": {"_raw": event}}))),
+        ("journald", json(serde_json::json!({"__REALTIME_TIMESTAMP": "1795407846401000", "MESSAGE": event}))),
+        ("OpenSearch", json(serde_json::json!({"_source": {"kubernetes": {"audit": object}}}))),
+        ("aws logs tail", format!("2026-11-23T04:24:06.401000+00:00 kube-apiserver-audit-1 {event}\n")),
+        ("a long event", json(serde_json::json!({"events": [{"timestamp": 1, "message": long}]}))),
+        (
+            "a long event in a fluent-bit record",
+            json(
+                serde_json::json!({"events": [{"timestamp": 1, "message": json(serde_json::json!({"log": long, "_p": "F"}))}]}),
+            ),
+        ),
+        ("bare", event.to_owned()),
+    ] {
+        let found = Bundle::with("x", text.as_bytes());
+        assert_eq!(found.counts(), [(1, 0)], "{what}: {:?}", found.sources());
+        assert_eq!(found.rows("audit", &["verb"]), ["get"], "{what}");
+    }
+}
+
+/// What the rows of some tables say beside where and when their lines were carried.
+fn said(bundle: &Bundle) -> Vec<Vec<String>> {
+    vec![
+        bundle.rows("audit", &["verb", "uri", "received", "stage_time"]),
+        bundle.rows("syncs", &["moment", "time", "duration"]),
+        bundle.rows("logs", &["time", "level", "message", "fields"]),
+        bundle.rows("rejects", &["reason"]),
+    ]
+}
+
+#[test]
+fn a_layer_leaves_the_rows_of_what_stands_inside() {
+    let klog = "I1123 04:42:31.400000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\"\nI1123 04:42:31.450000       1 proxier.go:822] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"50ms\"\n";
+    let agent = "time=2026-11-23T04:42:31.4Z level=info msg=\"New endpoint\" endpointID=1 subsys=endpoint\ntime=2026-11-23T04:42:31.5Z level=warning msg=\"x\\ty\" subsys=endpoint\n";
+    let audit = "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"Metadata\",\"auditID\":\"a\",\"stage\":\"ResponseComplete\",\"requestURI\":\"/x\",\"verb\":\"get\",\"requestReceivedTimestamp\":\"2026-11-23T04:42:31.400000Z\",\"stageTimestamp\":\"2026-11-23T04:42:31.400001Z\"}\n";
+    let carriers: Vec<_> = LAYERS.iter().filter_map(|layer| Some((layer, layer.put_on?))).collect();
+    for bare in [klog, agent, audit] {
+        let dated = |text: &[u8]| {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join("x"), text).expect("written");
+            std::fs::write(folder.path().join("capture.toml"), "year = 2026\ntimezone = \"UTC\"\n").expect("written");
+            Bundle::from(folder.path())
+        };
+        let expected = said(&dated(bare.as_bytes()));
+        for (outer, put_on) in &carriers {
+            let once = put_on(bare.as_bytes());
+            let mut found = said(&dated(&once));
+            // Lines of the layer itself are rows of logs.
+            found[2].retain(|row| expected[2].contains(row));
+            assert_eq!(found, expected, "{}: {}", outer.name, String::from_utf8_lossy(&once));
+        }
+    }
+}
