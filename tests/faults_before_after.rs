@@ -335,6 +335,36 @@ fn the_number_that_a_list_prints_for_a_histogram_is_no_count() {
 }
 
 #[test]
+fn a_list_in_another_order_was_not_rewritten() {
+    let rows = [
+        "10.96.0.1:443/TCP (0)       0.0.0.0:0 (7) (0) [ClusterIP, non-routable]",
+        "10.96.0.1:443/TCP (1)       172.30.0.1:6443/TCP (7) (1)",
+        "10.96.0.5:80/TCP (0)        0.0.0.0:0 (6) (0) [ClusterIP, non-routable]",
+        "10.96.0.5:80/TCP (1)        10.0.0.1:8080/TCP (6) (1)",
+        "10.96.0.5:80/TCP (2)        10.0.0.2:8080/TCP (6) (2)",
+    ];
+    let mut text = String::new();
+    for (at, order) in
+        [[0, 1, 2, 3].as_slice(), &[3, 1, 0, 2], &[2, 0, 3, 1], &[1, 4, 0, 3, 2], &[4, 3, 2, 1, 0]].iter().enumerate()
+    {
+        text += &format!(
+            "# TIMESTAMP {}.427401\nSERVICE ADDRESS             BACKEND ADDRESS (REVNAT_ID) (SLOT)\n",
+            1_795_686_080 + at
+        );
+        for row in *order {
+            text += &format!("{}\n", rows[*row]);
+        }
+    }
+    let scale = fs::read_to_string(fixture("n10-false-holds").join("scale.txt")).expect("text");
+    let toml = "dataplane = \"cilium\"\nnode = \"node-a\"\nsame_host = [\"node-a\", \"operator\"]\n";
+    let report = Capture::new(&[("capture.toml", toml), ("lb.stream", &text), ("scale.txt", &scale)]).report();
+    let all = report.json["measurements"].as_array().expect("measurements");
+    let own = |one: &&Value| one["name"] == "rules_rewritten_per_change" && one["variant"] == "services";
+    let one = all.iter().find(own).expect("a measurement");
+    assert_eq!((one["n"].as_u64(), one["value"].as_f64()), (Some(1), Some(1.0)), "{one:#}");
+}
+
+#[test]
 fn a_page_that_lost_labels_makes_no_differences() {
     let list = |twice: &str| format!("cilium_a_total{{}} 1\ncilium_b_total{{}} 2\n{twice}");
     let page = format!("# TYPE cilium_a_total counter\n{}", list("cilium_b_total{} 7\n"));

@@ -252,6 +252,7 @@ fn changed_frontends(run: &Run) -> anyhow::Result<Vec<Changed>> {
         col("chain"),
         col("address"),
         col("port"),
+        col("text"),
     ]);
     let frame = run
         .bundle
@@ -259,24 +260,33 @@ fn changed_frontends(run: &Run) -> anyhow::Result<Vec<Changed>> {
         .filter(col("operation").neq(lit("counters")).and(col("snapshot").gt(lit(0i64))))
         .join(rules, [col("rule")], [col("rule")], JoinArgs::new(JoinType::Inner))
         .filter(col("kind").eq(lit("frontend")).or(col("kind").eq(lit("backend"))))
-        .select([col("stream"), col("snapshot"), col("kind"), col("chain"), col("address"), col("port")])
+        .select(["stream", "snapshot", "operation", "kind", "chain", "address", "port", "text"].map(col))
         .collect()?;
     let (streams, numbers) = (frame.column("stream")?.i32()?, frame.column("snapshot")?.i64()?);
     let (chains, addresses, ports) =
         (frame.column("chain")?.str()?, frame.column("address")?.str()?, frame.column("port")?.i32()?);
-    let mut changed: BTreeMap<(i32, i64), (BTreeSet<String>, usize)> = BTreeMap::new();
+    let (operations, texts) = (frame.column("operation")?.str()?, frame.column("text")?.str()?);
+    // The agent's list is in no order, and its columns are as wide as their longest cell: what went in one place and came in another
+    // was not rewritten.
+    let mut net: BTreeMap<(i32, i64), BTreeMap<(String, String), i64>> = BTreeMap::new();
     for at in 0..frame.height() {
         let (Some(stream), Some(number)) = (streams.get(at), numbers.get(at)) else { continue };
         let frontend = match chains.get(at) {
             Some(chain) => chain.to_owned(),
             None => format!("{}:{}", addresses.get(at).unwrap_or(""), ports.get(at).unwrap_or(0)),
         };
-        let entry = changed.entry((stream, number)).or_default();
-        entry.0.insert(frontend);
-        entry.1 += 1;
+        let words: Vec<&str> = texts.get(at).unwrap_or("").split_whitespace().collect();
+        let step = if operations.get(at) == Some("insert") { 1 } else { -1 };
+        *net.entry((stream, number)).or_default().entry((frontend, words.join(" "))).or_default() += step;
     }
     let mut found = Vec::new();
-    for ((stream, number), (frontends, entries)) in changed {
+    for ((stream, number), net) in net {
+        let apart = || net.iter().filter(|(_, step)| **step != 0);
+        let frontends: BTreeSet<&str> = apart().map(|((frontend, _), _)| frontend.as_str()).collect();
+        let entries = apart().map(|(_, step)| step.unsigned_abs() as usize).sum::<usize>();
+        if entries == 0 {
+            continue;
+        }
         let Some(snapshot) = snapshots.get(&(stream, number)) else { continue };
         // What a truncated list lacks was not rewritten, nor what the next whole one has again.
         let before = snapshots.get(&(stream, number - 1));

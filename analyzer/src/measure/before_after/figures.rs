@@ -279,7 +279,8 @@ fn failures(run: &Run, found: &BeforeAfter) -> Option<Measurement> {
     let mut row = blank(run, "restore_failures", "1", &raised);
     row.n = 1;
     row.statistic = "total".into();
-    row.estimate = Estimate::exact(raised.iter().filter_map(|change| change.difference.value).sum());
+    // The sum of nothing is minus zero.
+    row.estimate = Estimate::exact(0.0 + raised.iter().filter_map(|change| change.difference.value).sum::<f64>());
     row.method = "Δ of kube-proxy's counters of failed restores and syncs between two readings".into();
     if raised.is_empty() {
         row.notes
@@ -365,8 +366,8 @@ fn drops(run: &Run, found: &BeforeAfter) -> Option<Measurement> {
     let hits = |change: &&&Change| {
         change.labels.get("reason").is_some_and(|reason| packet_loss_ratio::can_hit_a_service(reason))
     };
-    let lost: f64 = dropped.iter().filter(hits).filter_map(|change| change.difference.value).sum();
-    let all: f64 = dropped.iter().filter_map(|change| change.difference.value).sum();
+    let lost = 0.0 + dropped.iter().filter(hits).filter_map(|change| change.difference.value).sum::<f64>();
+    let all = 0.0 + dropped.iter().filter_map(|change| change.difference.value).sum::<f64>();
     let mut row = blank(run, "packet_loss_ratio", "ratio", &[forwarded, dropped].concat());
     row.n = (sent + all) as u64;
     row.statistic = "Δ drops that can hit a Service / (Δ drops + Δ forwards)".into();
