@@ -299,3 +299,32 @@ fn a_layer_leaves_the_rows_of_what_stands_inside() {
         }
     }
 }
+
+#[test]
+fn layers_around_layers_leave_the_rows_too() {
+    let klog = "I1123 04:42:31.400000       1 proxier.go:828] \"Syncing iptables rules\" ipFamily=\"IPv4\"\nI1123 04:42:31.450000       1 proxier.go:822] \"SyncProxyRules complete\" ipFamily=\"IPv4\" elapsed=\"50ms\"\n";
+    let carriers: Vec<_> = LAYERS.iter().filter_map(|layer| Some((layer, layer.put_on?))).collect();
+    let dated = |text: &[u8]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("x"), text).expect("written");
+        std::fs::write(folder.path().join("capture.toml"), "year = 2026\ntimezone = \"UTC\"\n").expect("written");
+        Bundle::from(folder.path())
+    };
+    let expected = said(&dated(klog.as_bytes()));
+    let mut wrong = Vec::new();
+    for (row, (outer, put_outer)) in carriers.iter().enumerate() {
+        for (column, (inner, put_inner)) in carriers.iter().enumerate() {
+            // Nobody puts a time ahead of each line of a document; a tenth of all pairs is enough at a time.
+            if outer.name == inner.name || outer.name == "times" || (row * 7 + column) % 10 != 0 {
+                continue;
+            }
+            let bundle = dated(&put_outer(&put_inner(klog.as_bytes())));
+            let mut found = said(&bundle);
+            found[2].retain(|row| expected[2].contains(row));
+            if found != expected {
+                wrong.push(format!("{} around {}: {:?}", outer.title, inner.title, bundle.sources()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -196,7 +196,7 @@ fn look(path: &str, bytes: &[u8], whole: bool, setting: &Setting, worn: &mut Vec
     let plain = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let head = Head { path, bytes: plain, whole };
     let wears = |layer: &&&'static Layer| (layer.wears)(&head);
-    let again = |layer: &&'static Layer| worn.last().is_some_and(|last| last.name == layer.name);
+    let again = |layer: &&'static Layer| worn.last().is_some_and(|last| std::ptr::eq(*last, *layer));
     if worn.len() < DEEPEST {
         let certain = LAYERS.iter().filter(|layer| layer.certain && !again(layer)).find(wears);
         if let Some(layer) = certain {

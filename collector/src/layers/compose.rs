@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! kube-proxy_1  | I0203 04:05:06.100000       1 proxier.go:828] "Syncing iptables rules"
-//! kube-proxy-1  | 2026-02-03T04:05:06.100200000Z I0203 …                         --timestamps
+//! kube-proxy-1  | 2026-02-03T04:05:06.100200000Z I0203 …                         --timestamps: `times` takes it off
 //! kube-proxy.1.x1y2z3@node-a    | I0203 …                                        docker service logs
 //! ```
 
@@ -34,8 +34,8 @@ fn taken<'a>(line: &'a [u8], _: &Dating) -> Read<'a> {
             return None;
         }
         let text = &line[bar + 1..];
-        let (time, text) = prefix::timed(text.strip_prefix(b" ").unwrap_or(text));
-        Some(Taken { time, container: Some(container), node, text, ..Taken::default() })
+        let text = text.strip_prefix(b" ").unwrap_or(text);
+        Some(Taken { container: Some(container), node, text, ..Taken::default() })
     };
     read().map_or(Read::Other, Read::Inside)
 }
@@ -47,11 +47,10 @@ mod tests {
 
     #[test]
     fn names_are_taken_off() {
-        let text = "Attaching to kube-proxy_1\nkube-proxy_1  | I0203 x | y\nkube-proxy.1.x@node-a    | 2026-02-03T04:05:06.1002Z z\n";
+        let text = "Attaching to kube-proxy_1\nkube-proxy_1  | I0203 x | y\nkube-proxy.1.x@node-a    | z\n";
         assert!(wears(&LAYER, text));
         let found = lines(&LAYER, text);
-        let time = Some(1_770_091_506_100_200_000);
-        assert_eq!(found, [(2, None, "I0203 x | y".to_owned()), (3, time, "z".to_owned())]);
+        assert_eq!(found, [(2, None, "I0203 x | y".to_owned()), (3, None, "z".to_owned())]);
         let around = &sections(&[&LAYER], text.as_bytes())[0].around;
         assert_eq!(around.known(1).container, Some("kube-proxy_1"));
         assert_eq!(around.known(2).node, Some("node-a"));

@@ -162,14 +162,6 @@ pub fn rfc3339(line: &[u8]) -> Option<((i64, i64), &[u8])> {
     Some(((time, resolution(std::str::from_utf8(word).ok()?)), &line[end + 1..]))
 }
 
-/// Text without a time that may stand ahead of it (`--timestamps`), and the time.
-pub fn timed(text: &[u8]) -> (Option<(i64, i64)>, &[u8]) {
-    match rfc3339(text) {
-        Some((time, rest)) => (Some(time), rest),
-        None => (None, text),
-    }
-}
-
 /// A word that may name an object of Kubernetes.
 pub fn is_name(word: &str) -> bool {
     !word.is_empty()

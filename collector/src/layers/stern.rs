@@ -1,7 +1,7 @@
 //! `stern`, `kail` and `kubetail`: pod and container ahead of each line; and `stern -o json`.
 //!
 //! ```text
-//! kube-proxy-a kube-proxy 2026-02-03T05:05:06.100200000+01:00 I0203 04:05:06.100000 …    stern -t
+//! kube-proxy-a kube-proxy 2026-02-03T05:05:06.100200000+01:00 I0203 04:05:06.100000 …    stern -t: `times` takes it off
 //! kube-system kube-proxy-a kube-proxy I0203 …                                             stern --all-namespaces
 //! + kube-proxy-a › kube-proxy                                                             stern's own line
 //! kube-system/kube-proxy-a[kube-proxy]: I0203 …                                           kail
@@ -68,8 +68,7 @@ fn taken<'a>(line: &'a [u8], _: &Dating) -> Read<'a> {
 }
 
 fn inside<'a>(namespace: Option<&'a str>, pod: &'a str, container: &'a str, text: &'a [u8]) -> Taken<'a> {
-    let (time, text) = prefix::timed(text);
-    Taken { time, namespace, pod: Some(pod), container: Some(container), text, ..Taken::default() }
+    Taken { namespace, pod: Some(pod), container: Some(container), text, ..Taken::default() }
 }
 
 fn stern(line: &[u8]) -> Option<Taken<'_>> {
@@ -110,9 +109,8 @@ fn kubetail(line: &[u8]) -> Option<Taken<'_>> {
     let text = line.get(end + 1..)?.strip_prefix(b" ")?;
     let (pod, container) = names.split_once(' ').unwrap_or((names, ""));
     let named = is_name(pod) && pod.contains('-') && (container.is_empty() || is_name(container));
-    let (time, text) = prefix::timed(text);
     let container = Some(container).filter(|name| !name.is_empty());
-    named.then_some(Taken { time, pod: Some(pod), container, text, ..Taken::default() })
+    named.then_some(Taken { pod: Some(pod), container, text, ..Taken::default() })
 }
 
 #[cfg(test)]
@@ -122,20 +120,15 @@ mod tests {
 
     #[test]
     fn every_tool_names_pod_and_container() {
-        for (line, pod, time) in [
-            ("kube-proxy-a kube-proxy I0203 x", "kube-proxy-a", None),
-            (
-                "kube-proxy-a kube-proxy 2026-02-03T05:05:06.1002+01:00 I0203 x",
-                "kube-proxy-a",
-                Some(1_770_091_506_100_200_000),
-            ),
-            ("kube-system kube-proxy-a kube-proxy I0203 x", "kube-system/kube-proxy-a", None),
-            ("kube-system/kube-proxy-a[kube-proxy]: I0203 x", "kube-system/kube-proxy-a", None),
-            ("[kube-proxy-a kube-proxy] I0203 x", "kube-proxy-a", None),
+        for (line, pod) in [
+            ("kube-proxy-a kube-proxy I0203 x", "kube-proxy-a"),
+            ("kube-system kube-proxy-a kube-proxy I0203 x", "kube-system/kube-proxy-a"),
+            ("kube-system/kube-proxy-a[kube-proxy]: I0203 x", "kube-system/kube-proxy-a"),
+            ("[kube-proxy-a kube-proxy] I0203 x", "kube-proxy-a"),
         ] {
             let text = format!("+ kube-proxy-a › kube-proxy\n{line}\n");
             assert!(wears(&LAYER, &text), "{line}");
-            assert_eq!(lines(&LAYER, &text), [(2, time, "I0203 x".to_owned())], "{line}");
+            assert_eq!(lines(&LAYER, &text), [(2, None, "I0203 x".to_owned())], "{line}");
             let around = &sections(&[&LAYER], text.as_bytes())[0].around;
             assert_eq!((around.known(1).pod, around.known(1).container), (Some(pod), Some("kube-proxy")), "{line}");
         }

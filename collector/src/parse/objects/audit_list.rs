@@ -51,7 +51,8 @@ pub fn is_other(object: &[u8]) -> bool {
 pub fn object(line: &[u8]) -> Option<&[u8]> {
     let line = line.trim_ascii();
     let begins = |at: &usize| match line[*at] {
-        b'{' => true,
+        // Not `{app="audit"}`.
+        b'{' => line[*at + 1..].trim_ascii_start().first().is_none_or(|next| b"\"}".contains(next)),
         // Not `kube-apiserver[1]:` and `[pod/kube-apiserver-a/kube-apiserver]`.
         b'[' => line[*at + 1..].trim_ascii_start().first().is_none_or(|next| b"{[\"]".contains(next)),
         _ => false,
@@ -124,6 +125,7 @@ mod tests {
             ("[pod/kube-apiserver-a/kube-apiserver] {\"a\":[1]}", Some("{\"a\":[1]}")),
             ("2026-11-23T04:24:06Z [{\"a\":1}]", Some("[{\"a\":1}]")),
             ("[", Some("[")),
+            ("2026-11-23T04:24:06Z {app=\"audit\"} {\"a\":1}", Some("{\"a\":1}")),
             ("I0301 10:00:00.123456       1 trace.go:205] Trace[1]: x", None),
         ] {
             assert_eq!(object(line.as_bytes()), expected.map(str::as_bytes), "{line}");
