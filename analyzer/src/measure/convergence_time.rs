@@ -163,8 +163,10 @@ fn from_looks(run: &Run, on_clock: &OnClock<'_>) -> Result<Measurement, Refused>
             formats.join(", ")
         ),
     );
+    // Two looks of one second have one stamp: then nothing within the bounds is likelier.
+    let likely = if shown > low { shown } else { high.unwrap_or(low) };
     row.estimate = Estimate {
-        value: stable.then(|| seconds(middle(low, shown.max(low)) - middle(earliest, latest))),
+        value: stable.then(|| seconds(middle(low, likely) - middle(earliest, latest))),
         low: Some(seconds((low - latest).max(0))),
         high: high.filter(|_| stable).map(|high| seconds(high - earliest)),
     };
