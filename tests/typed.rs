@@ -52,7 +52,8 @@ fn a_scale_up_that_was_typed_here_lies_within_its_bounds() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/typed/scale_up.sh");
-    let made = Command::new("unshare").args(["-n", "bash"]).arg(&script).arg(folder.path()).output().expect("it starts");
+    let made =
+        Command::new("unshare").args(["-n", "bash"]).arg(&script).arg(folder.path()).output().expect("it starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let typed = seconds(&folder.path().join("loop/scale.txt"));
     let truth = (seconds(&folder.path().join("before")) - typed, seconds(&folder.path().join("after")) - typed);
@@ -69,7 +70,10 @@ fn a_scale_up_that_was_typed_here_lies_within_its_bounds() {
         assert_eq!(stated["runs"][0]["dataplane"], "kube-proxy-iptables", "{capture}");
         let (low, high) = bounds(&stated, "convergence_time", "").expect("from the looks alone");
         assert!(low <= truth.1 && truth.0 <= high, "{capture}: {truth:?} not within {low}..{high}");
-        assert!(high - low < 5.0, "{capture}: whole seconds and looks half a second apart tell more than {low}..{high}");
+        assert!(
+            high - low < 5.0,
+            "{capture}: whole seconds and looks half a second apart tell more than {low}..{high}"
+        );
     }
     // The chain that the document watches says nothing of endpoints, and names the one that does.
     let services = report(&folder.path().join("services"), &folder.path().join("services-report"));
@@ -102,7 +106,8 @@ fn runs_that_were_typed_on_clusters_lie_within_their_bounds() {
         let (low, high) = bounds(&found, "api_processing_time", "").expect("from the dates");
         assert!(low - 1e-3 <= typed && typed <= high + 1e-3, "{run}: {typed} not within {low}..{high}");
         let verdicts = found["verdicts"].as_array().expect("verdicts");
-        let valued = verdicts.iter().filter(|row| !row["measured"].is_null() || row["measured_bounds"].is_array()).count();
+        let valued =
+            verdicts.iter().filter(|row| !row["measured"].is_null() || row["measured_bounds"].is_array()).count();
         assert!(valued >= least, "{run}: {valued} rows with a value");
     }
 }

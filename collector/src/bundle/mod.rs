@@ -14,6 +14,8 @@ pub mod rules;
 mod said;
 mod settle;
 mod twins;
+#[cfg(test)]
+mod wrapped;
 
 pub use options::{BundleError, BundleOptions, Summary};
 pub use rules::SourceRule;

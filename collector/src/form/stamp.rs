@@ -313,7 +313,7 @@ fn words<'t>(all: impl Iterator<Item = &'t str>) -> Option<Stamp> {
             .contains(&lower.as_str())
         {
         } else if clock.is_none()
-            && word.chars().all(|letter| letter.is_alphabetic() || "().".contains(letter))
+            && word.trim_matches(['(', ')', '.', ',']).chars().all(char::is_alphabetic)
             && plain.len() < 24
         {
             // The name of a weekday, which stands ahead of the time of day in every language.
@@ -444,6 +444,7 @@ mod tests {
             "pod/test-5 1 2026",
             "----------",
             "2026-13-26T09:48:10Z",
+            "+++ after.txt\t2026-11-26 09:48:10.457141711 +0000",
         ] {
             assert_eq!(line(text.as_bytes()), None, "{text}");
         }

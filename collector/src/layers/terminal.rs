@@ -341,7 +341,13 @@ fn control(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, cells: &mut V
 
 impl Peel for Terminal {
     fn line(&mut self, line: &Dressed<'_>, out: &mut Out) {
-        out.bare(&shown(line.bytes), line.ended);
+        // Within another layer: a screen cannot be replayed there, since its lines are not those of the file.
+        let text = shown(line.bytes);
+        if text.starts_with(b"Script started on ") || text.starts_with(b"Script done on ") {
+            self.header(&text);
+            return out.around(&text);
+        }
+        out.bare(&text, line.ended);
     }
 
     fn by_bytes(&self) -> bool {

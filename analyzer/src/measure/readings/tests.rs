@@ -1,7 +1,7 @@
-//! Readings of counters: which witness counts, how a counter is differenced, what a window proves.
+//! Counters between their own stamps, witnesses, clocks, resets.
 
-use super::super::fixture;
 use super::{Estimate, Labels, Reading, Series, Window, distinct, events_in, increase, steps, widen};
+use crate::measure::fixture;
 
 #[test]
 fn one_witness_is_used_and_nothing_is_counted_twice() {
