@@ -5,6 +5,8 @@ use super::{Piece, Scan, State, Take};
 
 /// Bytes of a damaged entry that are given at once.
 const MOST_LOST: usize = 64 << 10;
+/// Bytes that are looked through at once.
+const WINDOW: usize = 4 << 10;
 /// Bytes of the beginning of a document that is looked for behind damage.
 const MOST_MARK: usize = 256;
 /// What is left of a damaged entry.
@@ -62,7 +64,9 @@ impl Scan {
     }
 
     fn lost_within_line(&mut self, text: &[u8], lost: Lost, by_bytes: bool, take: &mut Take<'_>) -> bool {
-        let rest = &text[self.at..];
+        // In pieces: the end of the line may be far, and another entry near.
+        let reach = text.len().min(self.at + WINDOW + self.mark.len().max(MOST_MARK));
+        let rest = &text[self.at..reach];
         let end = memchr::memchr(b'\n', rest);
         let rest = &rest[..end.unwrap_or(rest.len())];
         let root = self.root.as_ref().filter(|(key, _)| !self.stack.is_empty() && !key.is_empty());
@@ -90,12 +94,14 @@ impl Scan {
             self.passed_line_end(end, by_bytes);
             return true;
         }
-        // A mark may stand across two reads.
-        self.at = text.len().saturating_sub(self.mark.len().max(MOST_MARK)).max(self.at);
+        // A mark may stand across two pieces.
+        let next = reach.saturating_sub(self.mark.len().max(MOST_MARK)).max(self.at);
+        let goes_on = reach < text.len() && next > self.at;
+        self.at = next;
         if self.at - lost.begin > self.limit.min(MOST_LOST) {
             self.give_lost(text, lost, self.at, true, take);
             self.state = State::Lost(Lost { begin: self.at, ..lost });
         }
-        false
+        goes_on
     }
 }

@@ -78,6 +78,8 @@ pub struct Scan {
     /// How the entry that was damaged last began.
     mark: Vec<u8>,
     lost_column: usize,
+    /// Blanks ahead of the line whose beginning was given away.
+    indent: usize,
     /// Set where the text turned out to be a table: lines are given as they are.
     pub is_table: bool,
 }
@@ -98,6 +100,7 @@ impl Scan {
             root: None,
             mark: Vec::new(),
             lost_column: 0,
+            indent: 0,
             is_table: false,
         }
     }
@@ -165,10 +168,17 @@ impl Scan {
     /// Forgets what was given away.
     fn compact(&mut self) {
         let kept = match self.state {
-            State::Between => self.at,
+            // The blanks ahead of a line that turns out to be no JSON are part of it.
+            State::Between => self.line_if_first(&self.text, self.at),
             State::Value(value) => value.begin,
             State::Line(begin) | State::Lost(Lost { begin, .. }) => begin,
         };
+        // What stood at the beginning of a line that is given away in part says how far it is indented.
+        if let Ok(begin) = usize::try_from(self.line_of(kept).0)
+            && begin < kept
+        {
+            self.indent = self.text[begin..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        }
         self.text.drain(..kept);
         self.at -= kept;
         let kept_signed = kept as isize;
@@ -297,6 +307,9 @@ impl Scan {
                         }
                     }
                 }
+                if !is_last && self.may_begin_root(text, at) {
+                    return false;
+                }
                 if self.begins_root(text, at) {
                     self.stack.clear();
                     self.context.0.clear();
@@ -376,5 +389,96 @@ fn begins_json(open: u8, next: u8) -> bool {
     match open {
         b'{' => matches!(next, b'"' | b'}' | b'\n'),
         _ => matches!(next, b'{' | b'[' | b'"' | b']' | b'\n'),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Piece, Scan};
+    use crate::form::Place;
+
+    const PATHS: &[&str] = &["", "[]", "events[]", "data.result[].values[]"];
+    const SAMPLES: [&str; 5] = [
+        "{\"log\":\"a \\\"b\\\"\\n\",\"stream\":\"stderr\"}\n{\"log\":\"c\"}\nplain\n\n{\"log\":\"d\"}\n",
+        "{\n  \"events\": [\n    {\n      \"timestamp\": 1,\n      \"message\": \"x\"\n    },\n    {\n      \"timestamp\": 2,\n      \"message\": \"y\"\n    }\n  ],\n  \"next\": \"z\"\n}\n",
+        "{\"status\":\"success\",\"data\":{\"result\":[{\"stream\":{\"a\":\"b\"},\"values\":[[\"1\",\"x\"],[\"2\",\"y\"]]},{\"stream\":{},\"values\":[[\"3\",\"z\"]]}]}}\n",
+        "[{\"a\":{\"b\":[1,2,{\"c\":\"d\"}]}},{\"a\":1},\n{\"a\":2}\n]\n",
+        "{\"events\":[{\"message\":\"x\"},{\"message\":\"y\"}]}\n{\"events\":[{\"message\":\"z\"}]}",
+    ];
+
+    /// What is found, with its line; texts are told from entries.
+    fn found(parts: &[&[u8]], by_bytes: bool) -> Vec<(i64, char, String)> {
+        let mut scan = Scan::new(PATHS, 1 << 20);
+        let mut found = Vec::new();
+        let mut take = |piece: Piece<'_>, place: Place, _: &super::Context| {
+            let (kind, text) = match piece {
+                Piece::Entry { json, .. } => {
+                    if serde_json::from_slice::<serde::de::IgnoredAny>(json).is_err() {
+                        return false;
+                    }
+                    ('e', json)
+                }
+                Piece::Line { text, .. } => ('l', text),
+                Piece::Damaged { text, .. } => ('d', text),
+            };
+            found.push((place.line, kind, String::from_utf8_lossy(text).into_owned()));
+            kind != 'l'
+        };
+        for (at, part) in parts.iter().enumerate() {
+            if by_bytes {
+                scan.bytes(part, &mut take);
+            } else {
+                let ended = part.ends_with(b"\n");
+                let line = part.strip_suffix(b"\n").unwrap_or(part);
+                scan.line(line, ended, Place::bare(at as i64 + 1, 0), &mut take);
+            }
+        }
+        scan.end(by_bytes, &mut take);
+        found
+    }
+
+    /// A small generator: the same damage on every run.
+    fn next(state: &mut u64) -> usize {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) as usize
+    }
+
+    #[test]
+    fn what_is_found_does_not_depend_on_how_the_text_comes_in() {
+        let mut state = 5;
+        for round in 0..4_000 {
+            let mut text = SAMPLES[round % SAMPLES.len()].repeat(1 + round % 3).into_bytes();
+            for _ in 0..round / SAMPLES.len() % 4 {
+                let place = next(&mut state) % text.len();
+                match next(&mut state) % 4 {
+                    0 => text.truncate(place.max(1)),
+                    1 => {
+                        text.remove(place);
+                    }
+                    2 => text[place] = b"\"\\\n[]{}:, x"[next(&mut state) % 11],
+                    _ => text.insert(place, b"\"\\\n[]{}:, x"[next(&mut state) % 11]),
+                }
+                if text.is_empty() {
+                    text.push(b'x');
+                }
+            }
+            let shown = String::from_utf8_lossy(&text).into_owned();
+            let whole = found(&[&text], true);
+            let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+            assert_eq!(found(&lines, false), whole, "line by line: {shown}");
+            for size in [1, 7] {
+                let parts: Vec<&[u8]> = text.chunks(size).collect();
+                assert_eq!(found(&parts, true), whole, "{size} bytes at once: {shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn damage_takes_no_time() {
+        // Each entry breaks off, none is ever closed: every byte is looked at a few times at most.
+        for broken in ["{\"a\":1,\"b\":[", "{\"a\":\"x", "{\"events\":[{\"a\":", "[[{"] {
+            let text = broken.repeat(200_000);
+            assert!(!found(&[text.as_bytes()], true).is_empty(), "{broken}");
+        }
     }
 }

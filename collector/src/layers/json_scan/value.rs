@@ -48,8 +48,10 @@ impl Value {
 
 impl Scan {
     pub(super) fn begun(&self, text: &[u8], begin: usize, entry: Option<&'static str>) -> Value {
-        let line = usize::try_from(self.line_of(begin).0).unwrap_or(begin);
-        let column = text[line..begin].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let column = match usize::try_from(self.line_of(begin).0) {
+            Ok(line) => text[line..begin].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count(),
+            Err(_) => self.indent,
+        };
         let (depth, arrays, last) = (0, 0, b':');
         Value { begin, entry, depth, arrays, quoted: false, escaped: false, last, text: (0, 0), first_key: 0, column }
     }
@@ -175,6 +177,16 @@ impl Scan {
             let first = text.get(value.begin + 1..value.first_key).unwrap_or_default().trim_ascii();
             self.root = Some((String::from_utf8_lossy(first).into_owned(), value.column));
         }
+    }
+
+    /// Whether more must be seen to tell whether a document like the outermost one begins here.
+    pub(super) fn may_begin_root(&self, text: &[u8], at: usize) -> bool {
+        let rest = text[at + 1..].trim_ascii_start();
+        self.root.as_ref().filter(|_| !self.stack.is_empty()).is_some_and(|(key, column)| {
+            rest.len() < key.len()
+                && key.as_bytes().starts_with(rest)
+                && self.column(text, at).is_some_and(|found| found <= *column)
+        })
     }
 
     /// Whether a document like the outermost one begins here, first in its line.
