@@ -295,6 +295,9 @@ fn is_counter(row: &SeriesRow<'_>) -> bool {
     named || matches!(row.metric_type.as_deref(), Some("counter"))
 }
 
+/// Time and value of one sample.
+type Look = (i64, f64);
+
 /// Start of the process at the first and the last look of each file that has exactly one.
 fn starts(
     bundle: &Bundle,
@@ -308,7 +311,7 @@ fn starts(
         }
     }
     let ids: Vec<i64> = owners.keys().copied().collect();
-    let mut looks: HashMap<i32, ((i64, f64), (i64, f64))> = HashMap::new();
+    let mut looks: HashMap<i32, (Look, Look)> = HashMap::new();
     for row in bundle.rows_of_series::<SampleRow<'static>>(&ids)? {
         let (Some(source), look) = (owners.get(&row.series), (row.time, row.value)) else { continue };
         if row.value.is_finite() {

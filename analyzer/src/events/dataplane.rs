@@ -140,6 +140,7 @@ struct Key {
 }
 
 /// The state of a stream while it is replayed.
+#[expect(clippy::large_enum_variant, reason = "one for each stream, replayed in place")]
 enum State<'a> {
     Chains(chains::State<'a>),
     /// `nft` shows kube-proxy's own tables and, on a host of iptables-nft, those that `iptables` made.

@@ -134,6 +134,9 @@ fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
     text.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
+/// Time, line and source of a sync that was begun.
+type Begun = (i64, i64, i32);
+
 /// Of several proxies on one clock nobody knows which made the node's changes: their syncs are one record then, so that the hull of
 /// those in an interval holds the right one.
 fn syncs(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<Doings>> {
@@ -152,7 +155,7 @@ fn syncs(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<Do
         (source, row.clock.to_string())
     };
     let mut records: BTreeMap<(i32, String), Doings> = BTreeMap::new();
-    let mut starts: BTreeMap<(i32, String), Vec<(i64, i64, i32)>> = BTreeMap::new();
+    let mut starts: BTreeMap<(i32, String), Vec<Begun>> = BTreeMap::new();
     for row in &begun {
         if let (Some(_), Some(time)) = (span(bundle, row.source), row.time) {
             starts.entry(key(row)).or_default().push((time, row.record, row.source));

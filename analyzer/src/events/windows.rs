@@ -159,9 +159,9 @@ pub fn scenario_of(command: &str) -> Option<&'static str> {
         .collect();
     let has = |word: &str| words.contains(&word);
     let set = has("set") && ["image", "env", "resources"].iter().any(|word| has(word));
-    if has("rollout") && (has("restart") || has("undo")) || has("restarted") || command.contains("rolled back") || set {
-        Some("rolling-restart")
-    } else if has("updated") && ["image", "env", "resource"].iter().any(|word| has(word)) {
+    let updated = has("updated") && ["image", "env", "resource"].iter().any(|word| has(word));
+    let rolled = has("rollout") && (has("restart") || has("undo")) || command.contains("rolled back");
+    if rolled || has("restarted") || set || updated {
         Some("rolling-restart")
     } else if has("scale") || has("scaled") {
         Some("scale-up")

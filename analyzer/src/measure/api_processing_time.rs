@@ -80,11 +80,14 @@ mod tests {
     use super::super::fixture::{self, SECOND};
     use super::*;
 
+    /// Variant, value and bounds.
+    type Told = (String, Option<f64>, Option<f64>, Option<f64>);
+
     fn marker(label: &'static str, time: i64, resolution: i64) -> MarkerRow<'static> {
         MarkerRow { record: time / SECOND, time, resolution, label: label.into(), ..MarkerRow::default() }
     }
 
-    fn rows(markers: &[MarkerRow<'static>]) -> Vec<(String, Option<f64>, Option<f64>, Option<f64>)> {
+    fn rows(markers: &[MarkerRow<'static>]) -> Vec<Told> {
         let folder = tempfile::tempdir().unwrap();
         let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
             markers.iter().for_each(|one| tables.push(one).unwrap());

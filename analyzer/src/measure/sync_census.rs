@@ -236,6 +236,9 @@ pub fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.split_whitespace().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
 }
 
+/// Observations by bucket.
+type Counted = BTreeMap<usize, (f64, Evidence)>;
+
 /// Each observation as a sync of unknown duration within its bucket, ended at the scrape that first counted it.
 fn from_histogram(run: &Run) -> Vec<Sync> {
     let buckets = readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_bucket", |_| true);
@@ -243,7 +246,7 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
     edges.sort_by(f64::total_cmp);
     edges.dedup();
     // Δ per scrape and bucket, less the next lower bucket of the same series.
-    let mut grid: BTreeMap<(String, String, i64), BTreeMap<usize, (f64, Evidence)>> = BTreeMap::new();
+    let mut grid: BTreeMap<(String, String, i64), Counted> = BTreeMap::new();
     for series in &buckets {
         let Some(at) = series.label("le").parse::<f64>().ok().and_then(|le| edges.iter().position(|e| *e == le)) else {
             continue;

@@ -8,6 +8,9 @@ use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use crate::form::{Around, Batch, Known};
 
+/// One thing that is known of a line.
+type Of = fn(&Known<'_>) -> Option<String>;
+
 /// Settles the rows of a table.
 pub fn table(name: &str, rows: &RecordBatch, around: &Around) -> RecordBatch {
     let schema = rows.schema();
@@ -42,7 +45,7 @@ pub fn table(name: &str, rows: &RecordBatch, around: &Around) -> RecordBatch {
                 .enumerate()
                 .map(|(row, known)| own.filter(|own| own.is_valid(row)).map(|own| own.value(row)).or(known.outer_time));
             set(at, Arc::new(times.collect::<Int64Array>()));
-            let of: [(&str, fn(&Known<'_>) -> Option<String>); 3] = [
+            let of: [(&str, Of); 3] = [
                 ("pod", |known| known.pod.map(str::to_owned)),
                 ("container", |known| known.container.map(str::to_owned)),
                 ("node", |known| known.node.map(str::to_owned)),

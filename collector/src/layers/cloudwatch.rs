@@ -6,7 +6,7 @@
 //! {"results":[[{"field":"@timestamp","value":"…"},{"field":"@message","value":"…"}]]}        Logs Insights; as CSV too
 //! 2026-02-03T04:05:06.100000+00:00 stream message                                            aws logs tail
 //! 2026-02-03T04:05:06.100Z message                                                           export to S3
-//! EVENTS	3611…	1770091507000	stream	message	1770091506100                                   --output text
+//! EVENTS ⇥ 3611… ⇥ 1770091507000 ⇥ stream ⇥ message ⇥ 1770091506100                                   --output text
 //! ```
 
 use super::json_fields::{Fields, moment};

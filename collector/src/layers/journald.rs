@@ -52,8 +52,11 @@ pub fn headed<'a>(line: &'a [u8], dating: &Dating) -> Option<Taken<'a>> {
     named.then_some(Taken { time, node: Some(host), text, ..Taken::default() })
 }
 
-/// The time ahead of a line, where one is known, and the rest of the line.
-fn time<'a>(line: &'a [u8], dating: &Dating) -> Option<(Option<(i64, i64)>, &'a [u8])> {
+/// A time and its resolution, ns, where one is known.
+type When = Option<(i64, i64)>;
+
+/// The time ahead of a line, and the rest of the line.
+fn time<'a>(line: &'a [u8], dating: &Dating) -> Option<(When, &'a [u8])> {
     let first = *line.first()?;
     if first == b'[' {
         let end = memchr::memchr(b']', &line[..line.len().min(40)])?;

@@ -92,7 +92,7 @@ impl Shape {
         let unfinished = scan.unfinished().is_some_and(|(path, json)| {
             let quoted = |word: &str| memchr::memmem::find(json, format!("\"{word}\"").as_bytes()).is_some();
             let quoted = |name: &&str| quoted(name) || name.split('.').all(quoted);
-            self.groups(path).iter().any(|group| group.iter().all(|name| quoted(name)))
+            self.groups(path).iter().any(|group| group.iter().all(&quoted))
         });
         if head.whole && entries.taken == 0 {
             // A last row or document without its line end.

@@ -11,6 +11,9 @@ use syncline_schema::loss::Loss;
 use crate::form::stamp::Dating;
 use crate::form::{Head, Names, Place};
 
+/// Puts a layer around a text.
+pub type PutOn = fn(&[u8]) -> Vec<u8>;
+
 /// One layer.
 pub struct Layer {
     /// Stem of its file, as the manifest names it.
@@ -27,7 +30,7 @@ pub struct Layer {
     /// Begins to take it off.
     pub open: fn(&Setting) -> Box<dyn Peel>,
     /// Puts it around a text, as its program would: for tests and for `formats`. Null where nothing but a recording has it.
-    pub put_on: Option<fn(&[u8]) -> Vec<u8>>,
+    pub put_on: Option<PutOn>,
 }
 
 /// What a layer may know of the file.

@@ -198,14 +198,30 @@ fn bare_command(text: &str) -> Option<&str> {
     ((BARE.contains(&name) || item.is_some() && is_command(name)) && option).then_some(plain.trim_end())
 }
 
+/// Whether most of a text is prose with code blocks in it: notes about captures, whose excerpts are none.
+fn is_prose(head: &Head) -> bool {
+    let (mut fenced, mut inside, mut outside) = (false, 0, 0);
+    for line in stamp::tried_lines(head.bytes, head.whole).filter(|line| !line.trim_ascii().is_empty()) {
+        if line.starts_with(b"```") {
+            fenced = !fenced;
+        } else if fenced {
+            inside += 1;
+        } else {
+            outside += 1;
+        }
+    }
+    inside > 0 && outside > inside
+}
+
 fn wears(head: &Head) -> bool {
-    stamp::tried_lines(head.bytes, head.whole).any(|line| {
-        let Ok(text) = std::str::from_utf8(&line[..line.len().min(2_000)]) else { return false };
-        text.trim_end() == "```"
-            || text.starts_with("```") && text.len() < 20
-            || prompt(text).is_some()
-            || bare_command(text).is_some()
-    })
+    !is_prose(head)
+        && stamp::tried_lines(head.bytes, head.whole).any(|line| {
+            let Ok(text) = std::str::from_utf8(&line[..line.len().min(2_000)]) else { return false };
+            text.trim_end() == "```"
+                || text.starts_with("```") && text.len() < 20
+                || prompt(text).is_some()
+                || bare_command(text).is_some()
+        })
 }
 
 #[derive(Default)]
@@ -344,6 +360,13 @@ mod tests {
         }
         assert_eq!(bare_command("1. cilium bpf lb list"), Some("cilium bpf lb list"));
         assert_eq!(bare_command("k get svc"), Some("k get svc"));
+    }
+
+    #[test]
+    fn notes_about_a_capture_are_no_capture() {
+        let notes = "# A run\n\nIt was recorded by hand.\nThe markers:\n\n```\nepoch_s\tlabel\n1795407718.6\tend\n```\n\n## Files\n";
+        assert!(!wears(&LAYER, notes));
+        assert!(wears(&LAYER, "Output:\n```\nepoch_s\tlabel\n1795407718.6\tend\n```\n"));
     }
 
     #[test]

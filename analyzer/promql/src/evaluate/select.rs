@@ -188,11 +188,11 @@ pub(crate) enum Moment {
     OfHistogram,
 }
 
+/// A series, and the moment of the sample that each step sees.
+type Moments = (Labels, Vec<Option<Moment>>);
+
 /// The series that an instant selector sees, and when the samples were taken that each step sees.
-pub(crate) fn sample_moments(
-    selector: &Selector,
-    context: &Context<'_>,
-) -> Result<Vec<(Labels, Vec<Option<Moment>>)>, EvalError> {
+pub(crate) fn sample_moments(selector: &Selector, context: &Context<'_>) -> Result<Vec<Moments>, EvalError> {
     let reference = Reference::of(selector, context)?;
     let lookback = context.lookback();
     let (first, last) = (reference.time(context, 0), reference.time(context, context.steps - 1));

@@ -152,7 +152,7 @@ fn string_literal(text: &str, start: usize) -> Result<(Vec<u8>, usize), Fault> {
         || Fault::new(start, if quote == '`' { "unterminated raw string" } else { "unterminated quoted string" });
     if quote == '`' {
         let end = text[1..].find('`').ok_or_else(unterminated)?;
-        return Ok((text[1..=end].as_bytes().to_vec(), end + 2));
+        return Ok((text.as_bytes()[1..=end].to_vec(), end + 2));
     }
     let mut content: Vec<u8> = Vec::new();
     let mut letters = text.char_indices().skip(1);

@@ -191,6 +191,12 @@ fn twice(run: &Run, listings: Vec<Listing>) -> Vec<(By, Listing, Listing)> {
     found
 }
 
+/// What a holder gained and lost, and how much it held at each end.
+type Changed = (Vec<String>, Vec<String>, [u64; 2]);
+
+/// Kind, table and stem of chains, and whether they are new.
+type WholeChain = (String, String, String, bool);
+
 /// What the second listing has that the first had not, and how far the counters went.
 fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut BeforeAfter) {
     let mut notes = Vec::new();
@@ -199,7 +205,7 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
         notes.push("A listing is incomplete: what it lacks may be there.".to_owned());
     }
     // Added and removed, by what holds them.
-    let mut groups: BTreeMap<(String, String, String), (Vec<String>, Vec<String>, [u64; 2])> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String, String), Changed> = BTreeMap::new();
     for identity in before.entries.keys().chain(after.entries.keys()).collect::<BTreeSet<_>>() {
         let (old, new) = (before.entries.get(identity), after.entries.get(identity));
         let Some(one) = new.or(old) else { continue };
@@ -216,7 +222,7 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
         }
     }
     // Chains that are wholly new, or wholly gone, are one row by the kind of their name.
-    let mut whole_chains: BTreeMap<(String, String, String, bool), (Vec<String>, u64)> = BTreeMap::new();
+    let mut whole_chains: BTreeMap<WholeChain, (Vec<String>, u64)> = BTreeMap::new();
     for ((kind, table, chain), (added, removed, [a, b])) in groups {
         if added.is_empty() && removed.is_empty() {
             found.unchanged += 1;

@@ -142,7 +142,8 @@ fn page_times(read: &BTreeMap<Key, Read>) -> PageTimes {
     let mut last: BTreeMap<i32, f64> = BTreeMap::new();
     for one in read.values() {
         let is_collection = one.name == "go_memstats_last_gc_time_seconds";
-        if !is_collection && !(one.name.contains("last") && one.name.ends_with("_timestamp_seconds")) {
+        let is_stamp = one.name.contains("last") && one.name.ends_with("_timestamp_seconds");
+        if !(is_collection || is_stamp) {
             continue;
         }
         for point in one.points.iter().filter(|point| point.time.is_none() && point.value > 1e9) {

@@ -98,7 +98,7 @@ fn histogram_increase(rate: &Rate<'_>, around: &Surroundings<'_>, name: &str) ->
     } else {
         (*all[last].histogram).clone()
     };
-    if !rate.counter && !(is_gauge(&left) && is_gauge(&right)) {
+    if !(rate.counter || is_gauge(&left) && is_gauge(&right)) {
         rate.warn_of_counter(name);
     }
     let mut result = rate.noted(right.difference(&left), "subtraction", name)?;
