@@ -23,7 +23,9 @@
 //! (warnings of iptables-legacy, prose) is kept as a piece of kind `other`.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated, repeated_tables};
@@ -86,6 +88,9 @@ fn end(text: &[u8]) -> End {
     }
 }
 
+/// Jump of a rule that must say where it leads.
+static DNAT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" -j DNAT"));
+
 /// A rule that sends to an address must have one: what a full pipe cut out of it is no rule.
 fn knows(line: &[u8]) -> bool {
     if line.is_empty() || line.starts_with(b"#") || line == b"COMMIT" {
@@ -93,7 +98,7 @@ fn knows(line: &[u8]) -> bool {
     }
     match kind_of(line) {
         Kind::Other => false,
-        Kind::Rule => memchr::memmem::find(line, b" -j DNAT").is_none_or(|at| {
+        Kind::Rule => DNAT.find(line).is_none_or(|at| {
             let behind = &line[at + 8..];
             let place = memchr::memmem::find(behind, b"--to-destination ").map(|to| behind.get(to + 17));
             match place {
@@ -107,7 +112,12 @@ fn knows(line: &[u8]) -> bool {
 
 /// A table that comes again; where no table is named (`-S`, the output of a filter), one of kube-proxy's chains or rules.
 fn again(text: &[u8]) -> Vec<usize> {
-    if text.starts_with(b"*") || memchr::memmem::find(text, b"\n*").is_some() {
+    let tables = usize::from(text.starts_with(b"*")) + memchr::memmem::find_iter(text, b"\n*").take(2).count();
+    // Most snapshots are of one table.
+    if tables == 1 {
+        return Vec::new();
+    }
+    if tables > 1 {
         return repeated(text, |line| (kind_of(line) == Kind::Table).then_some(line));
     }
     if text.starts_with(b"-P ") || memchr::memmem::find(text, b"\n-P ").is_some() {

@@ -59,6 +59,8 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
     let stream = !chunk.first || found.iter().any(|running| running.stamp.is_some());
     let stamps: Vec<Option<Stamped>> = found.iter().map(|running| running.stamp).collect();
     let count = found.len();
+    // The listing ahead, where nothing was wrong with it.
+    let mut clean = None;
     for (at, running) in found.into_iter().enumerate() {
         let raw = &chunk.bytes[running.text];
         // What stands ahead of the first stamp of a stream is kept if it says anything.
@@ -73,7 +75,9 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
         let many = listings.len() > 1;
         for listing in listings {
             let last = chunk.last && at + 1 == count && listing.is_last;
-            let (strange, rounded) = faults(listing.text, dissector);
+            let before = clean.and_then(|at: usize| batch.snapshots.get(at)).map(|one| one.text.as_slice());
+            let (strange, rounded) = faults(listing.text, before.unwrap_or_default(), dissector);
+            clean = (strange == 0 && rounded == 0).then_some(batch.snapshots.len());
             for (loss, count) in [(loss::NOT_UNDERSTOOD, strange), (loss::ROUNDED_COUNTERS, rounded)] {
                 if count > 0 {
                     batch.loss(loss, count);
@@ -205,17 +209,25 @@ fn with_lead(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// How many lines are no part of the format, and how many counters in the others are rounded.
-fn faults(text: &[u8], dissector: &Dissector) -> (u64, u64) {
-    let (mut strange, mut rounded, mut from) = (0, 0, 0);
+/// How many lines are no part of the format, and how many counters in the others are rounded. `before` is the listing ahead, where it
+/// has neither: of two that follow each other most lines are the same, and what stands where it stood is not judged again.
+fn faults(text: &[u8], before: &[u8], dissector: &Dissector) -> (u64, u64) {
+    let (mut strange, mut rounded, mut from, mut known) = (0, 0, 0, 0);
     while from < text.len() {
         let end = memchr::memchr(b'\n', &text[from..]).map_or(text.len(), |length| from + length);
         let line = &text[from..end];
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if (dissector.knows)(line) {
-            rounded += (dissector.rounded)(line);
-        } else if !standard_error::is_warning(line) {
-            strange += 1;
+        let again = before[known..].get(..=line.len());
+        if again.is_some_and(|again| &again[..line.len()] == line && again[line.len()] == b'\n') {
+            known += line.len() + 1;
+        } else {
+            let plain = line.strip_suffix(b"\r").unwrap_or(line);
+            if (dissector.knows)(plain) {
+                rounded += (dissector.rounded)(plain);
+            } else if !standard_error::is_warning(plain) {
+                strange += 1;
+            }
+            // What changed stands for one line ahead, whatever its length.
+            known += memchr::memchr(b'\n', &before[known..]).map_or(before.len() - known, |length| length + 1);
         }
         from = end + 1;
     }
