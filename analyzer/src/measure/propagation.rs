@@ -127,9 +127,13 @@ pub fn quantiles(latencies: &[Shifted]) -> BTreeMap<String, Estimate> {
 fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
     let episodes = counted(run, direction);
     if episodes.is_empty() {
-        let what = match direction {
-            Direction::Added => "no endpoint became ready in the action",
-            Direction::Removed => "no endpoint left in the action",
+        // That nothing was recorded is not that nothing happened.
+        let recorded = run.episodes.iter().any(|episode| episode.direction == direction);
+        let what = match (recorded, direction) {
+            (false, Direction::Added) => "no capture tells when an endpoint became ready (no audit log, no watch)",
+            (false, Direction::Removed) => "no capture tells when an endpoint left (no audit log, no watch)",
+            (true, Direction::Added) => "no endpoint is recorded to have become ready in the action",
+            (true, Direction::Removed) => "no endpoint is recorded to have left in the action",
         };
         return absent(
             run,
