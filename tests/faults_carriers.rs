@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use syncline_collector::bundle::{BundleOptions, bundle};
@@ -85,6 +85,8 @@ fn cell(batch: &RecordBatch, name: &str, row: usize) -> String {
     if let Some(texts) = column.as_string_opt::<i32>() {
         texts.value(row).to_owned()
     } else if let Some(numbers) = column.as_primitive_opt::<Int64Type>() {
+        numbers.value(row).to_string()
+    } else if let Some(numbers) = column.as_primitive_opt::<Int32Type>() {
         numbers.value(row).to_string()
     } else {
         panic!("{name}: a type that this test does not know: {}", column.data_type())
@@ -327,4 +329,60 @@ fn layers_around_layers_leave_the_rows_too() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// 2026-11-26T09:48:10Z, in nanoseconds.
+const LOOKED: i64 = 1_795_686_490_000_000_000;
+
+#[test]
+fn loops_with_date_are_looks_at_their_own_times() {
+    let found = Bundle::of("n01-date-lines");
+    let looks = found.rows("dataplane_snapshots", &["source", "time", "resolution", "time_from"]);
+    let expected: Vec<String> = [
+        (0, 0, 3_000_000_000, "1000000000"),
+        (1, 0, 3_000_000_000, "1000000000"),
+        (2, 142_423_046, 3_784_423_046, "-"),
+        (3, 145_985_549, 3_785_985_549, "-"),
+        (4, 142_423_046, 3_784_423_046, "-"),
+    ]
+    .into_iter()
+    .flat_map(|(source, first, second, resolution)| {
+        [first, second].map(|at: i64| format!("{source} {} {resolution} stamp", LOOKED + at))
+    })
+    .collect();
+    assert_eq!(looks, expected);
+}
+
+#[test]
+fn a_recording_of_watch_is_a_look_at_the_time_of_its_heading() {
+    let found = Bundle::of("n04-watch-recording");
+    // 09:41:11 in the zone that the recording's own header tells.
+    let looks = found.rows("dataplane_snapshots", &["time", "resolution", "time_from"]);
+    assert_eq!(looks, [format!("{} 1000000000 stamp", LOOKED - 419_000_000_000)]);
+    let rules = found.rows("dataplane_rules", &["kind", "chain", "address", "port"]);
+    assert!(rules.contains(&"rule KUBE-SVC-AAAAAAAAAAAAAAAA 10.0.0.1 8080".to_owned()), "{rules:?}");
+}
+
+#[test]
+fn a_session_is_read_command_by_command() {
+    let found = Bundle::of("c08-log-behind-table");
+    let errors = found.rows("logs", &["level", "message"]);
+    let failed = errors.iter().filter(|row| *row == "error Endpoint  failed").count();
+    assert_eq!((failed, found.counts()), (3, vec![(6, 0)]), "{errors:?}");
+    let found = Bundle::of("c20-prompts");
+    assert_eq!(found.counts(), [(8, 0)], "{:?}", found.sources());
+    let rows = found.rows("logs", &["message"]);
+    assert!(rows.iter().any(|row| row.starts_with("cart   10.9.0.1:8080")), "{rows:?}");
+}
+
+#[test]
+fn rows_of_a_table_have_the_time_ahead_of_their_line() {
+    let found = Bundle::of("c13-stamped-tables");
+    let times = found.rows("logs", &["source", "time"]);
+    // 05:05:06.100 and 05:05:09.400 in +01:00; the other file has neither year nor zone, and takes them from this one.
+    let first = 1_770_091_506_100_000_000_i64;
+    let expected = [format!("0 {first}"), format!("0 {}", first + 3_300_000_000), format!("1 {}", first - 100_000_000)];
+    assert_eq!(times, expected, "{:?}", found.rows("facts", &["key", "value"]));
+    let facts = found.rows("facts", &["key", "value"]);
+    assert!(facts.iter().any(|fact| fact.starts_with("inferred/year 2026")), "{facts:?}");
 }
