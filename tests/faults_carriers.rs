@@ -386,3 +386,20 @@ fn rows_of_a_table_have_the_time_ahead_of_their_line() {
     let facts = found.rows("facts", &["key", "value"]);
     assert!(facts.iter().any(|fact| fact.starts_with("inferred/year 2026")), "{facts:?}");
 }
+
+#[test]
+fn a_recording_longer_than_what_is_looked_at_first_is_replayed() {
+    let frame = |second: u32| {
+        let rows: String = (1..40).map(|row| format!("\u{1b}[{};1H   10   600 KUBE-SEP-{row:016}  0    --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/test:http -> 10.0.0.{row}:8080 */", row + 4)).collect();
+        format!(
+            "\u{1b}[HEvery 0.5s: iptables -t nat -L KUBE-SVC-A -v -n\u{1b}[1;120Hnode-a: Thu Nov 26 09:48:{second:02} 2026\u{1b}[3;1HChain KUBE-SVC-A (1 references)\u{1b}[4;1H pkts bytes target     prot opt in     out     source               destination{rows}"
+        )
+    };
+    let drawn: String = (10..40).map(frame).collect();
+    let text = format!(
+        "Script started on 2026-11-26 09:48:09+00:00 [COLUMNS=\"160\" LINES=\"60\"]\n\u{1b}[?1049h\u{1b}[2J{drawn}\u{1b}[?1049l\r\n"
+    );
+    assert!(text.len() > 100_000);
+    let looks = Bundle::with("watch.typescript", text.as_bytes()).rows("dataplane_snapshots", &["time"]);
+    assert_eq!(looks, (0..30).map(|second| (LOOKED + second * 1_000_000_000).to_string()).collect::<Vec<_>>());
+}

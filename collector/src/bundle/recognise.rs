@@ -46,8 +46,9 @@ pub struct Section {
 
 /// Takes layers off a head.
 pub fn inside(layers: &[&'static Layer], bytes: &[u8], whole: bool, setting: &Setting) -> Vec<Section> {
-    // The last line of a head may be cut anywhere.
-    let end = if whole { bytes.len() } else { memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1) };
+    // The last line of a head may be cut anywhere. A screen is drawn without line ends.
+    let drawn = layers.first().is_some_and(|layer| (layer.open)(setting).by_bytes());
+    let end = if whole || drawn { bytes.len() } else { memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1) };
     let mut stripped = Stripped::new(Box::new(&bytes[..end]), layers, setting);
     let mut found: Vec<Section> = Vec::new();
     while let Some(names) = stripped.next_section() {

@@ -39,13 +39,13 @@ pub const LAYER: Layer = Layer {
 };
 
 const ESCAPE: u8 = 0x1b;
-/// What a screen has where nothing says how large it is: no line of a terminal is longer.
-const LARGEST: (NonZero<u16>, NonZero<u16>) = match (NonZero::new(200), NonZero::new(400)) {
+/// What a screen has where nothing says how large it is.
+const LARGEST: (NonZero<u16>, NonZero<u16>) = match (NonZero::new(60), NonZero::new(250)) {
     (Some(lines), Some(columns)) => (lines, columns),
     _ => (NonZero::<u16>::MIN, NonZero::<u16>::MIN),
 };
 /// Columns beyond those that a recording states.
-const WIDER: u16 = 200;
+const WIDER: u16 = 60;
 /// What a frame that may be cut ends with.
 const CUT: &str = "…";
 
@@ -174,18 +174,18 @@ impl Terminal {
         for at in memchr::memchr_iter(ESCAPE, &rest[..end]) {
             if at > from && moves_to_top(&rest[at..]) {
                 self.process(&rest[from..at]);
-                self.take_frame(out);
+                self.take_frame(out, false);
                 from = at;
             }
         }
         self.process(&rest[from..end]);
         if let Some((at, length)) = left {
-            self.take_frame(out);
+            self.take_frame(out, true);
             self.screen = None;
             return at + length;
         }
         if ended && end == rest.len() {
-            self.take_frame(out);
+            self.take_frame(out, true);
         }
         end
     }
@@ -196,11 +196,15 @@ impl Terminal {
         }
     }
 
-    /// Gives the frame that stands on the screen, where it is another one than the last.
-    fn take_frame(&mut self, out: &mut Out) {
+    /// Gives the frame that stands on the screen, where it is another one than the last: of each second the first one, and the
+    /// last of all (`is_last`). A heading has whole seconds, so that further ones would not be apart.
+    fn take_frame(&mut self, out: &mut Out, is_last: bool) {
         let Some(screen) = &self.screen else { return };
         let (lines, columns) = (self.size.0.get(), self.size.1.get());
         let top = screen.screen().rows(0, columns.saturating_add(WIDER)).next().unwrap_or_default();
+        if !is_last && self.frame.first().is_some_and(|known| known == top.trim_end()) {
+            return;
+        }
         // A heading without its date is still being drawn.
         let Some(Heading { command, node, time: Some(time) }) = heading(top.trim_end().as_bytes()) else { return };
         let mut rows: Vec<String> =
