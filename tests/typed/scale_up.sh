@@ -3,6 +3,8 @@
 # known moments, and beside them what somebody has who types what the document says. Run by tests/typed.rs: unshare -n bash scale_up.sh FOLDER
 set -eu
 cd "$1"
+# Whatever ends this script ends its loops too: a loop that is left over would hold the caller's pipe open for ever.
+trap 'touch stop' EXIT
 mkdir -p loop recording services
 chain=KUBE-SVC-AAAAAAAAAAAAAAAA
 
@@ -19,12 +21,12 @@ state() {
       printf -- '-A KUBE-SEP-%016d -p tcp -m comment --comment "default/test:http" -m tcp -j DNAT --to-destination 10.244.0.%d:8080\n' "$i" "$i"
     done
     echo COMMIT
-  } | iptables-legacy-restore
+  } | iptables-legacy-restore --wait 10
 }
 
 state 1
-( while [ ! -e stop ]; do date; iptables-legacy -t nat -L $chain -v -n; sleep 0.3; done ) > loop/chain.log &
-( while [ ! -e stop ]; do date +%s.%N; iptables-legacy -t nat -L KUBE-SERVICES -v -n -x; sleep 0.3; done ) > services/services.log &
+( while [ ! -e stop ]; do date; iptables-legacy --wait 10 -t nat -L $chain -v -n; sleep 0.3; done ) > loop/chain.log 2> loop.errors &
+( while [ ! -e stop ]; do date +%s.%N; iptables-legacy --wait 10 -t nat -L KUBE-SERVICES -v -n -x; sleep 0.3; done ) > services/services.log 2> services.errors &
 TERM=xterm-256color script -q -c "stty cols 200 rows 50; timeout 14 watch -n 0.5 'iptables-legacy -t nat -L $chain -v -n'" recording/watch.typescript > script.log 2>&1 < /dev/null &
 sleep 2
 {
