@@ -96,6 +96,31 @@ fn shared() -> Option<PathBuf> {
 }
 
 #[test]
+fn a_run_that_was_typed_on_kube_proxy_lies_within_its_bounds() {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/typed/kube-proxy-scale");
+    let truth = std::fs::read_to_string(run.join("truth.json")).expect("a truth");
+    let truth: Value = serde_json::from_str(&truth).expect("JSON");
+    let folder = tempfile::tempdir().expect("a folder");
+    let found = report(&run.join("typed"), &folder.path().join("report"));
+    // The last change lies between two looks of the truth, too.
+    let stable = &truth["command_to_stable_s"];
+    let (first, last) = (stable[0].as_f64().expect("seconds"), stable[1].as_f64().expect("seconds"));
+    let (low, high) = bounds(&found, "convergence_time", "").expect("from the looks");
+    assert!(low <= last && first <= high, "{first}..{last} not within {low}..{high}");
+    let typed = truth["typed_dates_difference_s"].as_f64().expect("seconds");
+    let (low, high) = bounds(&found, "api_processing_time", "").expect("from the dates");
+    assert!(low - 1e-3 <= typed && typed <= high + 1e-3, "{typed} not within {low}..{high}");
+    assert!(valued(&found) >= 8, "{} rows with a value", valued(&found));
+    assert_eq!(found["runs"][0]["dataplane"], "kube-proxy-iptables");
+}
+
+/// Rows of the catalogue that have a value.
+fn valued(report: &Value) -> usize {
+    let verdicts = report["verdicts"].as_array().expect("verdicts");
+    verdicts.iter().filter(|row| !row["measured"].is_null() || row["measured_bounds"].is_array()).count()
+}
+
+#[test]
 fn runs_that_were_typed_on_clusters_lie_within_their_bounds() {
     let Some(shared) = shared() else {
         eprintln!("skipped: no ../shared/typed beside the workspace");
@@ -112,9 +137,7 @@ fn runs_that_were_typed_on_clusters_lie_within_their_bounds() {
         let typed = truth["typed_dates_difference_s"].as_f64().expect("seconds");
         let (low, high) = bounds(&found, "api_processing_time", "").expect("from the dates");
         assert!(low - 1e-3 <= typed && typed <= high + 1e-3, "{run}: {typed} not within {low}..{high}");
-        let verdicts = found["verdicts"].as_array().expect("verdicts");
-        let valued =
-            verdicts.iter().filter(|row| !row["measured"].is_null() || row["measured_bounds"].is_array()).count();
+        let valued = valued(&found);
         assert!(valued >= least, "{run}: {valued} rows with a value");
     }
 }
