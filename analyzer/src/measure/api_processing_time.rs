@@ -5,8 +5,10 @@
 //! ├─────────────────────────────────────────┤      up to the resolution of both: whole seconds tell 1 s from 0 to 2 s
 //! ```
 //!
+//! What `time` printed for a command is its duration without any date (fact `command-duration`); where neither stands, there is none.
 //! A second command is the variant `action 2`, and so on.
 
+use syncline_schema::facts::FactRow;
 use syncline_schema::markers::MarkerRow;
 
 use super::Measurement;
@@ -42,6 +44,22 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         }
         found.push(row);
     }
+    let timed: Vec<Measurement> = run
+        .bundle
+        .rows_or_note::<FactRow<'static>>(None)
+        .iter()
+        .filter(|fact| fact.key == "command-duration")
+        .filter_map(|fact| timed(run, fact))
+        .collect();
+    // `time` looks from nearer than the dates around the same commands.
+    if timed.len() == found.len() {
+        found.clear();
+    }
+    let ahead = found.len();
+    found.extend(timed.into_iter().enumerate().map(|(at, row)| match ahead + at {
+        0 => row,
+        before => Measurement { variant: format!("action {}", before + 1), ..row },
+    }));
     if let Some(first) = found.first_mut() {
         first.variant.clear();
         return found;
@@ -52,6 +70,22 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         "no times around the command"
     };
     vec![absent(run, NAME, what, REMEDY)]
+}
+
+/// `0.149 s to 0.001 s: COMMAND`.
+fn timed(run: &Run, fact: &FactRow<'_>) -> Option<Measurement> {
+    let (duration, command) = fact.value.split_once(": ")?;
+    let (value, resolution) = duration.strip_suffix(" s")?.split_once(" s to ")?;
+    let (value, resolution): (f64, f64) = (value.parse().ok()?, resolution.parse().ok()?);
+    Some(Measurement {
+        n: 1,
+        estimate: Estimate::between((value - resolution).max(0.0), value, value + resolution),
+        method: "what `time` printed for the command: kubectl's own start and end are in it".to_owned(),
+        window: "action".to_owned(),
+        evidence: vec![run.evidence(fact.source?, fact.record, format!("time of {command}"))],
+        notes: vec!["As the shell saw it: not the API server's own time, which is a part of it.".to_owned()],
+        ..blank(run, NAME, "value")
+    })
 }
 
 fn between(run: &Run, start: &MarkerRow<'_>, end: &MarkerRow<'_>) -> Measurement {
@@ -111,6 +145,27 @@ mod tests {
                 ("action 2".to_owned(), Some(31.149), Some(31.149), Some(31.149))
             ]
         );
+    }
+
+    #[test]
+    fn what_time_printed_needs_no_date_and_is_nearer_than_dates() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            for one in [marker("action_start", 100 * SECOND, SECOND), marker("action_returned", 101 * SECOND, SECOND)] {
+                tables.push(&one).unwrap();
+            }
+            for value in ["0.149 s to 0.001 s: kubectl scale", "31.2 s to 0.01 s: kubectl delete pod a: b", "odd"] {
+                let fact = FactRow {
+                    source: Some(0),
+                    key: "command-duration".into(),
+                    value: value.into(),
+                    ..FactRow::default()
+                };
+                tables.push(&fact).unwrap();
+            }
+        });
+        let found: Vec<_> = measure(&run).into_iter().map(|one| (one.variant, one.estimate.value)).collect();
+        assert_eq!(found, [(String::new(), Some(0.149)), ("action 2".to_owned(), Some(31.2))]);
     }
 
     #[test]

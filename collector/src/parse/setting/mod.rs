@@ -7,5 +7,6 @@ pub mod cilium_status;
 pub mod clock;
 pub mod markers;
 pub mod session;
+pub mod timed;
 pub mod transcript;
 pub mod versions;

@@ -14,6 +14,7 @@
 //!
 //! What kubectl answers is no closed list: a line that begins with an object (`deployment.apps/test …`, `pod "a" …`) and
 //! goes on in words is an answer. Where the typed command can be seen and it changes something, whatever it printed is.
+//! What `time` printed behind a command that changed something is its duration: the fact `command-duration`, which needs no date.
 //! The host of a prompt (`root@node-a:~#`) is kept as the fact `prompt-host`: that is where the stamps were taken.
 
 use syncline_schema::clock::ClockToken;
@@ -24,19 +25,20 @@ use syncline_schema::markers::MarkerRow;
 use crate::form::instant::SECOND;
 use crate::form::stamp::{self, Dating};
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
+use crate::parse::setting::timed;
 
 /// The format.
 pub const FORMAT: Format = Format {
     kind: "transcript",
-    title: "terminal transcript with `date +%s.%N` around a command",
+    title: "terminal transcript with `date +%s.%N` around a command, or `time` ahead of it",
     clock: ClockToken::Operator,
     cut: Cut::Whole,
     sniff,
     reads: Reads::Rows(parse),
     sample: "1795407750.679907121\ndeployment.apps/test scaled\n1795407750.826147409",
-    recognised: "two lines that are nothing but a time, with a line of kubectl's answer (deployment.apps/test scaled, pod \"a\" deleted) or the output of a typed command that changes something between them",
+    recognised: "two lines that are nothing but a time, with a line of kubectl's answer (deployment.apps/test scaled, pod \"a\" deleted) or the output of a typed command that changes something between them; or such an answer with what `time` prints behind it",
     capture: "(date +%s.%N; kubectl scale deploy/test --replicas=44; date +%s.%N) | tee transcript.txt",
-    proves: "when the command was given and when it returned, on the operator's clock",
+    proves: "when the command was given and when it returned, on the operator's clock; of `time`, how long it took",
 };
 
 /// A line, and the command that printed it where what lay around the line said so (its prompt was taken off then).
@@ -230,6 +232,29 @@ fn read(lines: &[Written<'_>], dating: &Dating) -> Reading {
     Reading { stamps, between: found }
 }
 
+/// A command that changed something, as `time` saw it.
+struct Timed {
+    /// Index of the line with the duration.
+    at: usize,
+    duration: timed::Duration,
+    command: String,
+}
+
+/// Commands with their duration: what `time` printed belongs to the answer ahead of it.
+fn timed_commands(lines: &[Written<'_>]) -> Vec<Timed> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some(duration) = timed::duration(line.text) else { continue };
+        // Behind the end of a rollout it is the rollout's, too.
+        if let Between::Action(command) = between(&[], &lines[from..at]) {
+            found.push(Timed { at, duration, command });
+        }
+        from = at + 1;
+    }
+    found
+}
+
 fn is_action(between: &Between) -> bool {
     matches!(between, Between::Action(_) | Between::RolledOut(_))
 }
@@ -242,7 +267,8 @@ fn sniff(head: &Head) -> Sniff {
     }
     // A year or zone that is not known yet is no reason to take it for something else.
     let any = Dating { year: Some(2000), utc_offset: Some(0), span: Some((0, 1)) };
-    if read(&lines, &any).between.iter().any(is_action) { Sniff::Yes } else { Sniff::No }
+    let acted = read(&lines, &any).between.iter().any(is_action) || !timed_commands(&lines).is_empty();
+    if acted { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -295,18 +321,30 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         let host = prompt(text).and_then(|one| one.host).or(known(line).host)?;
         Some((line.number, host.to_owned()))
     });
-    if let (Some((record, host)), true) = (host, number > 0) {
+    let mut fact = |record: i64, key: &'static str, value: String| {
         batch.push(&FactRow {
             source: Some(context.source),
             record,
-            key: "prompt-host".into(),
-            value: host.into(),
+            key: key.into(),
+            value: value.into(),
             ..Default::default()
         });
+    };
+    let timed = timed_commands(&written);
+    if let (Some((record, host)), true) = (host, number > 0 || !timed.is_empty()) {
+        fact(record, "prompt-host", host);
     }
-    if number == 0 {
+    for one in &timed {
+        fact(lines[one.at].number, "command-duration", one.duration.told(&one.command));
+    }
+    timed.iter().for_each(|_| batch.record(None));
+    if number == 0 && timed.is_empty() {
         let first = Line { bytes: chunk.bytes, number: chunk.first_line, offset: chunk.offset, ended: true };
-        batch.reject(context, &first, "expected two stamps of `date` with kubectl's answer between them");
+        batch.reject(
+            context,
+            &first,
+            "expected two stamps of `date` with kubectl's answer between them, or what `time` prints behind it",
+        );
     }
 }
 
@@ -330,6 +368,26 @@ mod tests {
         assert_eq!(batch.records, 2);
         assert!(batch.losses.contains_key("whole-seconds"));
         assert_eq!(batch.take_tables().iter().map(|table| table.rows()).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn what_time_printed_is_a_duration_without_a_date() {
+        let facts = |text: &str| {
+            let lines: Vec<_> = text.lines().map(|text| Written { text, command: None }).collect();
+            let found = super::timed_commands(&lines);
+            found.into_iter().map(|one| one.duration.told(&one.command)).collect::<Vec<_>>()
+        };
+        let bash = "$ time kubectl scale deploy/a --replicas=4\ndeployment.apps/a scaled\n\nreal\t0m0.149s\nuser\t0m0.110s\nsys\t0m0.030s\n";
+        assert_eq!(facts(bash), ["0.149 s to 0.001 s: time kubectl scale deploy/a --replicas=4"]);
+        assert_eq!((FORMAT.sniff)(&head("notes.txt", bash.as_bytes())), Sniff::Yes);
+        assert_eq!(parse_text(&FORMAT, bash).records, 1);
+        // Several, one of which changed nothing and one of which failed.
+        let several = "deployment.apps/a scaled\nreal 0.15\nNAME READY\nreal 0.20\n$ kubectl scale deploy/b --replicas=2\nError from server (NotFound): x\nreal 0.30\npod \"a-1\" deleted\nreal 31.20\n";
+        assert_eq!(
+            facts(several),
+            ["0.15 s to 0.01 s: (deployment.apps/a scaled)", "31.2 s to 0.01 s: (pod \"a-1\" deleted)"]
+        );
+        assert_eq!((FORMAT.sniff)(&head("x.txt", b"NAME READY\nreal 0.20\n")), Sniff::No);
     }
 
     #[test]
