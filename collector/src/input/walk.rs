@@ -1,5 +1,6 @@
-//! Which files there are: arguments, folders below them, sorted by path.
+//! Which files there are: arguments, folders below them, sorted by path, where `snap-2` stands ahead of `snap-10`.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
         } else if fs::metadata(argument).map_err(named)?.is_dir() {
             let mut found = Vec::new();
             descend(argument, "", &mut Vec::new(), &mut found).map_err(named)?;
-            found.sort_by(|a: &Entry, b| a.path.cmp(&b.path));
+            found.sort_by(|a: &Entry, b| natural(&a.path, &b.path));
             entries.append(&mut found);
         } else {
             let name = argument.file_name().map_or_else(|| argument.to_string_lossy(), |name| name.to_string_lossy());
@@ -36,6 +37,35 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
         }
     }
     Ok(entries)
+}
+
+/// Order of paths with numbers by their values: files that were numbered as they were written come in that order. Digits behind a
+/// point and digits are a fraction (`1795407710.48.txt` ahead of `1795407710.5.txt`).
+fn natural(one: &str, other: &str) -> Ordering {
+    let digits = |text: &[u8], at: usize| text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (a, b) = (one.as_bytes(), other.as_bytes());
+    let (mut at, mut to) = (0, 0);
+    while at < a.len() && to < b.len() {
+        let (left, right) = (digits(a, at), digits(b, to));
+        if left == 0 || right == 0 {
+            if a[at] != b[to] {
+                return a[at].cmp(&b[to]);
+            }
+            (at, to) = (at + 1, to + 1);
+            continue;
+        }
+        let fraction = at > 1 && a[at - 1] == b'.' && a[at - 2].is_ascii_digit();
+        let value = |text: &[u8]| text.iter().position(|byte| *byte != b'0').unwrap_or(text.len());
+        let (left, right) = (&a[at..at + left], &b[to..to + right]);
+        let (own, others) = (&left[value(left)..], &right[value(right)..]);
+        let order = if fraction { left.cmp(right) } else { own.len().cmp(&others.len()).then_with(|| own.cmp(others)) };
+        if order != Ordering::Equal {
+            return order;
+        }
+        (at, to) = (at + left.len(), to + right.len());
+    }
+    // Paths that differ in leading zeros only are still two.
+    (a.len() - at).cmp(&(b.len() - to)).then_with(|| one.cmp(other))
 }
 
 /// A folder that is its own ancestor (by a link) is not entered again; a link to nothing is listed, and cannot be opened
@@ -65,4 +95,25 @@ fn descend(folder: &Path, prefix: &str, above: &mut Vec<PathBuf>, found: &mut Ve
     }
     above.pop();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn numbers_are_in_order_of_their_values() {
+        let sorted = ["a", "a/1.txt", "a/2.txt", "a/10.txt", "b-1", "b-01x", "b-1x", "b.9", "b.10", "snap", "snap-x"];
+        let mut shuffled = sorted;
+        shuffled.reverse();
+        shuffled.sort_by(|one, other| natural(one, other));
+        assert_eq!(shuffled, sorted);
+        let mut times =
+            ["9.5.txt", "1795407710.55.txt", "1795407710.548.txt", "1795407710.5.txt", "1795407709.999.txt"];
+        times.sort_by(|one, other| natural(one, other));
+        assert_eq!(
+            times,
+            ["9.5.txt", "1795407709.999.txt", "1795407710.5.txt", "1795407710.548.txt", "1795407710.55.txt"]
+        );
+    }
 }
