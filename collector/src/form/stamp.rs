@@ -111,7 +111,9 @@ pub fn canonical(line: &[u8]) -> Option<(Option<i64>, i64)> {
 
 /// A line that is nothing but a time, bare or within a banner.
 pub fn line(line: &[u8]) -> Option<Stamp> {
-    if line.len() > LONGEST || line.len() < 8 || !line.iter().any(u8::is_ascii_digit) {
+    // Seconds since the epoch have ten digits, every other time hours and minutes.
+    let digits = || line.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() >= 10);
+    if line.len() > LONGEST || line.len() < 8 || !(clock_in(line).is_some() || digits()) {
         return None;
     }
     let text = std::str::from_utf8(line).ok()?.trim();
@@ -138,6 +140,12 @@ pub fn line(line: &[u8]) -> Option<Stamp> {
         }
     }
     None
+}
+
+/// Where the first text stands that may be hours and minutes: the place of its colon.
+fn clock_in(text: &[u8]) -> Option<usize> {
+    let digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_digit);
+    memchr::memchr_iter(b':', text).find(|at| *at > 0 && digit(at - 1) && digit(at + 1) && digit(at + 2))
 }
 
 /// A text that is nothing but a time.
@@ -178,6 +186,7 @@ pub fn ahead(line: &[u8]) -> Option<(Stamp, usize)> {
         return Some((found, gap(line, word.len())?));
     }
     // `Feb 03 05:05:06`, `Thu Nov 26 09:48:10 AM UTC 2026`: as many words as make a time.
+    let clock = clock_in(head.as_bytes())?;
     let mut ends = Vec::new();
     let mut inside = false;
     for (at, letter) in head.char_indices() {
@@ -190,7 +199,7 @@ pub fn ahead(line: &[u8]) -> Option<(Stamp, usize)> {
             break;
         }
     }
-    ends.iter().rev().find_map(|end| {
+    ends.iter().rev().filter(|end| **end > clock).find_map(|end| {
         let text = &head[..*end];
         let colon = text.strip_suffix(':').unwrap_or(text);
         let found = words(colon.split([' ', '\t', ',']).filter(|word| !word.is_empty()))?;

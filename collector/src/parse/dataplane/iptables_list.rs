@@ -12,7 +12,9 @@
 //! mark either, so the last snapshot of a stream proves no absence.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::dissector::{Counters, Dissector, End, Opens, RuleFields, Section, lines, repeated_tables};
@@ -37,6 +39,11 @@ pub const FORMAT: Format = Format {
 /// How its pieces are taken apart.
 pub const DISSECTOR: Dissector =
     Dissector { format: "iptables-list", end, knows, again, split: lines, rounded, section, counters, fields };
+
+/// Opens another chain.
+static CHAIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\nChain "));
+/// What may stand in the column `opt`.
+static OPTIONS: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| [" -- ", " -f ", " !f "].map(Finder::new));
 
 /// What iptables prints on standard error for a chain that does not exist: an answer, not a failure.
 const NO_CHAIN: &[u8] = b"No chain/target/match by that name";
@@ -78,11 +85,11 @@ fn chain_of(line: &[u8]) -> Option<&[u8]> {
 
 /// Chains, column names, rules (all have an `opt` column), and what iptables says of a chain that is not there.
 fn knows(line: &[u8]) -> bool {
-    let rule = || [&b" -- "[..], b" -f ", b" !f "].iter().any(|opt| memchr::memmem::find(line, opt).is_some());
+    let rule = || OPTIONS.iter().any(|option| option.find(line).is_some());
     line.is_empty()
+        || rule()
         || line.starts_with(b"#")
         || chain_of(line).is_some()
-        || rule()
         || is_header(line)
         || line.trim_ascii().is_empty()
         || line.starts_with(b"Every ")
@@ -90,6 +97,10 @@ fn knows(line: &[u8]) -> bool {
 }
 
 fn again(text: &[u8]) -> Vec<usize> {
+    // Most listings are of one chain.
+    if usize::from(text.starts_with(b"Chain ")) + CHAIN.find_iter(text).take(2).count() < 2 {
+        return Vec::new();
+    }
     repeated_tables(text, |line| {
         let name = chain_of(line)?;
         let policy = line[b"Chain ".len() + name.len()..].starts_with(b" (policy ");

@@ -62,6 +62,9 @@ fn end(text: &[u8]) -> End {
 /// A document with a chain (or a map) that an earlier one had: several chains of one moment are several documents.
 fn again(text: &[u8]) -> Vec<usize> {
     let starts = documents(text);
+    if starts.is_empty() {
+        return Vec::new();
+    }
     let ends = starts.iter().copied().skip(1).chain([text.len()]);
     let first = starts.first().copied().unwrap_or(text.len());
     let mut seen = opened(&text[..first]);

@@ -12,6 +12,9 @@
 //! ```
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use crate::parse::dataplane::nft_text::block;
 
@@ -64,7 +67,9 @@ pub fn knows(line: &[u8]) -> bool {
 /// A table with a block that an earlier one of its name had: several chains of one moment are several tables.
 pub fn again(text: &[u8]) -> Vec<usize> {
     let heads = table_heads(text);
-    if heads.len() < 2 {
+    // Most listings have each table once.
+    let names: HashSet<&str> = heads.iter().map(|(_, name)| name.as_str()).collect();
+    if names.len() == heads.len() {
         return Vec::new();
     }
     let ends = heads.iter().map(|(at, _)| *at).skip(1).chain([text.len()]);
@@ -88,10 +93,13 @@ pub fn again(text: &[u8]) -> Vec<usize> {
     found
 }
 
+/// Begins a table.
+static TABLE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\ntable "));
+
 /// Where tables begin, and their names.
 fn table_heads(text: &[u8]) -> Vec<(usize, String)> {
     let ahead = text.starts_with(b"table ").then_some(0);
-    let others = memchr::memmem::find_iter(text, b"\ntable ").map(|at| at + 1);
+    let others = TABLE.find_iter(text).map(|at| at + 1);
     ahead
         .into_iter()
         .chain(others)

@@ -9,6 +9,9 @@
 //! put behind that line: no byte is lost, and lines keep their numbers but for that one.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// Beginnings of warnings that stand alone or break a line, and words that must follow in the same line.
 const WARNINGS: [(&[u8], &[u8]); 9] = [
@@ -23,6 +26,11 @@ const WARNINGS: [(&[u8], &[u8]); 9] = [
     (b"command terminated with exit code", b""),
 ];
 
+/// What each of [`WARNINGS`] has in it.
+static MARKS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
+    ["arning: ", "Another app is", "# Table `", "Default", " a TTY", "terminated with"].map(Finder::new)
+});
+
 /// A text whose lines are whole again.
 pub struct Mended<'t> {
     pub text: Cow<'t, [u8]>,
@@ -35,13 +43,13 @@ pub fn is_warning(line: &[u8]) -> bool {
     WARNINGS.iter().any(|(start, word)| line.starts_with(start) && memchr::memmem::find(line, word).is_some())
 }
 
+/// Whether a warning may stand in a text. Hardly any has one: what all of them have is looked for in few passes.
+pub fn may_hold_one(text: &[u8]) -> bool {
+    !text.is_empty() && MARKS.iter().any(|mark| mark.find(text).is_some())
+}
+
 /// Joins lines that a warning broke, and puts the warning behind them.
 pub fn mended(text: &[u8]) -> Mended<'_> {
-    // Hardly any text has one: what all of them have is looked for in few passes.
-    let marks = [&b"arning: "[..], b"Another app is", b"# Table `", b"Default", b" a TTY", b"terminated with"];
-    if !marks.iter().any(|mark| memchr::memmem::find(text, mark).is_some()) {
-        return Mended { text: Cow::Borrowed(text), count: 0 };
-    }
     // The places of warnings that do not begin their line, in order.
     let mut places: Vec<usize> = WARNINGS
         .iter()
@@ -96,6 +104,15 @@ fn take_lines(text: &[u8], held: &mut Vec<u8>, whole: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::mended;
+
+    #[test]
+    fn every_warning_has_a_mark_that_is_looked_for() {
+        for (start, word) in super::WARNINGS {
+            let warning = [b"-A x".as_slice(), start, b" a b ", word, b"\n"].concat();
+            assert!(super::may_hold_one(&warning));
+            assert_eq!(mended(&warning).count, 1, "{}", String::from_utf8_lossy(start));
+        }
+    }
 
     #[test]
     fn a_warning_within_a_line_goes_behind_it() {

@@ -273,7 +273,10 @@ impl<'a> Reader<'a, '_> {
             }
             State::Lines => {}
         }
-        if let Some(level) = complaint(text) {
+        // Nearly every line is an event or a map.
+        if !text.starts_with(|first: char| first == '@' || first.is_ascii_digit())
+            && let Some(level) = complaint(text)
+        {
             batch.record(None);
             if text.trim_end() == NO_PROBES {
                 batch.loss(NO_PROBE_ATTACHED, 1);

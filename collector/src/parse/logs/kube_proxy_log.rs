@@ -11,7 +11,7 @@
 //! the line keeps no time (its duration needs none). Lines behind an entry that are none (a value over many lines, a trace) have its time
 //! and level; lines of other formats go to theirs (`foreign`).
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
@@ -112,7 +112,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
     let mut syncs = Syncs::default();
     // Several proxies may write to one place: each has its own entry that lines go on with.
-    let mut running: BTreeMap<Option<&str>, Ahead> = BTreeMap::new();
+    let mut running: HashMap<Option<&str>, Ahead> = HashMap::new();
     let mut begun = false;
     for line in chunk.lines() {
         if line.bytes.is_empty() {
