@@ -6,9 +6,9 @@ use super::capture_toml;
 use super::dating::{inferred, undated};
 use crate::form::stamp::{MARK, Stamp};
 use crate::form::{Batch, Chunk, Context, Format, Head, Names, Sniff};
+use crate::layers::LAYERS;
 use crate::layers::layer::{Layer, Setting};
 use crate::layers::strip::{SectionReader, Stripped};
-use crate::layers::{LAYERS, transcript_apart};
 use crate::parse::setting::transcript;
 use crate::parse::{FORMATS, read};
 use std::cell::RefCell;
@@ -26,7 +26,7 @@ pub fn format_of(path: &str, bytes: &[u8], whole: bool) -> Option<(&'static Form
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let head = Head { path, bytes, whole };
     let mut perhaps = None;
-    for format in FORMATS.iter().copied().filter(|format| !transcript_apart(format.kind)) {
+    for format in FORMATS.iter().copied().filter(|format| !is_apart(format)) {
         match (format.sniff)(&head) {
             Sniff::Yes => return Some((format, Sniff::Yes)),
             Sniff::Perhaps if perhaps.is_none() => perhaps = Some((format, Sniff::Perhaps)),
@@ -68,7 +68,17 @@ pub fn inside(layers: &[&'static Layer], bytes: &[u8], whole: bool, setting: &Se
     found
 }
 
-/// The layers that a head wears, outermost first. `reads` says whether a format takes a text.
+/// The line that stands for a prompt and a command in what is left of a session.
+pub fn typed(command: &str) -> String {
+    format!("$ {}\n", command.replace('\n', " "))
+}
+
+/// Whether a format is asked only of what is left of a session when the sections that other formats read are gone.
+pub fn is_apart(format: &Format) -> bool {
+    format.kind == "transcript"
+}
+
+/// The layers that a head wears, outermost first.
 pub fn layers_of(path: &str, bytes: &[u8], whole: bool, setting: &Setting) -> Vec<&'static Layer> {
     let mut worn = Vec::new();
     look(path, bytes, whole, setting, &mut worn);
@@ -147,7 +157,7 @@ fn main_format(path: &str, sections: &[Section]) -> Option<&'static Format> {
         let mut left = Vec::new();
         for one in sections {
             if let Some(command) = &one.names.command {
-                left.extend_from_slice(format!("$ {}\n", command.replace('\n', " ")).as_bytes());
+                left.extend_from_slice(typed(command).as_bytes());
             }
             left.extend_from_slice(&one.text);
         }
@@ -273,7 +283,7 @@ mod tests {
         let text = "$ kubectl get pods -A\nNAMESPACE     NAME      READY   STATUS    RESTARTS   AGE\nkube-system   kcm-a     1/1     Running   0          20h\n$ kubectl -n kube-system logs cilium-a\ntime=2026-02-03T04:05:00.000000000Z level=error msg=\"Endpoint  failed\" module=agent endpointID=0\n".to_owned();
         let text = &format!("{text}{}", text.lines().last().unwrap_or_default().repeat(2));
         assert_eq!(told("session.txt", text), ("cilium-log", vec!["prompt"], 2));
-        let typed = "$ date +%s; kubectl scale deploy/test --replicas=44; date +%s\n1795407750\ndeployment.apps/test scaled\n1795407751\n";
-        assert_eq!(told("scale.txt", typed), ("transcript", vec!["prompt", "dates"], 1));
+        let session = "$ date +%s; kubectl scale deploy/test --replicas=44; date +%s\n1795407750\ndeployment.apps/test scaled\n1795407751\n";
+        assert_eq!(told("scale.txt", session), ("transcript", vec!["prompt", "dates"], 1));
     }
 }

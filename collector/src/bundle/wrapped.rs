@@ -1,10 +1,10 @@
 //! One property instead of many cases: whatever layers are put around a sample of a format, what stands inside is the sample, byte for
 //! byte but for line ends, and it is recognised as the format that it is of.
 
-use super::recognise::{inside, recognise};
+use super::recognise::{inside, is_apart, recognise};
 use crate::form::stamp::Dating;
+use crate::layers::LAYERS;
 use crate::layers::layer::{Layer, Setting};
-use crate::layers::{LAYERS, transcript_apart};
 use crate::parse::FORMATS;
 
 fn setting() -> Setting {
@@ -47,7 +47,7 @@ fn a_stack_of_layers_leaves_the_sample_of_every_format() {
     for (row, format) in FORMATS.iter().enumerate() {
         let sample = format!("{}\n", format.sample.trim_end());
         let (kind, expected) = bare(sample.as_bytes());
-        if kind != format.kind || transcript_apart(format.kind) {
+        if kind != format.kind || is_apart(format) {
             continue;
         }
         for (column, (inner, put_inner)) in worn.iter().enumerate() {

@@ -78,11 +78,8 @@ pub fn open(path: &Path, window_log: u32) -> io::Result<(Box<dyn Read>, Digested
 }
 
 /// Hashes the bytes as they come in, and undoes nothing.
-///
-/// # Errors
-/// None: as [`decompress`], for which it stands where content is not wanted.
-pub fn undigested<'r>(raw: impl Read + 'r, digest: &Digested) -> io::Result<Box<dyn Read + 'r>> {
-    Ok(Box::new(Hashing { inner: raw, digest: digest.clone() }))
+pub fn hashing<'r>(raw: impl Read + 'r, digest: &Digested) -> impl Read + 'r {
+    Hashing { inner: raw, digest: digest.clone() }
 }
 
 /// Undoes gzip or zstd, several frames in a row too, and hashes the bytes as they come in.

@@ -27,6 +27,7 @@ pub mod opensearch;
 pub mod preface;
 mod prefix;
 pub mod prompt;
+mod screen;
 pub mod splunk;
 pub mod stern;
 pub mod strip;
@@ -70,8 +71,3 @@ pub const LAYERS: &[&Layer] = &[
     &compose::LAYER,
     &fluent_bit::BARE,
 ];
-
-/// Whether a format is asked only of what is left of a session when the sections that other formats read are gone.
-pub fn transcript_apart(kind: &str) -> bool {
-    kind == "transcript"
-}

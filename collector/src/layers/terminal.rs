@@ -14,6 +14,7 @@
 use std::num::NonZero;
 
 use super::layer::{Dressed, Layer, Out, Peel, Setting};
+use super::screen::Screen;
 use super::watch::{Heading, heading};
 use crate::form::stamp::{self, Dating};
 use crate::form::{Head, Place};
@@ -68,11 +69,12 @@ struct Terminal {
     limit: usize,
     /// Bytes that were not taken yet: a line without its end, or an escape that may go on.
     held: Vec<u8>,
-    /// The screen, while one is drawn on.
-    screen: Option<vt100::Parser>,
+    /// The screen, and whether it is drawn on now: a session may enter it again and again.
+    screen: Option<Screen>,
+    on_screen: bool,
     size: (NonZero<u16>, NonZero<u16>),
-    /// The frame that was given last, and the command that it is of.
-    frame: Vec<String>,
+    /// The first row of the frame that was given last, and the command that it is of.
+    top: Option<String>,
     command: Option<String>,
     /// Place of the first byte held, and line ends so far.
     place: Place,
@@ -85,8 +87,9 @@ impl Terminal {
             limit: setting.limit,
             held: Vec::new(),
             screen: None,
+            on_screen: false,
             size: LARGEST,
-            frame: Vec::new(),
+            top: None,
             command: None,
             place: Place::bare(1, 0),
         }
@@ -97,7 +100,7 @@ impl Terminal {
         let mut at = 0;
         loop {
             let rest = &held[at..];
-            let used = if self.screen.is_some() { self.draw(rest, out, ended) } else { self.write(rest, out, ended) };
+            let used = if self.on_screen { self.draw(rest, out, ended) } else { self.write(rest, out, ended) };
             if used == 0 {
                 break;
             }
@@ -121,7 +124,12 @@ impl Terminal {
                 }
             }
             // Wider than stated: what does not fit there is better read than wrapped into the row below.
-            self.screen = Some(vt100::Parser::new(self.size.0, self.size.1.saturating_add(WIDER), 0));
+            let columns = self.size.1.saturating_add(WIDER);
+            match self.screen.as_mut().filter(|screen| screen.is_of(self.size.0, columns)) {
+                Some(screen) => screen.clear(),
+                None => self.screen = Some(Screen::new(self.size.0, columns)),
+            }
+            self.on_screen = true;
             return begin.0 + begin.1;
         }
         if end.is_none() && !ended && line.len() <= self.limit {
@@ -181,7 +189,7 @@ impl Terminal {
         self.process(&rest[from..end]);
         if let Some((at, length)) = left {
             self.take_frame(out, true);
-            self.screen = None;
+            self.on_screen = false;
             return at + length;
         }
         if ended && end == rest.len() {
@@ -199,25 +207,28 @@ impl Terminal {
     /// Gives the frame that stands on the screen, where it is another one than the last: of each second the first one, and the
     /// last of all (`is_last`). A heading has whole seconds, so that further ones would not be apart.
     fn take_frame(&mut self, out: &mut Out, is_last: bool) {
-        let Some(screen) = &self.screen else { return };
+        let Some(screen) = &mut self.screen else { return };
         let (lines, columns) = (self.size.0.get(), self.size.1.get());
-        let top = screen.screen().rows(0, columns.saturating_add(WIDER)).next().unwrap_or_default();
-        if !is_last && self.frame.first().is_some_and(|known| known == top.trim_end()) {
+        let top = screen.top();
+        if !is_last && self.top.as_deref() == Some(top) {
             return;
         }
         // A heading without its date is still being drawn.
-        let Some(Heading { command, node, time: Some(time) }) = heading(top.trim_end().as_bytes()) else { return };
-        let mut rows: Vec<String> =
-            screen.screen().rows(0, columns.saturating_add(WIDER)).map(|row| row.trim_end().to_owned()).collect();
-        if rows == self.frame {
+        let Some(Heading { command, node, time: Some(time) }) = heading(top.as_bytes()) else { return };
+        let is_again = self.top.as_deref() == Some(top);
+        let top = top.to_owned();
+        if !screen.look() && is_again {
             return;
         }
-        self.frame.clone_from(&rows);
+        self.top = Some(top);
+        let mut rows = screen.rows();
         let full = rows.last().is_some_and(|last| !last.is_empty()) && lines < LARGEST.0.get();
         let skipped = if rows.get(1).is_some_and(String::is_empty) { 2 } else { 1 };
-        rows.drain(..skipped.min(rows.len()));
-        while rows.last().is_some_and(String::is_empty) {
-            rows.pop();
+        rows = rows.get(skipped..).unwrap_or_default();
+        while let [ahead @ .., last] = rows
+            && last.is_empty()
+        {
+            rows = ahead;
         }
         out.at(self.place);
         if self.command.as_ref() != Some(&command) {
@@ -229,11 +240,14 @@ impl Terminal {
             self.command = Some(command);
         }
         out.bare(time.canonical(&self.dating).as_bytes(), true);
-        for mut row in rows {
-            if row.chars().count() >= usize::from(columns) && columns < LARGEST.1.get() {
-                row.push_str(CUT);
+        for row in rows {
+            // Fewer bytes than columns are fewer letters, too.
+            let wide = row.len() >= usize::from(columns) && columns < LARGEST.1.get();
+            if wide && row.chars().count() >= usize::from(columns) {
+                out.bare(format!("{row}{CUT}").as_bytes(), true);
+            } else {
+                out.bare(row.as_bytes(), true);
             }
-            out.bare(row.as_bytes(), true);
         }
         if full {
             out.bare(CUT.as_bytes(), true);
@@ -360,7 +374,7 @@ impl Peel for Terminal {
 
     fn bytes(&mut self, bytes: &[u8], out: &mut Out) {
         // A line that is still without its end is not looked at again.
-        let goes_on = self.screen.is_none() && !self.held.is_empty() && self.held.len() + bytes.len() <= self.limit;
+        let goes_on = !self.on_screen && !self.held.is_empty() && self.held.len() + bytes.len() <= self.limit;
         let quiet = goes_on && memchr::memchr(b'\n', bytes).is_none() && memchr::memmem::find(bytes, b"[?").is_none();
         self.held.extend_from_slice(bytes);
         if !quiet {

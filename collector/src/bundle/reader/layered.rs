@@ -15,7 +15,7 @@ use syncline_schema::loss;
 
 use super::{HEAD, Reader, read_head};
 use crate::bundle::pipeline::Outlet;
-use crate::bundle::recognise::format_of;
+use crate::bundle::recognise::{format_of, typed};
 use crate::bundle::said::Said;
 use crate::form::{Around, Context, Format, Head, Names, Place, Reads, Sniff};
 use crate::input::{Cutter, Piece};
@@ -33,11 +33,6 @@ pub struct Layered<'r> {
     pub clock: Option<String>,
     /// The format that was stated for it.
     pub stated: Option<&'static Format>,
-}
-
-/// The line that stands for a prompt and a command in what is left of a session.
-pub fn typed(command: &str) -> String {
-    format!("$ {}\n", command.replace('\n', " "))
 }
 
 /// Sections that no format reads, as one text.

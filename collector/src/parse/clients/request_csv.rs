@@ -14,9 +14,9 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 use syncline_schema::requests::RequestRow;
 
+use crate::form::csv;
 use crate::form::instant::{epoch, rfc3339};
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
-use crate::parse::syntax::csv;
 
 /// The format.
 pub const FORMAT: Format = Format {

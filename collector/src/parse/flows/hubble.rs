@@ -19,9 +19,9 @@ use syncline_schema::flows::FlowRow;
 use syncline_schema::loss::{LOST_FLOWS, NO_TIME};
 
 use crate::form::instant;
+use crate::form::json_pairs::Pairs;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::syntax::borrowed;
-use crate::parse::syntax::json_pairs::Pairs;
 
 /// Hubble flows.
 pub const FORMAT: Format = Format {

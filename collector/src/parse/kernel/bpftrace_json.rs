@@ -18,9 +18,9 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::LOST_TRACE_EVENTS;
 
+use crate::form::json_pairs::Pairs;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::kernel::trace_line::{Place, push_bucket, push_event, push_value};
-use crate::parse::syntax::json_pairs::Pairs;
 
 /// JSON output.
 pub const FORMAT: Format = Format {

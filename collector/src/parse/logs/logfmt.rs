@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use syncline_schema::logs::LogRow;
 
 use crate::form::instant;
+use crate::form::json_pairs::Pairs;
 use crate::form::{Batch, Context};
-use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::key_values::{fields, quoted_length, unquoted};
 
 /// A line, dissected.

@@ -15,8 +15,8 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
+use crate::form::json_pairs::Pairs;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::metric_line::{labels_json, value as exposed};
 
 /// The agent's own list of its metrics.

@@ -119,7 +119,7 @@ struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Labels<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pairs = crate::parse::syntax::json_pairs::Pairs::<Text>::deserialize(deserializer)?;
+        let pairs = crate::form::json_pairs::Pairs::<Text>::deserialize(deserializer)?;
         Ok(Labels(pairs.0.into_iter().map(|(key, Text(text))| (key, text)).collect()))
     }
 }

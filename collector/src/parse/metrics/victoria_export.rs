@@ -14,8 +14,8 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::STALE_OR_NAN;
 
 use crate::form::batch::SeriesKey;
+use crate::form::json_pairs::Pairs;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
-use crate::parse::syntax::json_pairs::Pairs;
 use crate::parse::syntax::metric_line::{labels_json, value};
 
 /// The export.

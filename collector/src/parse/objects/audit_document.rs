@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
+use crate::form::csv;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::objects::{audit, audit_event, audit_list};
-use crate::parse::syntax::{csv, yaml};
+use crate::parse::syntax::yaml;
 
 /// The format.
 pub const FORMAT: Format = Format {
