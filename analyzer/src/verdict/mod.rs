@@ -9,6 +9,7 @@
 //! A value that cannot be judged is never a pass: `holds` needs a finite value whose whole interval lies inside.
 
 pub mod catalogue;
+pub mod change;
 mod circumstances;
 pub mod compare;
 pub mod figure;

@@ -67,9 +67,9 @@ fn a_median_stands_side_by_side_with_its_sampling_interval() {
     };
     let runs = [with(C), with(K)];
     let results: Vec<RunResult> = runs.iter().map(|(run, m)| result(run, m.clone())).collect();
-    let all = replicates::comparisons(&results);
-    let one = all.iter().find(|one| one.measurement == "connection_setup_time").expect("compared");
-    assert_eq!(one.first.hull, [Some(0.0009), Some(0.0012)]);
+    let all = replicates::comparisons(&results, &Keys::default());
+    let one = all.iter().find(|one| one.change.figure.measurement == "connection_setup_time").expect("compared");
+    assert_eq!(one.change.a.hull, [Some(0.0009), Some(0.0012)]);
 }
 
 #[test]
