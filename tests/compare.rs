@@ -110,13 +110,13 @@ fn client_run(folder: &Path, name: &str, seconds: f64, seed: u64) {
     fs::write(capture.join("markers.tsv"), markers).expect("written");
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut requests = String::new();
-    for at in 0..300 {
+    for at in 0..1_200 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         let part = (state >> 11) as f64 / (1u64 << 53) as f64;
         let connect = seconds * (0.5 + part);
-        let time = start + 0.2 * f64::from(at) + 0.01;
+        let time = start + 0.05 * f64::from(at) + 0.01;
         let (whole, ns) = (time.floor() as i64, ((time.fract()) * 1e9) as i64);
         let minute = (whole - 1_770_000_000) / 60;
         let second = (whole - 1_770_000_000) % 60;
