@@ -46,6 +46,12 @@ pub struct Row {
     /// Whether runs of another scenario may stand in where there is none of this one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub borrow: bool,
+    /// How its ratios are shown.
+    #[serde(default, skip_serializing_if = "Show::is_default")]
+    pub show: Show,
+    /// Whether the shape of a metric is claimed: what each one did stands beside the verdict.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shape: bool,
     /// Whether runs are grouped by their endpoints in the baseline as well (latencies that clients see).
     #[serde(default, skip_serializing_if = "is_false")]
     pub by_endpoints: bool,
@@ -72,6 +78,23 @@ pub struct Row {
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// How a row's figures are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Show {
+    /// By the unit: a ratio as a share (`5 %`).
+    #[default]
+    Unit,
+    /// A ratio as a factor (`2.4 ×`).
+    Times,
+}
+
+impl Show {
+    fn is_default(&self) -> bool {
+        *self == Show::Unit
+    }
 }
 
 /// Which way is good.

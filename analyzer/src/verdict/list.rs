@@ -110,6 +110,7 @@ fn row_json(row: &Row) -> Value {
         "expected": { "cilium": side_json(&row.cilium), "kube-proxy-iptables": side_json(&row.kube_proxy) },
         "unit": row.unit,
         "direction": row.direction,
+        "show": row.show,
         "documented": { "quote": row.documented.quote.join(" … "), "query": row.documented.query.join("\n") },
         "sound": { "reason": row.sound.reason, "query": row.sound.query, "readings": readings, "combine": row.combine },
         "provenance": row.documented.heading,

@@ -3,12 +3,9 @@
 use super::catalogue::Row;
 use super::figure::RunFigure;
 use super::judge::Status;
-use super::{RunResult, Verdict};
+use super::{Reason, RunResult, Verdict};
 use crate::measure::Measurement;
 use crate::measure::node_busy::LOADED;
-
-/// How the reason of a verdict begins that load made inconclusive.
-pub const LOAD: &str = "load:";
 
 const PHASES: [&str; 3] = ["baseline", "action", "tail"];
 
@@ -40,7 +37,7 @@ pub fn apart<'a>(figures: impl IntoIterator<Item = &'a RunFigure>) -> Option<Str
     let (least, most) = (known.first()?, known.last()?);
     (least.0 <= LOADED && most.0 > LOADED).then(|| {
         format!(
-            "{LOAD} the node's CPU was {:.0} % busy in {} and {:.0} % in {} when this was measured, so the two do not compare",
+            "the node's CPU was {:.0} % busy in {} and {:.0} % in {} when this was measured, so the two do not compare",
             least.0 * 100.0,
             least.1,
             most.0 * 100.0,
@@ -60,13 +57,13 @@ pub fn windows(row: &Row, runs: &[&RunResult<'_>], verdict: &mut Verdict) {
             && (b > LOADED) != (a > LOADED)
         {
             verdict.status = Status::Inconclusive;
-            verdict.reason = format!(
-                "{LOAD} the node's CPU was {:.0} % busy in the baseline and {:.0} % in the action of {}, so the two windows do not compare ({})",
+            let words = format!(
+                "the node's CPU was {:.0} % busy in the baseline and {:.0} % in the action of {}, so the two windows do not compare",
                 b * 100.0,
                 a * 100.0,
-                result.run.name,
-                verdict.reason
+                result.run.name
             );
+            verdict.reason = Reason::Load { words, otherwise: Some(Box::new(verdict.reason.clone())) };
             return;
         }
     }
@@ -87,7 +84,7 @@ mod tests {
         assert_eq!(reason(&[figure("a", Some(0.95)), figure("b", Some(0.99))]), None);
         assert_eq!(reason(&[figure("a", Some(0.95)), figure("b", None)]), None, "unknown");
         let apart = reason(&[figure("a", Some(0.97)), figure("b", Some(0.69))]).unwrap();
-        assert!(apart.starts_with(LOAD) && apart.contains("69 % busy in b and 97 % in a"), "{apart}");
+        assert!(apart.contains("69 % busy in b and 97 % in a"), "{apart}");
         let out = RunFigure { left_out: Some("few".to_owned()), ..figure("b", Some(0.69)) };
         assert_eq!(reason(&[figure("a", Some(0.97)), out]), None);
     }

@@ -7,11 +7,8 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, RunResult, Verdict, circumstances, load, one_figure, settle};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, load, one_figure, settle};
 use crate::measure::Missing;
-
-/// How a verdict that rests on too few samples begins.
-pub const TOO_FEW: &str = "too few samples";
 
 /// Key of a group: scenario, Services and (where it matters) endpoints, each to one significant figure.
 pub type GroupKey = (String, Option<u64>, Option<u64>);
@@ -45,7 +42,7 @@ pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Ver
         others.retain(|verdict| verdict.status != Status::NotMeasured);
         let why = match own.first() {
             Some(verdict) => {
-                let what = verdict.missing.as_ref().map_or(&verdict.reason, |missing| &missing.what);
+                let what = verdict.missing.as_ref().map_or_else(|| verdict.reason.to_string(), |one| one.what.clone());
                 format!("the {} run gives none ({what})", row.scenario)
             }
             None => format!("no {} run", row.scenario),
@@ -62,9 +59,9 @@ pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Ver
 
 fn no_run(row: &Row, side: &Side, dataplane: &str) -> Verdict {
     let mut verdict = blank(row, side, dataplane, &row.scenario, None);
-    verdict.reason = format!("there is no {} run of {dataplane} among the captures", row.scenario);
+    verdict.reason = Reason::NoRun { scenario: row.scenario.clone(), dataplane: dataplane.to_owned() };
     verdict.missing = Some(Missing {
-        what: verdict.reason.clone(),
+        what: verdict.reason.to_string(),
         remedy: format!(
             "capture a {} run of {dataplane} and pass it to `syncline report` with the others",
             row.scenario
@@ -82,7 +79,7 @@ pub(super) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, ser
         scenario: scenario.to_owned(),
         services,
         status: Status::NotMeasured,
-        reason: String::new(),
+        reason: Reason::NoFigure,
         expected: side.text.clone(),
         expected_range: [side.low, side.high],
         measured: None,
@@ -145,7 +142,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         }
     }
     let Some(at) = decide(row.combine, &deciding, &mut verdict) else {
-        verdict.reason = "no reading of this claim applies".into();
+        verdict.reason = Reason::NoReading;
         return verdict;
     };
     if let Some((reading, figure)) = deciding.into_iter().nth(at) {
@@ -170,7 +167,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         verdict.runs = figure.runs;
     }
     if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
-        verdict.reason = format!("{}, in this run", verdict.reason);
+        verdict.reason = Reason::InThisRun(Box::new(verdict.reason));
     }
     load::windows(row, runs, &mut verdict);
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
@@ -194,17 +191,17 @@ fn judge_reading(
     reading: &Reading,
     figure: &GroupFigure,
     least: Option<u64>,
-) -> (Status, String) {
+) -> (Status, Reason) {
     if figure.runs.is_empty() {
         let reason = figure.missing.as_ref().map_or_else(
-            || format!("the captures do not give {} ({})", reading.measurement, reading.statistic),
-            |m| m.what.clone(),
+            || Reason::NotGiven { measurement: reading.measurement.clone(), statistic: reading.statistic.clone() },
+            |missing| Reason::Missing { what: missing.what.clone() },
         );
         return (Status::NotMeasured, reason);
     }
     // "none" says itself how many attempts it needs; an excess counts from any number.
     if figure.too_few && side.kind != ClaimKind::Zero {
-        return (Status::Inconclusive, format!("{TOO_FEW}: {} of at least {}", figure.figure.n, least.unwrap_or(0)));
+        return (Status::Inconclusive, Reason::TooFew { n: figure.figure.n, least: least.unwrap_or(0) });
     }
     judge(&figure.figure, &claim_of(row, side, Some(reading)))
 }
@@ -234,9 +231,8 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
     verdict.reason = reading.reason.clone();
     if combine == Combine::Agree && deciding.iter().any(|(r, _)| r.status != reading.status) {
         verdict.status = Status::Inconclusive;
-        let each: Vec<String> =
-            deciding.iter().map(|(r, _)| format!("read as “{}”, {}", r.label, r.status.phrase())).collect();
-        verdict.reason = format!("ambiguous claim: {}", each.join(", "));
+        let readings = deciding.iter().map(|(r, _)| (r.label.clone(), r.status)).collect();
+        verdict.reason = Reason::Ambiguous { readings };
     }
     Some(at)
 }

@@ -112,7 +112,7 @@ fn what_the_steady_run_cannot_give_comes_from_another_and_is_said_so() {
 fn runs_without_measurements_pass_nothing() {
     let verdicts = judged(&[(run("c", C, "scale-up", 5), vec![]), (run("k", K, "scale-up", 5), vec![])]);
     assert!(verdicts.iter().all(|v| v.status == Status::NotMeasured), "{verdicts:#?}");
-    assert!(verdicts.iter().all(|v| !v.reason.is_empty()));
+    assert!(verdicts.iter().all(|v| !v.reason.to_string().is_empty() && !v.reason.kind().is_empty()));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn too_few_samples() {
     let verdicts = judged(&[(run("a", C, "scale-up", 5), vec![measured("endpoint_propagation", 0.3, 0.2, 0.4, 19)])]);
     let verdict = overall(&verdicts, "A1", C).expect("A1");
     assert_eq!(verdict.status, Status::Inconclusive);
-    assert!(verdict.reason.contains("19 of at least 20"), "{}", verdict.reason);
+    assert_eq!(verdict.reason, Reason::TooFew { n: 19, least: 20 });
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn two_readings_that_differ_are_ambiguous() {
         judged(&[(run("a", C, "scale-up", 5), vec![measured("cpu_increase_ratio", 1.2, 1.1, 1.3, 30), points])]);
     let verdict = overall(&verdicts, "C4", C).expect("C4");
     assert_eq!(verdict.status, Status::Inconclusive);
-    assert!(verdict.reason.starts_with("ambiguous claim"), "{}", verdict.reason);
+    assert!(verdict.reason.is_ambiguous(), "{}", verdict.reason);
     assert_eq!(verdict.readings.iter().map(|r| r.status).collect::<Vec<_>>(), [Status::Worse, Status::Holds]);
     // One reading alone cannot be taken for both.
     let half = judged(&[(run("a", C, "scale-up", 5), vec![measured("cpu_increase_points", 1.0, 0.9, 1.1, 30)])]);

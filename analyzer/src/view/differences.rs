@@ -42,10 +42,7 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
             };
             let Some(b) = verdicts.iter().find(same) else { continue };
             let usable = |v: &Verdict| {
-                v.status != Status::NotMeasured
-                    && v.bound.is_none()
-                    && !v.reason.starts_with(load::LOAD)
-                    && v.measured.is_some()
+                v.status != Status::NotMeasured && v.bound.is_none() && !v.reason.is_load() && v.measured.is_some()
             };
             if !usable(a) || !usable(b) || load::apart(a.runs.iter().chain(&b.runs)).is_some() {
                 continue;
@@ -68,7 +65,7 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
             if !factor.is_finite() || factor < 1.05 {
                 continue;
             }
-            let show = rows::show(row);
+            let show = row.show;
             let words = |v: &Verdict, bounds: [f64; 2]| {
                 format!(
                     "{} ({})",

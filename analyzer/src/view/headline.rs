@@ -160,7 +160,7 @@ fn part(row: &Row, name: &str, v: &Verdict) -> String {
     }
     let bounds = v.measured_bounds.unwrap_or_default();
     let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
-    let figure = rows::with_bounds(v.measured, bounds, &v.unit, rows::show(row));
+    let figure = rows::with_bounds(v.measured, bounds, &v.unit, row.show);
     // A packet may pass several programs: their mean is not what the whole packet costs.
     let of = if v.id == "C2" && v.bound.is_none() { " per run of a datapath program" } else { "" };
     let status = match v.status {
