@@ -33,6 +33,7 @@ mod nftables_rewrites;
 pub mod node_busy;
 pub mod packet_cost;
 pub mod packet_loss_ratio;
+pub mod process_cpu;
 pub mod propagation;
 pub mod proxy_cpu;
 pub mod readings;
@@ -56,6 +57,7 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     cpu::measure,
     memory_bytes::measure,
     node_busy::measure,
+    process_cpu::measure,
     request_failure_ratio::measure,
     request_latency_ratio::measure,
     connection_setup_time::measure,

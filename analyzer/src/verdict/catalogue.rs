@@ -40,9 +40,6 @@ pub struct Row {
     /// Least number of runs; below it a reading with `when = "few-runs"` decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_runs: Option<usize>,
-    /// Whether two windows are compared, so that load in one of them spoils the verdict.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub two_windows: bool,
     /// Whether runs of another scenario may stand in where there is none of this one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub borrow: bool,

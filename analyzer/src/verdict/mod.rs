@@ -14,11 +14,11 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
-pub mod load;
 pub mod queries;
 pub mod reason;
 pub mod replicates;
 pub mod row;
+pub mod saturation;
 mod settle;
 
 use serde::Serialize;

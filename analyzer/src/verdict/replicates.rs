@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{RunResult, load, one_figure};
+use super::figure::RunFigure;
+use super::reason::Loaded;
+use super::{RunResult, one_figure, saturation};
 use crate::math::{Estimate, arithmetic, compare, interval, quantile};
 use crate::measure::Measurement;
-use crate::measure::node_busy::LOADED;
 
 /// What is compared: measurement and statistic.
 const COMPARED: [(&str, &str); 8] = [
@@ -44,8 +45,10 @@ pub struct Group {
     pub spread: Option<[f64; 2]>,
     /// Exact interval of the median, from six runs on.
     pub interval: Option<[f64; 2]>,
-    /// In how many runs the node was above 90 % busy while it was measured.
-    pub loaded: usize,
+    /// Each run's load while it was measured: shares of the node's CPU, niced time not counted; null where nothing tells.
+    pub busy: Vec<Option<f64>>,
+    /// The same in the window that it is compared with.
+    pub against_busy: Vec<Option<f64>>,
 }
 
 /// One measurement of two dataplanes in the same scenario and size.
@@ -85,12 +88,14 @@ fn figure<'m>(measurements: &'m [Measurement], name: &str, statistic: &str) -> O
 fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) -> (Group, String) {
     let mut unit = String::new();
     let mut found: Vec<(String, Estimate)> = Vec::new();
-    let mut loaded = 0;
+    let (mut busy, mut against_busy) = (Vec::new(), Vec::new());
     for result in runs {
         let Some((estimate, row)) = figure(&result.measurements, name, statistic) else { continue };
         unit.clone_from(&row.unit);
         found.push((result.run.name.clone(), estimate));
-        loaded += usize::from(load::during(result, row).is_some_and(|busy| busy > LOADED));
+        let (own, other) = saturation::of_figure(result, row);
+        busy.push(own);
+        against_busy.push(other);
     }
     let values: Vec<f64> = found.iter().filter_map(|(_, estimate)| estimate.value).collect();
     // A run whose figure is open makes the median unknown, not smaller.
@@ -107,7 +112,8 @@ fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) 
         spread: if complete { spread() } else { None },
         interval: if complete { interval::of_median(&values, LEVEL).map(|(low, high)| [low, high]) } else { None },
         runs: found,
-        loaded,
+        busy,
+        against_busy,
     };
     (group, unit)
 }
@@ -179,9 +185,8 @@ fn correct(all: &mut [Comparison]) {
     }
     for one in all.iter_mut() {
         let (m, n) = (one.first.runs.len(), one.second.runs.len());
-        let load = |group: &Group| group.loaded > 0;
-        one.meaning = if load(&one.first) != load(&one.second) {
-            "inconclusive: load (only one side's node was above 90 % busy when it was measured)".to_owned()
+        one.meaning = if let Some(loaded) = load_between(one) {
+            format!("inconclusive: load ({loaded}, and that alone can have parted the two)")
         } else {
             match one.p_corrected {
                 Some(p) if p < 0.05 => format!("differs (p = {p:.3} after correction)"),
@@ -197,6 +202,25 @@ fn correct(all: &mut [Comparison]) {
     }
 }
 
+/// The load that could have made the lower side the lower one.
+fn load_between(one: &Comparison) -> Option<Loaded> {
+    let figures = |group: &Group| -> Vec<RunFigure> {
+        let loads = group.busy.iter().zip(&group.against_busy);
+        let runs = group.runs.iter().zip(loads);
+        runs.map(|((run, _), (busy, against))| RunFigure {
+            run: run.clone(),
+            busy: *busy,
+            against_busy: *against,
+            ..RunFigure::default()
+        })
+        .collect()
+    };
+    let (first, second) = (figures(&one.first), figures(&one.second));
+    let (a, b) = (one.first.median?, one.second.median?);
+    let (lower, higher) = if a <= b { (&first, &second) } else { (&second, &first) };
+    saturation::could_have_parted(&format!("{} {}", one.measurement, one.statistic), lower, higher)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +234,8 @@ mod tests {
             hull: [Some(values[0]), values.last().copied()],
             spread: None,
             interval: None,
-            loaded: 0,
+            busy: Vec::new(),
+            against_busy: Vec::new(),
         }
     }
 
@@ -248,12 +273,24 @@ mod tests {
     }
 
     #[test]
-    fn a_load_on_one_side_settles_nothing() {
+    fn a_load_on_one_side_settles_what_it_worked_against() {
         let values: Vec<f64> = (0..6).map(|at| 1.0 + 0.01 * f64::from(at)).collect();
         let others: Vec<f64> = values.iter().map(|value| value + 1.0).collect();
-        let loaded = Group { loaded: 2, ..side("cilium", &values) };
-        let mut found = [compared("x", "p50", "s".to_owned(), ("scale-up", None), loaded, side("other", &others))];
-        correct(&mut found);
-        assert!(found[0].meaning.starts_with("inconclusive: load"));
+        let said = |name: &str, first: f64, second: f64| {
+            let with = |dataplane: &str, values: &[f64], busy: f64| Group {
+                busy: vec![Some(busy); values.len()],
+                against_busy: vec![None; values.len()],
+                ..side(dataplane, values)
+            };
+            let (a, b) = (with("cilium", &values, first), with("other", &others, second));
+            let mut found = [compared(name, "p50", "s".to_owned(), ("scale-up", None), a, b)];
+            correct(&mut found);
+            found[0].meaning.clone()
+        };
+        let name = "endpoint_propagation";
+        assert!(said(name, 0.3, 0.97).starts_with("inconclusive: load"), "the higher side was the busier one");
+        assert!(said(name, 0.97, 0.3).starts_with("differs"), "the lower one was");
+        assert!(said(name, 0.92, 0.97).starts_with("differs"), "alike");
+        assert!(said("memory_bytes", 0.3, 0.97).starts_with("differs"), "memory does not depend on load");
     }
 }

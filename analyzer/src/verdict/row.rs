@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, load, one_figure, settle};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, one_figure, saturation, settle};
 use crate::measure::Missing;
 
 /// Key of a group: scenario, Services and (where it matters) endpoints, each to one significant figure.
@@ -169,7 +169,6 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
     if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
         verdict.reason = Reason::InThisRun(Box::new(verdict.reason));
     }
-    load::windows(row, runs, &mut verdict);
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
     verdict.notes.extend(settle::settle(row, &verdict, runs, min_samples));
     verdict
@@ -203,7 +202,10 @@ fn judge_reading(
     if figure.too_few && side.kind != ClaimKind::Zero {
         return (Status::Inconclusive, Reason::TooFew { n: figure.figure.n, least: least.unwrap_or(0) });
     }
-    judge(&figure.figure, &claim_of(row, side, Some(reading)))
+    let claim = claim_of(row, side, Some(reading));
+    let (status, reason) = judge(&figure.figure, &claim);
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    saturation::weigh(status, reason, &claim, &saturation::pressure(effect, &figure.runs))
 }
 
 /// Makes one verdict of several readings; the answer is the reading whose figure is shown.

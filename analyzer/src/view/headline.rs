@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::rows::{self, RowView, group_label};
 use super::{dataplane_name, number};
-use crate::verdict::{Catalogue, Row, RunResult, Status, Verdict, load, overall};
+use crate::verdict::{Catalogue, Row, RunResult, Status, Verdict, overall, saturation};
 
 /// The first screen.
 #[derive(Clone, Debug, Serialize)]
@@ -177,8 +177,12 @@ fn against(own: &[(&str, &Verdict)]) -> String {
     let (Some([Some(al), Some(ah)]), Some([Some(bl), Some(bh)])) = (a.measured_bounds, b.measured_bounds) else {
         return String::new();
     };
-    let compares = a.bound.is_none() && b.bound.is_none() && load::apart(a.runs.iter().chain(&b.runs)).is_none();
+    let compares = a.bound.is_none() && b.bound.is_none();
     if group(a) != group(b) || !compares || al <= 0.0 || bl <= 0.0 {
+        return String::new();
+    }
+    let (below, above) = if bl > ah { (a, b) } else { (b, a) };
+    if saturation::could_have_parted(&a.measurement, &below.runs, &above.runs).is_some() {
         return String::new();
     }
     let (slower, low, high) = if bl > ah {

@@ -292,7 +292,12 @@ pub fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, sho
 pub fn evidence_line(evidence: &Evidence) -> String {
     let place =
         if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.clone() };
-    if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) }
+    let place = match evidence.last {
+        Some(last) => format!("{place}–{last}"),
+        None => place,
+    };
+    let line = if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) };
+    if evidence.query.is_empty() { line } else { format!("{line}: {}", evidence.query) }
 }
 
 /// At most so many characters.
