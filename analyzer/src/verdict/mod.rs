@@ -83,6 +83,13 @@ pub struct Verdict {
     pub missing: Option<Missing>,
 }
 
+impl Verdict {
+    /// Whether it says anything of the claim: what cannot fail is not counted among what holds.
+    pub fn counts(&self) -> bool {
+        *self.reason.core() != Reason::CannotFail
+    }
+}
+
 /// One reading of a claim and what it would say.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadingVerdict {

@@ -127,8 +127,8 @@ pub enum Reason {
     OnlyABound,
     /// Fewer things measured than needed.
     TooFew { n: u64, least: u64 },
-    /// Two honest readings of one claim differ.
-    Ambiguous { readings: Vec<(String, Status)> },
+    /// Two honest readings of one claim differ; `not_worse`: by neither it is worse than claimed, which is what a user asks.
+    Ambiguous { readings: Vec<(String, Status)>, not_worse: bool },
     /// “possible” without a number.
     CannotFail,
     /// The alert's expression never exceeded its threshold.
@@ -354,10 +354,11 @@ impl fmt::Display for Reason {
                 return write!(f, "no scenario has {measurement} of both {dataplane} and {other}");
             }
             Reason::TooFew { n, least } => return write!(f, "too few samples: {n} of at least {least}"),
-            Reason::Ambiguous { readings } => {
+            Reason::Ambiguous { readings, not_worse } => {
                 let each: Vec<String> =
                     readings.iter().map(|(label, status)| format!("read as “{label}”, {}", status.phrase())).collect();
-                return write!(f, "ambiguous claim: {}", each.join(", "));
+                let side = if *not_worse { "; by either, it is not worse than claimed" } else { "" };
+                return write!(f, "ambiguous claim: {}{side}", each.join(", "));
             }
             Reason::NoEvent { attempts } => {
                 return write!(f, "no event beyond the baseline's in {attempts} attempts");

@@ -17,6 +17,9 @@ pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>], least: Opti
     }
     let said = if verdict.reason.is_load() {
         "repeat the run on a node whose CPU stays below 90 %, equally busy in whatever is compared; what is niced does not count".to_owned()
+    } else if verdict.reason.is_ambiguous() && verdict.readings.iter().any(|one| one.reason.is_load()) {
+        "repeat the run on a node whose CPU stays below 90 %: one of the two readings is open because of its load"
+            .to_owned()
     } else if verdict.reason.is_ambiguous() {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
     } else if row.scenario == "alert" {

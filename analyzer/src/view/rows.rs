@@ -258,9 +258,10 @@ fn group(verdict: &Verdict, show: Show) -> Group {
 }
 
 fn reading(r: &crate::verdict::ReadingVerdict, show: Show) -> ReadingView {
+    let unclaimed = r.reason == crate::verdict::Reason::NothingClaimed;
     ReadingView {
         label: r.label.clone(),
-        status: r.status.word().into(),
+        status: if unclaimed { "no claim".into() } else { r.status.word().into() },
         status_class: status_class(r.status).into(),
         mark: mark(r.status).into(),
         measured: with_bounds(r.measured, r.measured_bounds.unwrap_or_default(), &r.unit, show),
