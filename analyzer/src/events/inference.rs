@@ -80,6 +80,7 @@ impl Reasons {
                 path: path(rule.source),
                 record: rule.record,
                 what: what.to_owned(),
+                ..Evidence::default()
             });
         }
         found
@@ -108,6 +109,7 @@ impl Reasons {
                 path: source.path.clone(),
                 record: 0,
                 what: what.to_owned(),
+                ..Evidence::default()
             });
         }
         // In the order of names: what begins with a prefix lies between it and the next byte.
@@ -125,6 +127,7 @@ impl Reasons {
                 path: path(row.source),
                 record: row.record,
                 what: row.name.to_string(),
+                ..Evidence::default()
             });
         }
         Ok(())
@@ -231,7 +234,12 @@ mod tests {
     fn reasons(all: &[(Worth, &'static str)]) -> Reasons {
         let mut found = Reasons::default();
         for (record, (worth, name)) in all.iter().enumerate() {
-            found.add(*worth, name, || Evidence { path: "x".to_owned(), record: record as i64, what: String::new() });
+            found.add(*worth, name, || Evidence {
+                path: "x".to_owned(),
+                record: record as i64,
+                what: String::new(),
+                ..Evidence::default()
+            });
         }
         found
     }

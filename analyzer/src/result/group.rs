@@ -215,7 +215,7 @@ pub fn phrase(name: &str, value: Option<&str>) -> String {
 /// The fact of a node's CPUs.
 pub(super) fn cores(counted: Option<(f64, String)>) -> Option<(String, (String, Evidence))> {
     let (count, what) = counted.filter(|(count, _)| count.is_finite() && *count >= 1.0)?;
-    let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what };
+    let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what, ..Evidence::default() };
     Some((CORES.to_owned(), (format!("{count}"), evidence)))
 }
 

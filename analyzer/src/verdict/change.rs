@@ -21,10 +21,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{RunResult, figure, load, one_figure};
+use super::reason::Loaded;
+use super::{RunFigure, RunResult, figure, one_figure, saturation};
 use crate::math::{Estimate, arithmetic, compare, interval, quantile};
 use crate::measure::Measurement;
-use crate::measure::node_busy::LOADED;
 
 /// Level of the test over all comparisons.
 pub const SIGNIFICANT: f64 = 0.05;
@@ -71,8 +71,8 @@ pub struct Sample {
     pub spread: Option<[f64; 2]>,
     /// Exact interval of the median, from six runs on.
     pub interval: Option<[f64; 2]>,
-    /// In how many runs the node was above 90 % busy while it was measured.
-    pub loaded: usize,
+    /// How busy the node of each run was while it was measured.
+    pub loads: Vec<RunFigure>,
     /// Whether a figure bounds the thing from one side only.
     pub one_sided: bool,
 }
@@ -122,7 +122,7 @@ pub struct Change {
 }
 
 /// Why it cannot be told whether there is a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Doubt {
     /// Too few runs.
     Runs,
@@ -132,8 +132,8 @@ pub enum Doubt {
     Bounds,
     /// An upper or a lower bound on one side only.
     OneSided,
-    /// Only one side's node was saturated, and that could have made the difference.
-    Load,
+    /// The nodes were not equally busy, and that could have made the difference.
+    Load(Loaded),
 }
 
 /// The comparisons of two sets, and what has no counterpart.
@@ -234,7 +234,8 @@ fn sample(figure: &Figure, runs: &[&RunResult]) -> Option<(Sample, String)> {
         };
         unit.get_or_insert_with(|| row.unit.clone());
         found.runs.push((run.run.name.clone(), estimate));
-        found.loaded += usize::from(load::during(run, row).is_some_and(|busy| busy > LOADED));
+        let (busy, against_busy) = saturation::of_figure(run, row);
+        found.loads.push(RunFigure { run: run.run.name.clone(), busy, against_busy, ..RunFigure::default() });
         found.one_sided |= row.upper_bound_only || row.lower_bound_only;
     }
     let values: Vec<f64> =
@@ -321,18 +322,11 @@ impl Change {
         }
     }
 
-    /// Whether the load of one side's node could have made a difference in this direction: it lengthens times and loses more
-    /// requests, and may take CPU from or add it to the proxy; it changes no memory and no count.
-    fn load_could(&self, word: Word) -> bool {
-        if (self.a.loaded > 0) == (self.b.loaded > 0) {
-            return false;
-        }
-        let costlier = if self.b.loaded > 0 { Word::Higher } else { Word::Lower };
-        match self.unit.as_str() {
-            "s" | "ratio" => word == costlier,
-            "cores" | "core-s" | "points" | "1/s" => true,
-            _ => false,
-        }
+    /// The load that could have made the lower side the lower one, if any.
+    fn load_behind(&self, word: Word) -> Option<Loaded> {
+        let (lower, higher) = if word == Word::Higher { (&self.a, &self.b) } else { (&self.b, &self.a) };
+        let named = format!("{} {}", self.figure.measurement, self.figure.statistic);
+        saturation::could_have_parted(&named, &lower.loads, &higher.loads)
     }
 }
 
@@ -363,8 +357,10 @@ fn judged(one: &Change, family: usize) -> (Word, Option<Doubt>) {
     }
     if one.p_adjusted.is_some_and(|p| p < SIGNIFICANT) {
         return match one.proven() {
-            Some(word) if one.load_could(word) => cannot(Doubt::Load),
-            Some(word) => (word, None),
+            Some(word) => match one.load_behind(word) {
+                Some(loaded) => cannot(Doubt::Load(loaded)),
+                None => (word, None),
+            },
             None => cannot(Doubt::Bounds),
         };
     }

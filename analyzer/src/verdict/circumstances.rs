@@ -29,7 +29,7 @@ pub fn notes(row: &Row, verdict: &Verdict, runs: &[&RunResult]) -> Vec<String> {
                 found.push(note);
             }
         }
-        if row.claim.contains("metric shape") {
+        if row.shape {
             let seen = result.measurements.iter().filter(|one| one.name == "metric_shape" && one.missing.is_none());
             found.extend(
                 seen.map(|one| format!("In the action of {}, {} is {}.", result.run.name, one.variant, one.method)),

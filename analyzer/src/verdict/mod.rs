@@ -15,10 +15,11 @@ pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
-pub mod load;
 pub mod queries;
+pub mod reason;
 pub mod replicates;
 pub mod row;
+pub mod saturation;
 mod settle;
 
 use serde::Serialize;
@@ -26,6 +27,7 @@ use serde::Serialize;
 pub use catalogue::{Catalogue, CatalogueError, Row};
 pub use figure::RunFigure;
 pub use judge::Status;
+pub use reason::Reason;
 pub use row::{Beside, beside};
 
 use crate::clock::Evidence;
@@ -47,8 +49,9 @@ pub struct Verdict {
     /// Services in the cluster to one significant figure, where the group has one size.
     pub services: Option<u64>,
     pub status: Status,
-    /// Why, in plain words.
-    pub reason: String,
+    /// Why: fields `reason` (words) and `reason_kind` (token).
+    #[serde(flatten)]
+    pub reason: Reason,
     /// As documented.
     pub expected: String,
     /// The documented range that the words were read as, `[low, high]`, null where open.
@@ -77,6 +80,13 @@ pub struct Verdict {
     pub missing: Option<Missing>,
 }
 
+impl Verdict {
+    /// Whether it says anything of the claim: what cannot fail is not counted among what holds.
+    pub fn counts(&self) -> bool {
+        *self.reason.core() != Reason::CannotFail
+    }
+}
+
 /// One reading of a claim and what it would say.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadingVerdict {
@@ -84,7 +94,8 @@ pub struct ReadingVerdict {
     pub measurement: String,
     pub statistic: String,
     pub status: Status,
-    pub reason: String,
+    #[serde(flatten)]
+    pub reason: Reason,
     pub measured: Option<f64>,
     pub measured_bounds: Option<[Option<f64>; 2]>,
     pub unit: String,
@@ -122,7 +133,7 @@ pub fn judge(runs: &[RunResult], catalogue: &Catalogue, keys: &Keys) -> Vec<Verd
 pub fn overall<'a>(verdicts: &'a [Verdict], id: &str, dataplane: &str) -> Option<&'a Verdict> {
     let rank = |v: &&Verdict| match v.status {
         Status::Worse => 5,
-        Status::Inconclusive if v.reason.starts_with(row::TOO_FEW) => 1,
+        Status::Inconclusive if v.reason.is_too_few() => 1,
         Status::Inconclusive => 4,
         Status::Holds => 3,
         Status::Better => 2,

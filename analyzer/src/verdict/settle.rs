@@ -1,8 +1,7 @@
 //! What would settle an inconclusive verdict: how many more attempts or runs, how dense a sampling, which anchor.
 
 use super::catalogue::Row;
-use super::row::TOO_FEW;
-use super::{RunResult, Status, Verdict, load};
+use super::{RunResult, Status, Verdict};
 use crate::events::Direction;
 use crate::result::propagation::Widest;
 
@@ -17,13 +16,16 @@ pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult], least: Option<u
     if verdict.status != Status::Inconclusive {
         return None;
     }
-    let said = if verdict.reason.starts_with(load::LOAD) {
-        "repeat the run on a node whose CPU stays below 90 % in both windows".to_owned()
-    } else if verdict.reason.starts_with("ambiguous claim") {
+    let said = if verdict.reason.is_load() {
+        "repeat the run on a node whose CPU stays below 90 %, equally busy in whatever is compared; what is niced does not count".to_owned()
+    } else if verdict.reason.is_ambiguous() && verdict.readings.iter().any(|one| one.reason.is_load()) {
+        "repeat the run on a node whose CPU stays below 90 %: one of the two readings is open because of its load"
+            .to_owned()
+    } else if verdict.reason.is_ambiguous() {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
     } else if row.scenario == "alert" {
         "a run that is longer than the alert's `for:` under the same load".to_owned()
-    } else if verdict.reason.starts_with(TOO_FEW) {
+    } else if verdict.reason.is_too_few() {
         few(verdict, least.or(row.min_samples))
     } else if verdict.bound.as_deref() == Some("upper bound") {
         "a direct figure: dumps of `bpftool prog show -j` with kernel.bpf_stats_enabled=1 before and after the action (Cilium); kube-proxy has none, so that only a lower upper bound can decide".to_owned()
@@ -122,7 +124,8 @@ fn sampling(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Catalogue;
+    use crate::verdict::reason::{Loaded, Moved};
+    use crate::verdict::{Catalogue, Reason};
 
     fn said(id: &str, change: impl Fn(&mut Verdict)) -> Option<String> {
         let catalogue = Catalogue::built_in().unwrap();
@@ -140,9 +143,15 @@ mod tests {
             assert!(found.contains(part), "{found}");
         };
         check("A1", "19 more in one run", &|verdict| {
-            (verdict.reason, verdict.n) = (format!("{TOO_FEW}: 1 of at least 20"), 1)
+            (verdict.reason, verdict.n) = (Reason::TooFew { n: 1, least: 20 }, 1)
         });
-        check("A1", "below 90 %", &|verdict| verdict.reason = "load: the node".to_owned());
+        check("A1", "below 90 %", &|verdict| {
+            verdict.reason = Reason::Load {
+                loaded: Loaded::While { run: "x".to_owned(), busy: 0.97 },
+                moved: Moved::Raised,
+                otherwise: None,
+            }
+        });
         check("C2", "bpf_stats_enabled", &|verdict| verdict.bound = Some("upper bound".to_owned()));
         check("T5.1", "400 samples (there are 100)", &|verdict| {
             verdict.n = 100;

@@ -136,7 +136,7 @@ pub fn overview(verdicts: &[Verdict], catalogue: &Catalogue) -> Option<Chart> {
     .map(|(title, unit, show)| ranges::Panel { title: title.into(), unit: unit.into(), show, groups: Vec::new() })
     .into();
     for row in &catalogue.rows {
-        let show = rows::show(row);
+        let show = row.show;
         let mut lanes: Vec<(String, ranges::Lane)> = ["cilium", "kube-proxy-iptables"]
             .into_iter()
             .filter_map(|dataplane| {

@@ -146,7 +146,7 @@ pub fn json(all: &[Change]) -> serde_json::Value {
             "p": change.p,
             "p_adjusted": change.p_adjusted,
             "verdict": change.word,
-            "reason": change.reason.map(|doubt| words::why(change, doubt)),
+            "reason": change.reason.as_ref().map(|doubt| words::why(change, doubt)),
             "smallest_difference": change.smallest_difference,
             "runs_needed": change.runs_needed,
         })

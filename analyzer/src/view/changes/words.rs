@@ -50,7 +50,7 @@ pub fn p(one: &Change) -> String {
 
 /// The word, with what belongs to it.
 pub fn meaning(one: &Change) -> String {
-    match (one.word, one.reason) {
+    match (one.word, &one.reason) {
         (Word::NoDifference, _) => match (one.ratio, one.smallest_difference, one.shift_interval) {
             (Some(_), Some(share), _) => {
                 format!("no difference larger than {} shown", number::figure(share, "ratio", Show::Unit))
@@ -76,15 +76,13 @@ fn apart(one: &Change) -> &'static str {
 }
 
 /// Why it cannot be told.
-pub fn why(one: &Change, doubt: Doubt) -> String {
+pub fn why(one: &Change, doubt: &Doubt) -> String {
     match doubt {
         Doubt::Runs => format!("{} runs a side would do{}", one.runs_needed, apart(one)),
         Doubt::Open => "the figure of a run is open".to_owned(),
         Doubt::Bounds => "the bounds of single figures leave it open".to_owned(),
         Doubt::OneSided => "a bound from one side only, on one of the two".to_owned(),
-        Doubt::Load => {
-            "load: only one side's node was above 90 % busy, which could have made the difference".to_owned()
-        }
+        Doubt::Load(loaded) => format!("load: {loaded}, and that alone can have parted the two"),
     }
 }
 
