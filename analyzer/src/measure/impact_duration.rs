@@ -44,7 +44,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let mut row = Measurement::new(run, "impact_duration", "s");
     row.window = "action and tail".into();
     row.statistic = "first to last failed request".into();
-    row.method = "times at which the client sent the first and the last failed request that is beyond the baseline's background; the upper bound holds the last one's own duration".into();
+    row.method = "times at which the client sent the first and the last failed request that is beyond the baseline's background; the upper bound ends with the one that was answered last".into();
     row.n = attempts;
     row.details.insert("failures".into(), told.own.len() as f64);
     row.details.insert("failures_of_the_background".into(), (all.len() - told.own.len()) as f64);
@@ -156,7 +156,8 @@ fn span(own: &[&Failure], usual: Option<f64>) -> Estimate {
         }
     });
     let value = between(first, last);
-    Estimate { value: Some(value), low, high: Some(value + last.latency.unwrap_or(0).max(0) as f64 / 1e9) }
+    let ended = own.iter().map(|one| one.time + one.latency.unwrap_or(0).max(0)).max().unwrap_or(last.time);
+    Estimate { value: Some(value), low, high: Some((ended - first.time) as f64 / 1e9) }
 }
 
 /// Numbers beside the figure.

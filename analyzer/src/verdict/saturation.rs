@@ -11,7 +11,8 @@
 //!
 //! Who waits for a CPU answers later and loses more, and gets less CPU time and does less a second. What a busy node does
 //! beside that (caches, shared cores) is small against the claims and is not reasoned with. Two windows, or two sides, compare
-//! where their loads are alike ([`ALIKE`], or both below [`FREE`]), or where the difference works against the conclusion.
+//! where their loads are alike ([`ALIKE`], or both below [`FREE`]), or where the difference works against the conclusion. Waiting
+//! grows long before a node is saturated, but what is done per second falls only where nothing is left ([`LOADED`]).
 
 use super::catalogue::{Beyond, ClaimKind};
 use super::figure::RunFigure;
@@ -126,9 +127,10 @@ pub fn of_figure(result: &RunResult, measurement: &Measurement) -> (Option<f64>,
     }
 }
 
-/// Whether two loads are alike.
-pub fn alike(a: f64, b: f64) -> bool {
-    (a - b).abs() <= ALIKE || a.max(b) <= FREE
+/// Whether two loads are alike for what load does to a figure.
+fn alike(effect: Effect, a: f64, b: f64) -> bool {
+    let spare = if effect == Effect::Lowers { LOADED } else { FREE };
+    (a - b).abs() <= ALIKE || a.max(b) <= spare
 }
 
 /// What load may have done to a figure: each with the run and the loads that show it.
@@ -163,7 +165,7 @@ pub fn pressure(effect: Effect, figures: &[RunFigure]) -> Pressure {
     for one in figures.iter().filter(|one| one.left_out.is_none()) {
         match (one.busy, one.against_busy) {
             (Some(action), Some(other)) => {
-                if !alike(action, other) {
+                if !alike(effect, action, other) {
                     let loaded = Loaded::Windows { run: one.run.clone(), other, action };
                     found.add(effect, action > other, loaded);
                 }
@@ -198,7 +200,7 @@ pub fn of_ratio<'a>(
     let (Some(over), Some(under)) = (ends(over), ends(under)) else { return found };
     // Each side's least against the other's greatest load, both ways.
     for (a, b) in [(over[1], under[0]), (over[0], under[1])] {
-        if !alike(a.0, b.0) {
+        if !alike(effect, a.0, b.0) {
             let named = |one: (f64, &str)| (one.1.to_owned(), one.0);
             let (less, more) = if a.0 < b.0 { (a, b) } else { (b, a) };
             let loaded = Loaded::Sides { less: named(less), more: named(more) };
@@ -330,6 +332,12 @@ mod tests {
             worse(0.26, 0.84),
             Status::Worse,
             "the baseline was the slower window, and the ratio is high all the same"
+        );
+        let thrift = |action| verdict(Effect::Lowers, 0.5, &[figure(action, Some(0.35))]).0;
+        assert_eq!(
+            (thrift(0.88), thrift(0.98)),
+            (Status::Better, Status::Inconclusive),
+            "held back only where nothing is left"
         );
         let better = |action, baseline| verdict(Effect::Raises, 0.5, &[figure(action, Some(baseline))]).0;
         assert_eq!(better(0.84, 0.26), Status::Better);
