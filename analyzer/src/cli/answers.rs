@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_field_with_a_comma_is_quoted() {
         let answer = Answer { value: Value::String { time: 0, text: "a,\"b\"".into() }, ..of(&[]) };
-        assert_eq!(printed(|out, answer| csv(out, answer), &answer), "series,time,value\n,0,\"a,\"\"b\"\"\"\n");
+        assert_eq!(printed(csv, &answer), "series,time,value\n,0,\"a,\"\"b\"\"\"\n");
     }
 
     #[test]
