@@ -258,7 +258,8 @@ fn every_measured_verdict_cites_what_it_rests_on() {
     ]
     .map(sample);
     let (report, folder) = report(&runs, "json,html");
-    let html = std::fs::read_to_string(folder.path().join("report/report.html")).expect("a page");
+    let html =
+        std::fs::read_to_string(folder.path().join("report/report.html")).expect("a page").replace("&#x2f;", "/");
     let sources: Vec<Value> = report["runs"]
         .as_array()
         .expect("runs")

@@ -27,6 +27,7 @@ pub mod cpu;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod impact_duration;
+pub mod interval_means;
 pub mod kube_proxy_counters;
 pub mod memory_bytes;
 pub mod metric_shape;

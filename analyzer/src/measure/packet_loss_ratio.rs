@@ -138,7 +138,11 @@ fn traced(run: &Run) -> Result<Vec<Evidence>, Missing> {
             query: format!(
                 "SELECT count(*) FROM 'trace_events.parquet' WHERE source = {source} AND event = 'RETRANSMIT' AND text LIKE '%state=2%'"
             ),
-            ..run.evidence(*source, 1, "the whole trace")
+            ..run.evidence(
+                *source,
+                1,
+                "the whole trace: SYN retransmits of anyone; those of the client to the Service count",
+            )
         })
     };
     if sources.iter().any(reaches) {

@@ -131,6 +131,7 @@ fn workload(run: &Run) -> BTreeSet<String> {
 struct Print {
     time: i64,
     clock: String,
+    map: String,
     comm: String,
     seconds: f64,
     source: i32,
@@ -156,6 +157,7 @@ fn prints(run: &Run) -> Vec<Print> {
             Some(Print {
                 time: row.time?,
                 clock: row.clock.into_owned(),
+                map: row.map.into_owned(),
                 comm,
                 seconds,
                 source: row.source,
@@ -201,8 +203,8 @@ fn traced(run: &Run, prints: &[Print], phase: Phase) -> Option<Found> {
     let evidence = Evidence {
         last: Some(last.record),
         query: format!(
-            "SELECT key, sum(value) / 1e9 / {seconds:.3} AS cores FROM 'trace_maps.parquet' WHERE source = {} AND record BETWEEN {} AND {} AND map LIKE '%cpu%' GROUP BY key ORDER BY cores DESC",
-            first.source, first.record, last.record
+            "SELECT key, sum(value) / 1e9 / {seconds:.3} AS cores FROM 'trace_maps.parquet' WHERE source = {} AND record BETWEEN {} AND {} AND map = '{}' AND figure = 'value' AND key NOT LIKE 'swapper%' GROUP BY key ORDER BY cores DESC",
+            first.source, first.record, last.record, first.map
         ),
         ..run.evidence(first.source, first.record, "on-CPU time by command")
     };

@@ -123,7 +123,11 @@ fn evidence(run: &Run, row: &mut Measurement) {
             row.evidence.push(run.evidence(failure.source, failure.record, text));
         }
     }
-    let share = format!("1.0 * count(*) FILTER (WHERE {}) / count(*)", requests::FAILED_SQL);
+    let mut failed = requests::FAILED_SQL.to_owned();
+    if row.variant.ends_with("without refusals") {
+        failed = format!("{failed} AND {}", requests::NOT_REFUSED_SQL);
+    }
+    let share = format!("1.0 * count(*) FILTER (WHERE {failed}) / count(*)");
     row.evidence.extend(requests::cite(run, phase, kind, &share));
     if row.variant.starts_with("excess") {
         row.evidence.extend(requests::cite(run, Phase::Baseline, kind, &share));

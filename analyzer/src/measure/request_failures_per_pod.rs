@@ -79,7 +79,11 @@ fn row(run: &Run, variant: &str, baseline: Option<&Tally>, action: Option<&Tally
         row.details.insert(name.into(), value);
     }
     row.notes.push(format!("{} failures of {} attempts, {pods} pods replaced.", during.failures, during.attempts));
-    let failures = format!("count(*) FILTER (WHERE {})", requests::FAILED_SQL);
+    let mut failed = requests::FAILED_SQL.to_owned();
+    if !variant.is_empty() {
+        failed = format!("{failed} AND {}", requests::NOT_REFUSED_SQL);
+    }
+    let failures = format!("count(*) FILTER (WHERE {failed}) / {pods}.0");
     row.evidence = requests::cite(run, Phase::Action, "new", &failures);
     let left = run.episodes.iter().find(|one| one.phase == Some(Phase::Action) && one.direction == Direction::Removed);
     row.evidence.extend(left.into_iter().flat_map(|one| one.committed.evidence.iter().take(1).cloned()));

@@ -145,6 +145,9 @@ fn tally_window(run: &Run, clock: &str, window: &Window, kind: &str) -> Option<T
 /// SQL of what [`failed`] counts.
 pub const FAILED_SQL: &str = "(error IS NOT NULL OR coalesce(status, 0) >= 500 OR coalesce(status, 0) = 0)";
 
+/// SQL of a failure that is no refusal.
+pub const NOT_REFUSED_SQL: &str = "coalesce(error, '') NOT ILIKE '%refused%'";
+
 /// The requests of a kind in a phase as evidence: for each client's file the range of its records, and SQL that gives `figure`
 /// (an expression over the columns of `requests`) from them.
 pub fn cite(run: &Run, phase: Phase, kind: &str, figure: &str) -> Vec<Evidence> {

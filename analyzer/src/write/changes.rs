@@ -167,3 +167,49 @@ impl FailOn {
         change.word == Word::Higher && change.ratio.is_none_or(|ratio| (ratio - 1.0) * 100.0 >= self.percent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::changes::{CellView, SideView};
+
+    const EVIL: &str = "</td><script>alert(1)</script> | [b](javascript:c) \u{1b}[2J \u{202e}";
+
+    fn document() -> Document {
+        let evil = || EVIL.to_owned();
+        let side = || SideView { label: evil(), runs: "1 run".to_owned(), names: evil() };
+        let row = RowView {
+            measurement: evil(),
+            a: "1 s".to_owned(),
+            b: "2 s".to_owned(),
+            ratio: "2 × (1.5 to 2.5)".to_owned(),
+            p: "0.01".to_owned(),
+            word: "higher".to_owned(),
+            meaning: "higher".to_owned(),
+        };
+        Document {
+            title: evil(),
+            summary: "1 measurement: 1 higher".to_owned(),
+            sides: vec![side(), side()],
+            alike: evil(),
+            differs: vec![evil()],
+            cells: vec![CellView { heading: evil(), runs: "1 run against 1".to_owned(), rows: vec![row] }],
+            left: vec![evil()],
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn captured_text_stays_text_in_every_format() {
+        let (markdown, page) = (markdown(&document()), html(&document()).unwrap());
+        for text in [&markdown, &page] {
+            assert!(!text.contains("<script") && !text.contains('\u{202e}'), "{text}");
+        }
+        // A captured bar would add columns.
+        let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+        let rows: Vec<usize> = markdown.lines().filter(|line| line.starts_with('|')).map(bars).collect();
+        assert_eq!(rows, [7, 7, 7], "{markdown}");
+        let table = table(&document(), Screen::default());
+        assert!(!table.contains('\u{1b}') && !table.contains('\u{202e}') && table.contains("higher"), "{table}");
+    }
+}

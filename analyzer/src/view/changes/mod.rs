@@ -106,6 +106,8 @@ pub fn summary(all: &[Change]) -> String {
 fn facts(sets: &Sets<'_>) -> (String, Vec<String>) {
     let (mut alike, mut differs) = (Vec::new(), Vec::new());
     let told = [sets.a.1, sets.b.1].map(|runs| Keys::default().told(runs));
+    // What one dataplane alone can tell is no difference between two.
+    let one_dataplane = told[0].first() == told[1].first();
     for ((name, a), (_, b)) in told[0].iter().zip(&told[1]) {
         let words = |value: &String| match name.as_str() {
             "dataplane" => super::dataplane_name(value),
@@ -118,7 +120,7 @@ fn facts(sets: &Sets<'_>) -> (String, Vec<String>) {
         };
         if a == b && a.len() < 2 {
             alike.extend(a.first().map(words));
-        } else {
+        } else if one_dataplane || (!a.is_empty() && !b.is_empty()) {
             differs.push(format!("{} against {}", shown(a), shown(b)));
         }
     }
