@@ -31,8 +31,12 @@ pub fn of(query: &Expr, bundles: &[Bundle]) -> anyhow::Result<Vec<String>> {
         lines.push(format!("no capture has a series {name}; nearest: {near}"));
         lines.extend(told(name, bundles)?.map(|why| format!("{name}: {why}")));
         for row in catalogue.rows.iter().filter(|row| row.documented.query.iter().any(|text| names(text, name))) {
-            let instead = row.sound.query.first().map_or_else(String::new, |query| format!("; ask: {query}"));
-            lines.push(format!("{name} stands in row {}: {}{instead}", row.id, row.sound.reason.trim()));
+            let instead = row.sound.query.first().map_or_else(String::new, |query| format!(" Ask: {query}"));
+            lines.push(format!(
+                "{name} stands in row {}: {}.{instead}",
+                row.id,
+                row.sound.reason.trim().trim_end_matches('.')
+            ));
         }
     }
     Ok(lines)
