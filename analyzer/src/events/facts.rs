@@ -1,7 +1,7 @@
 //! What all sources of a capture tell of the run itself: versions, the proxy's mode, settings, how large the cluster is.
 //!
-//! Options of the command line come first, then `capture.toml`, then what version files and objects say; what they leave open is
-//! told by metrics that carry versions as labels, by the proxy's first log lines, and by which metrics are there at all. Two that
+//! Options of the command line come first, then what a capture shows: version files and objects, metrics that carry versions as
+//! labels, the proxy's first log lines, and which metrics are there at all. What they leave open is told by `capture.toml`. Two that
 //! disagree are a finding ([`super::disagreements`]), whoever stated them: the first is taken, and every value stands beside it
 //! under `key@node`, or `key@file` where no node is known.
 //!
@@ -10,6 +10,7 @@
 //! | `version/kubernetes`, `version/kube-proxy`, `version/cilium`, `version/linux` | capture.toml, versions.txt, `…_build_info`, `cilium_version`, `kube_node_info`, `node_uname_info`, `cadvisor_version_info`, `"Version info"` |
 //! | `mode` | `Using iptables Proxier`, `FLAG: --proxy-mode`, metrics that only one mode registers |
 //! | `config/min-sync-period`, `config/lb-reflector-wait-time` | flags and configuration that the programs log |
+//! | `config/full-sync` | `fullSync=` in the lines about syncs: `every sync` or `changed chains` |
 //! | `metrics/ip_family` | the label of kube-proxy's metrics (from Kubernetes 1.33 on) |
 //! | `count/nodes`, `count/services`, `count/endpoints` | objects, metrics, the dataplane |
 
@@ -37,8 +38,12 @@ const LABELS: [(&str, &[&str], &str); 6] = [
     ("cadvisor_version_info", &["kernelVersion"], "version/linux"),
     ("cilium_version", &["version"], "version/cilium"),
 ];
+/// Where an option of the command line stands, as evidence.
+pub const COMMAND_LINE: &str = "command line";
 /// Lines of a log that are searched for settings.
 const STARTUP: i64 = 2_000;
+/// How kube-proxy's line about a sync begins, from which `config/full-sync` is told.
+const FULL_SYNC: &str = "Syncing ";
 const FAMILY: &str = "kubeproxy_sync_proxy_rules_duration_seconds_count";
 
 /// Reads them.
@@ -80,8 +85,8 @@ fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<T
             (_, Some(source)) if source.kind == "capture-toml" => By::CaptureToml,
             _ => By::Capture,
         };
-        let place = row.source.map_or_else(|| "command line".to_owned(), path);
-        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string() };
+        let place = row.source.map_or_else(|| COMMAND_LINE.to_owned(), path);
+        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string(), ..Evidence::default() };
         let node = row.source.and_then(|source| node_of(bundle, source));
         Told { key: row.key.into_owned(), value: row.value.into_owned(), evidence, node, by }
     });
@@ -123,7 +128,8 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
     for row in bundle.rows_named::<SeriesRow<'static>>(&names)? {
         let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
         let source = path(row.source);
-        let evidence = || Evidence { path: source.clone(), record: row.record, what: row.name.to_string() };
+        let evidence =
+            || Evidence { path: source.clone(), record: row.record, what: row.name.to_string(), ..Evidence::default() };
         for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| *name == row.name) {
             let Some(value) = wanted.iter().find_map(|label| labels.get(*label)).filter(|value| !value.is_empty())
             else {
@@ -168,15 +174,51 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
 
 fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> anyhow::Result<()> {
     // Programs tell their settings when they start.
-    for row in bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))? {
+    let rows = bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))?;
+    // With a configuration file kube-proxy ignores its other flags, and lists them all the same.
+    let by_file = |row: &&LogRow<'static>| row.message.trim().starts_with("FLAG: --config=\"/");
+    let by_file: HashSet<i32> = rows.iter().filter(by_file).map(|row| row.source).collect();
+    full_syncs(bundle, &rows, path, told);
+    for row in rows {
+        if by_file.contains(&row.source) && row.message.trim().starts_with("FLAG: ") {
+            continue;
+        }
         let fields = row.fields.as_deref().unwrap_or_default();
         if let Some((key, value)) = line(&row.message, fields) {
-            let evidence = Evidence { path: path(row.source), record: row.record, what: row.message.to_string() };
+            let evidence = Evidence {
+                path: path(row.source),
+                record: row.record,
+                what: row.message.to_string(),
+                ..Evidence::default()
+            };
             let node = node_of(bundle, row.source);
             told.push(Told { key: key.to_owned(), value, evidence, node, by: By::Capture });
         }
     }
     Ok(())
+}
+
+/// Syncs from which it is told whether they rewrite everything.
+const LEAST_SYNCS: usize = 5;
+
+/// Whether kube-proxy rewrites the whole table on every sync, as its own lines about them say: a feature gate, an old version or
+/// a patch may make it so, and no listing of settings proves it.
+fn full_syncs(bundle: &Bundle, rows: &[LogRow<'static>], path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) {
+    let mut found: BTreeMap<i32, (usize, usize, &LogRow<'static>)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.message.starts_with(FULL_SYNC)) {
+        let fields = row.fields.as_deref().unwrap_or_default();
+        let Some((_, full)) = fields.split_once("fullSync=") else { continue };
+        let (all, whole, _) = found.entry(row.source).or_insert((0, 0, row));
+        *all += 1;
+        *whole += usize::from(full.starts_with("true"));
+    }
+    for (source, (all, whole, row)) in found.into_iter().filter(|(_, (all, ..))| *all >= LEAST_SYNCS) {
+        let value = if whole == all { "every sync" } else { "changed chains" };
+        let evidence =
+            Evidence { path: path(source), record: row.record, what: row.message.to_string(), ..Evidence::default() };
+        let (key, node) = ("config/full-sync".to_owned(), node_of(bundle, source));
+        told.push(Told { key, value: value.to_owned(), evidence, node, by: By::Capture });
+    }
 }
 
 /// What a log line tells of the proxy.
@@ -204,6 +246,12 @@ fn line(message: &str, fields: &str) -> Option<(&'static str, String)> {
     ["iptables", "nftables", "ipvs"].contains(&mode.as_str()).then_some(("mode", mode))
 }
 
+/// Whether a line is one in which a running program tells a setting that it follows.
+pub fn tells_setting(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("FLAG: --") || line.starts_with("minSyncPeriod:") || line.starts_with(FULL_SYNC)
+}
+
 /// Major and minor number of a version that a key names.
 pub fn minor(facts: &Facts, key: &str) -> Option<(u32, u32)> {
     let text = facts.get(key)?.0.trim_start_matches('v');
@@ -219,11 +267,19 @@ pub fn disagreeing<'f>(facts: &'f Facts, key: &str) -> Vec<(&'f str, &'f str)> {
     own.map(|(known, (value, _))| (&known[ahead.len()..], value.as_str())).collect()
 }
 
+/// Where a number stands that was counted over everything captured, as evidence.
+const WHOLE: &str = "the whole capture";
+
+/// Whether a number is what the captures happen to name, and so the least that it can be.
+pub fn is_least(facts: &Facts, key: &str) -> bool {
+    facts.get(key).is_some_and(|(_, evidence)| evidence.path == WHOLE)
+}
+
 /// Adds how large the cluster is, as far as it was counted.
 pub fn count(facts: &mut Facts, counted: [(&str, Option<u64>, &str); 3]) {
     for (key, number, what) in counted {
         let Some(number) = number else { continue };
-        let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what: what.to_owned() };
+        let evidence = Evidence { path: WHOLE.to_owned(), record: 0, what: what.to_owned(), ..Evidence::default() };
         facts.entry(format!("count/{key}")).or_insert((number.to_string(), evidence));
     }
 }

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use super::interval_means::{self, Mean};
 use super::readings::{self, Reading, Series, Step};
 use super::{Interval, Measurement, Missing};
 use super::{could_have_shown, sync_census};
@@ -195,25 +196,6 @@ fn per_second(count: f64, seconds: f64) -> Estimate {
     Estimate::between((count - 1.0).max(0.0) / seconds, count / seconds, (count + 1.0) / seconds)
 }
 
-/// Mean of each scrape interval: Δsum/Δcount, for histograms whose other labels agree.
-fn interval_means(sums: &[Series], counts: &[Series], window: &dyn Fn(&Series) -> Option<Window>) -> Vec<(Step, f64)> {
-    let mut found = Vec::new();
-    for count in counts {
-        let Some(sum) = sums.iter().find(|s| s.labels == count.labels && s.witness == count.witness) else { continue };
-        let Some(window) = window(count) else { continue };
-        let totals: BTreeMap<i64, f64> = readings::steps(sum, &window).iter().map(|s| (s.end, s.delta)).collect();
-        for step in readings::steps(count, &window) {
-            if let Some(total) = totals.get(&step.end)
-                && step.delta > 0.0
-            {
-                found.push((step, total / step.delta));
-            }
-        }
-    }
-    found.sort_by_key(|(step, _)| step.end);
-    found
-}
-
 fn whole(run: &Run, series: &Series) -> Option<Window> {
     let windows: Vec<Window> =
         [Phase::Baseline, Phase::Action, Phase::Tail].iter().filter_map(|p| run.window(*p, &series.clock)).collect();
@@ -250,9 +232,9 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
             );
         }
     }
-    let means = interval_means(&sums, &counts, &|s| whole(run, s));
+    let means = interval_means::of(&sums, &counts, &|s| whole(run, s));
     let clock = counts.first().map_or(String::new(), |s| s.clock.clone());
-    let kept: Vec<&(Step, f64)> = means.iter().filter(|(step, _)| built.contains(&(clock.clone(), step.end))).collect();
+    let kept: Vec<Mean> = means.into_iter().filter(|one| built.contains(&(clock.clone(), one.step.end))).collect();
     let mut row = Measurement::new(run, "endpoint_regeneration_time", "s");
     row.window = "baseline, action and tail".into();
     row.statistic = "p95 over scrape intervals with builds".into();
@@ -264,14 +246,8 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
             remedy: "Use a run that creates pods.".into(),
         });
     } else {
-        distribution(
-            run,
-            &mut row,
-            &kept.iter().map(|(_, m)| *m).collect::<Vec<_>>(),
-            &kept[0].0.last,
-            &counts[0].name,
-        );
-        row.details.insert("regenerations".into(), kept.iter().map(|(s, _)| s.delta).sum());
+        interval_means::describe(run, &mut row, &kept, &counts[0]);
+        row.details.insert("regenerations".into(), kept.iter().map(|one| one.step.delta).sum());
         row.method = format!(
             "Δsum/Δcount of cilium_endpoint_regeneration_time_stats_seconds{{scope=\"total\"}} per scrape interval with bpfCompilation or bpfLoadProg (witness: {}); means hide the spread within an interval",
             counts[0].witness
@@ -314,6 +290,13 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
                 first.witness
             );
             late.evidence = after.iter().take(3).map(|s| s.last.evidence(run, "regenerated late")).collect();
+            // That none came late is shown by all that was read behind the last commit.
+            late.evidence.extend(counts.iter().filter_map(|one| {
+                let window = whole(run, one)?;
+                let read: Vec<&Reading> =
+                    one.readings.iter().filter(|r| r.high > last && r.high < window.end).collect();
+                interval_means::range(run, one, read.first()?, read.last()?, "increase")
+            }));
         }
         (None, _) => late.missing = Some(missing()),
         (_, None) => {
@@ -339,13 +322,13 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
         row.variant = variant.into();
         row.window = if variant.is_empty() { "baseline, action and tail".into() } else { variant.into() };
         row.statistic = "p95 over scrape intervals with operations".into();
-        let means = interval_means(&sums, &counts, &|s| match phase {
+        let means = interval_means::of(&sums, &counts, &|s| match phase {
             Some(phase) => run.window(phase, &s.clock),
             None => whole(run, s),
         });
-        if let (Some(first), Some((step, _))) = (counts.first(), means.first()) {
-            distribution(run, &mut row, &means.iter().map(|(_, m)| *m).collect::<Vec<_>>(), &step.last, &first.name);
-            row.details.insert("operations".into(), means.iter().map(|(s, _)| s.delta).sum());
+        if let (Some(first), false) = (counts.first(), means.is_empty()) {
+            interval_means::describe(run, &mut row, &means, first);
+            row.details.insert("operations".into(), means.iter().map(|one| one.step.delta).sum());
             row.method = format!(
                 "Δsum/Δcount of cilium_reconciler_duration_seconds{{module_id=~\".*{RECONCILER}\"}} per scrape interval (witness: {}): work, not waiting",
                 first.witness
@@ -359,15 +342,6 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
         found.push(row);
     }
     found
-}
-
-fn distribution(run: &Run, row: &mut Measurement, values: &[f64], last: &Reading, name: &str) {
-    row.n = values.len() as u64;
-    row.quantiles = quantile::exact_all(values);
-    if let Some(p95) = quantile::of(values, 0.95) {
-        row.estimate = Estimate::exact(p95);
-    }
-    row.evidence = vec![last.evidence(run, name)];
 }
 
 fn backends(run: &Run) -> Measurement {

@@ -5,36 +5,40 @@ use std::collections::BTreeMap;
 use super::catalogue::{ClaimKind, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group, ratio};
 use super::judge::{Claim, Figure, Status, judge};
+use super::reason::Grown;
 use super::row::{blank, claim_of, judge_row};
-use super::{ReadingVerdict, RunResult, Verdict, load, one_figure, overall, settle};
+use super::saturation::{self, Effect, Pressure};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, one_figure, overall, settle};
 use crate::math::{Estimate, growth};
 use crate::measure::Missing;
+use crate::result::group::Column;
 
 /// Smallest ratio of the largest to the smallest number of Services that a claim about size needs.
 const SIZE_SPAN: f64 = 10.0;
 
 /// A row about growth, for one dataplane over all its sizes; `None` where the row is of another kind.
-pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Option<Verdict> {
+pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Option<Verdict> {
     let side = row.side(dataplane)?;
     if !matches!(side.kind, ClaimKind::Growth | ClaimKind::SizeRatio | ClaimKind::Slope) {
         return None;
     }
     let scenario = if row.scenario == "compare" { "compare" } else { row.scenario.as_str() };
     let mut verdict = blank(row, side, dataplane, scenario, None);
-    let sizes = sizes(row, side, runs);
+    // A claim about the steady state is not judged by what updates do; of memory every run's baseline tells.
+    let steady = row.scenario == "steady-state" && side.kind != ClaimKind::Slope;
+    let own: Vec<&RunResult> =
+        runs.iter().copied().filter(|one| !steady || one.run.scenario == "steady-state").collect();
+    let sizes = sizes(side, &own);
     let least = usize::try_from(row.min_samples.unwrap_or(3).min(3)).unwrap_or(3);
     let span = match (sizes.first(), sizes.last()) {
         (Some(first), Some(last)) if first.0 > 0.0 => last.0 / first.0,
         _ => 0.0,
     };
     if sizes.len() < least || span < SIZE_SPAN {
-        let list: Vec<String> = sizes.iter().map(|(n, _)| format!("{n:.0}")).collect();
-        let seen = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
-        verdict.reason = format!(
-            "needs runs of at least {least} sizes, the largest {SIZE_SPAN:.0} × the smallest; there are runs of {dataplane} with this many Services: {seen}"
-        );
+        let seen = sizes.iter().map(|(n, _)| *n).collect();
+        verdict.reason = Reason::FewSizes { least, span: SIZE_SPAN, dataplane: dataplane.to_owned(), seen };
         verdict.missing = Some(Missing {
-            what: verdict.reason.clone(),
+            what: verdict.reason.to_string(),
             remedy: format!("capture the same scenario of {dataplane} with, say, 5, 500 and 2000 Services"),
         });
         return Some(verdict);
@@ -46,7 +50,7 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
             reading.measurement = "memory_bytes".into();
         }
     }
-    let mut worst: Option<(Status, String)> = None;
+    let mut worst: Option<(Status, Reason)> = None;
     for reading in &readings {
         let (status, reason, figure, groups) = one(row, side, reading, &sizes);
         let decides = match (&worst, status) {
@@ -76,8 +80,7 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
             worst = Some((status, reason));
         }
     }
-    (verdict.status, verdict.reason) =
-        worst.unwrap_or_else(|| (Status::NotMeasured, "no reading of this claim applies".into()));
+    (verdict.status, verdict.reason) = worst.unwrap_or((Status::NotMeasured, Reason::NoReading));
     if verdict.readings.iter().any(|reading| reading.status != verdict.status) {
         let each: Vec<String> =
             verdict.readings.iter().map(|one| format!("{}: {}", one.label, one.status.word())).collect();
@@ -103,13 +106,13 @@ fn rank(status: Status) -> u8 {
     }
 }
 
-type Sizes<'r, 'a> = Vec<(f64, Vec<&'r RunResult<'a>>)>;
+type Sizes<'r> = Vec<(f64, Vec<&'r RunResult>)>;
 
 /// Runs by number of Services (the group's mean), ascending; of one scenario, the one with the most sizes, except for
 /// what is taken from baselines anyway.
-fn sizes<'r, 'a>(row: &Row, side: &Side, runs: &[&'r RunResult<'a>]) -> Sizes<'r, 'a> {
-    let mut scenarios: BTreeMap<&str, BTreeMap<u64, Vec<&RunResult<'_>>>> = BTreeMap::new();
-    let baseline = row.window.starts_with("baseline") || side.kind == ClaimKind::Slope;
+fn sizes<'r>(side: &Side, runs: &[&'r RunResult]) -> Sizes<'r> {
+    let mut scenarios: BTreeMap<&str, BTreeMap<u64, Vec<&RunResult>>> = BTreeMap::new();
+    let baseline = side.kind == ClaimKind::Slope;
     for result in runs {
         let Some(services) = result.run.services else { continue };
         let scenario = if baseline { "" } else { result.run.scenario.as_str() };
@@ -124,7 +127,7 @@ fn sizes<'r, 'a>(row: &Row, side: &Side, runs: &[&'r RunResult<'a>]) -> Sizes<'r
         .collect()
 }
 
-fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Status, String, Figure, Vec<GroupFigure>) {
+fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_>) -> (Status, Reason, Figure, Vec<GroupFigure>) {
     let mut points: Vec<(f64, Estimate)> = Vec::new();
     let mut groups = Vec::new();
     for (n, runs) in sizes {
@@ -139,23 +142,25 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Sta
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
         return (
             Status::NotMeasured,
-            format!("no run gives {} ({})", reading.measurement, reading.statistic),
+            Reason::NotGiven { measurement: reading.measurement.clone(), statistic: reading.statistic.clone() },
             Figure::default(),
             groups,
         );
     };
     if points.len() < 3.min(sizes.len()) || first.0 * SIZE_SPAN > last.0 {
-        let reason = format!("{} was measured at {} of {} sizes only", reading.measurement, points.len(), sizes.len());
+        let (measured, sizes) = (points.len(), sizes.len());
+        let reason = Reason::FewSizesMeasured { measurement: reading.measurement.clone(), measured, sizes };
         return (Status::NotMeasured, reason, Figure::default(), groups);
     }
     let grown = ratio(last.1, first.1);
     let grown =
         Figure { value: grown.value, low: grown.low, high: grown.high, n: points.len() as u64, ..Figure::default() };
-    let between = format!("from {:.0} to {:.0} Services", first.0, last.0);
+    let (first, last) = (first.0, last.0);
+    let between = move |reason: Reason| Reason::Between { first, last, reason: Box::new(reason) };
     let (status, reason, figure) = match side.kind {
         ClaimKind::SizeRatio => {
             let (status, reason) = judge(&grown, &claim_of(row, side, None));
-            (status, format!("{reason} ({between})"), grown)
+            (status, between(reason), grown)
         }
         ClaimKind::Slope => {
             let slope = slope(reading, sizes);
@@ -164,28 +169,35 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Sta
                 (Some(low), Some(high)) => Some((high - low) / 2.0),
                 _ => None,
             };
+            let (status, reason) = judge(&slope, &claim);
+            // An interval that lies beyond the claim as a whole says so, however wide it is.
+            let beyond = matches!(reason, Reason::Above | Reason::Below);
             match (half, side.high) {
-                (Some(half), Some(high)) if half > high => (
-                    Status::Inconclusive,
-                    format!(
-                        "the slope is known to ± {half:.0} bytes per Service only, more than the claim itself: more runs of each size would settle it"
-                    ),
-                    slope,
-                ),
-                _ => {
-                    let (status, reason) = judge(&slope, &claim);
-                    (status, format!("{reason} ({between})"), slope)
+                (Some(half), Some(high)) if half > high && !beyond => {
+                    (Status::Inconclusive, Reason::SlopeTooWide { half }, slope)
                 }
+                _ => (status, between(reason), slope),
             }
         }
         _ => growth_verdict(row, side, &points, grown, &between),
     };
-    match load::apart(groups.iter().flat_map(|group| &group.runs)) {
-        Some(load) if status != Status::NotMeasured => {
-            (Status::Inconclusive, format!("{load} ({reason})"), figure, groups)
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    let claim = claim_of(row, side, None);
+    let (status, reason) = saturation::weigh(status, reason, &claim, &over_sizes(effect, &groups));
+    (status, reason, figure, groups)
+}
+
+/// What load may have done to a growth: the larger size's figure over the smaller one's, of any two.
+fn over_sizes(effect: Effect, groups: &[GroupFigure]) -> Pressure {
+    let mut all = Pressure::default();
+    for (at, larger) in groups.iter().enumerate() {
+        for smaller in groups.iter().take(at) {
+            let found = saturation::of_ratio(effect, &larger.runs, &smaller.runs);
+            all.raised = all.raised.or(found.raised);
+            all.lowered = all.lowered.or(found.lowered);
         }
-        _ => (status, reason, figure, groups),
     }
+    all
 }
 
 /// O(1) is a last figure within 1.25 × the first; otherwise the exponent of the growth above the smallest size decides:
@@ -195,8 +207,8 @@ fn growth_verdict(
     side: &Side,
     points: &[(f64, Estimate)],
     grown: Figure,
-    between: &str,
-) -> (Status, String, Figure) {
+    between: &dyn Fn(Reason) -> Reason,
+) -> (Status, Reason, Figure) {
     let flat = Claim::new(ClaimKind::Range, None, Some(1.25), row.direction);
     let constant = judge(&grown, &flat).0;
     match (side.low, side.high) {
@@ -205,26 +217,28 @@ fn growth_verdict(
             let (status, reason) = judge(&grown, &claim_of(row, side, None));
             (
                 status,
-                format!("the work per change at the largest size over that at the smallest: {reason} ({between})"),
+                between(Reason::OfGrowth(
+                    "the work per change at the largest size over that at the smallest",
+                    Box::new(reason),
+                )),
                 grown,
             )
         }
         // Claimed to vary, by whatever law.
         (None, None) => {
-            let (status, reason) = match constant {
-                Status::Holds => (Status::Better, "it does not grow with the number of Services"),
-                Status::Worse => (Status::Holds, "it grows with the number of Services"),
-                other => (other, "whether it grows is within the measurement's bounds"),
+            let (status, grows) = match constant {
+                Status::Holds => (Status::Better, Grown::DoesNotGrow),
+                Status::Worse => (Status::Holds, Grown::Grows),
+                other => (other, Grown::WithinBounds),
             };
-            (status, format!("{reason} ({between})"), grown)
+            (status, between(Reason::Growth(grows)), grown)
         }
-        _ if constant == Status::Holds => {
-            (Status::Better, format!("it does not grow with the number of Services: at most 1.25 × ({between})"), grown)
-        }
+        _ if constant == Status::Holds => (Status::Better, between(Reason::Flat), grown),
         _ => {
             let exponent = exponent(points);
             let (status, reason) = judge(&exponent, &claim_of(row, side, None));
-            (status, format!("exponent of the growth above the smallest size: {reason} ({between})"), exponent)
+            let what = "exponent of the growth above the smallest size";
+            (status, between(Reason::OfGrowth(what, Box::new(reason))), exponent)
         }
     }
 }
@@ -240,7 +254,7 @@ fn exponent(points: &[(f64, Estimate)]) -> Figure {
 }
 
 /// Slope of a figure over the number of Services, one point a run, with its 95 % interval.
-fn slope(reading: &Reading, sizes: &Sizes<'_, '_>) -> Figure {
+fn slope(reading: &Reading, sizes: &Sizes<'_>) -> Figure {
     let points: Vec<(f64, f64)> = sizes
         .iter()
         .flat_map(|(_, runs)| runs)
@@ -257,28 +271,53 @@ fn slope(reading: &Reading, sizes: &Sizes<'_, '_>) -> Figure {
     }
 }
 
-/// A row that compares dataplanes: K1 once (beside Cilium), K4 for each side from the rows that it rests on.
-pub fn between(row: &Row, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Vec<Verdict> {
+/// A row that compares dataplanes, for the runs of one column: K1 once for each column of the other dataplane (beside
+/// Cilium), K4 from the rows that it rests on. `earlier` are the column's own verdicts.
+pub fn between<'r>(
+    row: &Row,
+    dataplane: &str,
+    own: &[&'r RunResult],
+    others: impl Iterator<Item = &'r (Column, Vec<&'r RunResult>)>,
+    earlier: &[Verdict],
+) -> Vec<Verdict> {
     let Some(side) = row.side(dataplane) else { return Vec::new() };
     match side.kind {
         ClaimKind::None => Vec::new(),
-        ClaimKind::Ratio => vec![between_dataplanes(row, side, dataplane, runs)],
-        _ => vec![from_rows(row, side, dataplane, runs, earlier)],
+        ClaimKind::Ratio => {
+            let others: Vec<_> = others.filter(|(column, _)| column.dataplane == OTHER).collect();
+            if others.is_empty() {
+                return vec![between_dataplanes(row, side, dataplane, own)];
+            }
+            let with = |(column, runs): &(Column, Vec<&RunResult>)| {
+                let both: Vec<&RunResult> = own.iter().chain(runs).copied().collect();
+                let mut verdict = between_dataplanes(row, side, dataplane, &both);
+                if !column.words.is_empty() {
+                    verdict.notes.push(format!("Against {OTHER} {}.", column.words));
+                }
+                verdict
+            };
+            others.into_iter().map(with).collect()
+        }
+        _ => vec![from_rows(row, side, dataplane, own, earlier)],
     }
 }
 
-fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>]) -> Verdict {
+/// What Cilium is compared with.
+const OTHER: &str = "kube-proxy-iptables";
+
+fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[&RunResult]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, "compare", None);
-    let other = "kube-proxy-iptables";
+    let other = OTHER;
     let Some(reading) = row.readings.first() else { return verdict };
     // Only groups that both have; steady runs ahead of others, then the one with the fewest Services.
     let key =
-        |r: &RunResult<'_>| (r.run.scenario != "steady-state", r.run.services.map(one_figure), r.run.scenario.clone());
-    let mut keys: Vec<_> = runs.iter().filter(|r| r.run.dataplane == dataplane).map(key).collect();
+        |r: &RunResult| (r.run.scenario != "steady-state", r.run.services.map(one_figure), r.run.scenario.clone());
+    let mut keys: Vec<_> = runs.iter().copied().filter(|r| r.run.dataplane == dataplane).map(key).collect();
     keys.sort();
     keys.dedup();
     let of = |name: &str, wanted: &(bool, Option<u64>, String), reading: &Reading| {
-        let group: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
+        let group: Vec<&RunResult> =
+            runs.iter().copied().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
         of_group(&group, reading, None)
     };
     // What one side has from above only is compared with the other's from above: the same quantity.
@@ -294,12 +333,18 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
             }
         }
     }
-    let compares = |(_, a, b): &(_, GroupFigure, GroupFigure)| load::apart(a.runs.iter().chain(&b.runs)).is_none();
-    let at = found.iter().position(compares).unwrap_or(0);
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    let pressure = |own: &GroupFigure, others: &GroupFigure| saturation::of_ratio(effect, &others.runs, &own.runs);
+    let alike = |(_, a, b): &(_, GroupFigure, GroupFigure)| pressure(a, b) == Pressure::default();
+    let at = found.iter().position(alike).unwrap_or(0);
     let Some((key, own, others)) = found.into_iter().nth(at) else {
-        verdict.reason = format!("no scenario has {} of both {dataplane} and {other}", reading.measurement);
+        verdict.reason = Reason::NoCommonScenario {
+            measurement: reading.measurement.clone(),
+            dataplane: dataplane.to_owned(),
+            other: other.to_owned(),
+        };
         verdict.missing = Some(Missing {
-            what: verdict.reason.clone(),
+            what: verdict.reason.to_string(),
             remedy: "capture the same scenario of both with run_time_ns of the datapath programs (bpftool prog show), or softirq CPU and packet counters".into(),
         });
         return verdict;
@@ -309,18 +354,11 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
     let figure = Figure { value: over.value, low: over.low, high: over.high, n: 2, ..Figure::default() };
     let (status, reason) = judge(&figure, &claim_of(row, side, None));
     let indirect = own.figure.upper_only || others.figure.upper_only;
-    let load = load::apart(own.runs.iter().chain(&others.runs));
-    let doubtful = (indirect || load.is_some()) && status != Status::NotMeasured;
-    verdict.status = if doubtful { Status::Inconclusive } else { status };
-    verdict.reason = match load {
-        Some(load) => load,
-        None if own.figure.upper_only && others.figure.upper_only => {
-            "both figures are upper bounds, and a ratio of upper bounds proves nothing; the ratio is shown".into()
-        }
-        None if indirect => {
-            "one of the two figures is an upper bound, so that the ratio proves nothing; it is shown".into()
-        }
-        None => reason,
+    (verdict.status, verdict.reason) = if status != Status::NotMeasured && indirect {
+        let both = own.figure.upper_only && others.figure.upper_only;
+        (Status::Inconclusive, if both { Reason::RatioOfUpperBounds } else { Reason::RatioWithAnUpperBound })
+    } else {
+        saturation::weigh(status, reason, &claim_of(row, side, None), &pressure(&own, &others))
     };
     verdict.services = key.1;
     verdict.notes.push(format!("From the {} runs.", key.2));
@@ -335,22 +373,25 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
 
 /// K4: what T3.3 said of this dataplane, and what the failures of a rolling restart (T4.3) say beyond the baseline's; the
 /// worse of both.
-fn from_rows(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Verdict {
+fn from_rows(row: &Row, side: &Side, dataplane: &str, own: &[&RunResult], earlier: &[Verdict]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, "compare", None);
-    let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
     let restart = Row { id: "T4.3".into(), scenario: "rolling-restart".into(), ..row.clone() };
-    let restarts = judge_row(&restart, dataplane, &own);
+    let restarts = judge_row(&restart, dataplane, own);
     let parts: Vec<&Verdict> =
         [overall(earlier, "T3.3", dataplane), overall(&restarts, "T4.3", dataplane)].into_iter().flatten().collect();
     let mut judged = Vec::new();
     for part in &parts {
         let of = |measured, bounds: Option<[Option<f64>; 2]>| {
             let [low, high] = bounds.unwrap_or_default();
-            judge(&Figure { value: measured, low, high, n: part.n, ..Figure::default() }, &claim_of(row, side, None))
+            let claim = claim_of(row, side, None);
+            let figure = Figure { value: measured, low, high, n: part.n, ..Figure::default() };
+            let (status, reason) = judge(&figure, &claim);
+            let pressure = saturation::pressure(saturation::effect(&part.measurement), &part.runs);
+            saturation::weigh(status, reason, &claim, &pressure)
         };
         let (mut status, mut reason) = of(part.measured, part.measured_bounds);
         let judged_so = part.id == "T4.3" || part.status == Status::NotMeasured;
-        if judged_so || part.reason.starts_with(load::LOAD) {
+        if judged_so || part.reason.is_load() {
             (status, reason) = (part.status, part.reason.clone());
         }
         verdict.readings.push(ReadingVerdict {
@@ -373,7 +414,7 @@ fn from_rows(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>], ea
     judged.sort_by_key(|(status, _, _)| std::cmp::Reverse(rank(*status)));
     if let Some((status, reason, part)) = judged.first() {
         verdict.status = if complete || *status == Status::Worse { *status } else { Status::NotMeasured };
-        verdict.reason = format!("{}: {reason}", part.id);
+        verdict.reason = Reason::OfRow { id: part.id.clone(), reason: Box::new(reason.clone()) };
         verdict.measured = part.measured;
         verdict.measured_bounds = part.measured_bounds;
         verdict.measurement = part.measurement.clone();
@@ -381,7 +422,7 @@ fn from_rows(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>], ea
         verdict.evidence = parts.iter().flat_map(|p| p.evidence.iter().cloned()).collect();
         verdict.missing = part.missing.clone();
     } else {
-        verdict.reason = "needs T3.3 and T4.3".into();
+        verdict.reason = Reason::NeedsRows;
     }
     verdict
 }

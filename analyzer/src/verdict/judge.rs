@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Beyond, ClaimKind, Direction};
+use super::reason::{End, Open, Reason};
 
 /// A verdict's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -94,97 +95,83 @@ impl Claim {
 /// Attempts without an event from which "none" holds: the 95 % upper bound is then below 0.1 %.
 pub const ATTEMPTS_FOR_NONE: u64 = 3001;
 
-/// Judges a figure. The text says why, in plain words, without repeating the numbers.
-pub fn judge(figure: &Figure, claim: &Claim) -> (Status, String) {
+/// Judges a figure, and says why.
+pub fn judge(figure: &Figure, claim: &Claim) -> (Status, Reason) {
     let not_a_number = |x: Option<f64>| x.is_some_and(|x| !x.is_finite());
     if not_a_number(figure.value) || not_a_number(figure.low) || not_a_number(figure.high) {
-        return (Status::Inconclusive, "the measurement is not a number".into());
+        return (Status::Inconclusive, Reason::NotANumber);
     }
     if figure.value.is_none() && figure.low.is_none() && figure.high.is_none() {
-        return (Status::NotMeasured, "no figure was measured".into());
+        return (Status::NotMeasured, Reason::NoFigure);
     }
     if let (Some(low), Some(high)) = (figure.low, figure.high)
         && low > high
     {
-        return (Status::Inconclusive, "the bounds of the measurement contradict each other".into());
+        return (Status::Inconclusive, Reason::Contradiction);
     }
     match claim.kind {
         ClaimKind::Zero => none(figure),
         ClaimKind::Possible if claim.high.is_none() => match figure.value {
-            Some(_) => (Status::Holds, "“possible” without a number never fails: the figure is shown".into()),
-            None => (Status::Inconclusive, "no figure, only a bound".into()),
+            Some(_) => (Status::Holds, Reason::CannotFail),
+            None => (Status::Inconclusive, Reason::OnlyABound),
         },
         ClaimKind::Alert => alert(figure.value),
-        ClaimKind::None => (Status::NotMeasured, "nothing is claimed".into()),
+        ClaimKind::None => (Status::NotMeasured, Reason::NothingClaimed),
         _ => range(figure, claim),
     }
 }
 
 /// An alert's state: 0 never above the threshold, 1 above for all of `for:`, anything between above for less.
-fn alert(state: Option<f64>) -> (Status, String) {
+fn alert(state: Option<f64>) -> (Status, Reason) {
     match state {
-        Some(0.0) => (Status::Holds, "the expression never exceeded its threshold".into()),
-        Some(1.0) => {
-            (Status::Worse, "the expression was above its threshold for as long as the alert asks (`for:`)".into())
-        }
-        Some(_) => (
-            Status::Inconclusive,
-            "the expression was above its threshold, but not for as long as the alert asks (`for:`)".into(),
-        ),
-        None => (Status::NotMeasured, "the expression has no values in this run".into()),
+        Some(0.0) => (Status::Holds, Reason::NeverAbove),
+        Some(1.0) => (Status::Worse, Reason::Fired),
+        Some(_) => (Status::Inconclusive, Reason::BrieflyAbove),
+        None => (Status::NotMeasured, Reason::NoValues),
     }
 }
 
 /// "none": any attributable excess is worse; no event holds from [`ATTEMPTS_FOR_NONE`] attempts.
-fn none(figure: &Figure) -> (Status, String) {
+fn none(figure: &Figure) -> (Status, Reason) {
     match (figure.value, figure.low, figure.high) {
-        (_, Some(low), _) if low > 0.0 => {
-            (Status::Worse, "“none” is claimed, and the excess over the baseline is above zero with its bounds".into())
-        }
-        (Some(value), _, _) if value > 0.0 => (
-            Status::Inconclusive,
-            "there is an excess over the baseline, but its bounds include zero: more attempts would settle it".into(),
-        ),
+        (_, Some(low), _) if low > 0.0 => (Status::Worse, Reason::Excess),
+        (Some(value), _, _) if value > 0.0 => (Status::Inconclusive, Reason::ExcessWithinBounds),
         (Some(_), Some(_), Some(high)) if figure.n >= ATTEMPTS_FOR_NONE && high < 0.001 => {
-            (Status::Holds, format!("no event beyond the baseline's in {} attempts", figure.n))
+            (Status::Holds, Reason::NoEvent { attempts: figure.n })
         }
-        (Some(_), Some(_), Some(_)) if figure.n < ATTEMPTS_FOR_NONE => (
-            Status::Inconclusive,
-            format!("no event, but only {} attempts: “none” needs {ATTEMPTS_FOR_NONE}", figure.n),
-        ),
-        (Some(_), Some(_), Some(_)) => (
-            Status::Inconclusive,
-            "no excess was seen, but its upper bound is 0.1 % or more: more attempts would settle it".into(),
-        ),
-        _ => (Status::Inconclusive, "the measurement has no bounds on both sides".into()),
+        (Some(_), Some(_), Some(_)) if figure.n < ATTEMPTS_FOR_NONE => {
+            (Status::Inconclusive, Reason::NoEventInFew { attempts: figure.n, needed: ATTEMPTS_FOR_NONE })
+        }
+        (Some(_), Some(_), Some(_)) => (Status::Inconclusive, Reason::UpperBoundTooHigh),
+        _ => (Status::Inconclusive, Reason::NoBounds),
     }
 }
 
-fn range(figure: &Figure, claim: &Claim) -> (Status, String) {
+fn range(figure: &Figure, claim: &Claim) -> (Status, Reason) {
     let word = |beyond: Beyond| match beyond {
         Beyond::Better => Status::Better,
         Beyond::Worse => Status::Worse,
     };
     if claim.low.is_none() && claim.high.is_none() {
-        return (Status::Inconclusive, "the claim has no range to judge by".into());
+        return (Status::Inconclusive, Reason::NoRange);
     }
     // All beyond an end: the other side may be open, an endpoint that never arrived is later than any bound.
     if let (Some(low), Some(end)) = (figure.low, claim.high)
         && low > end
     {
         return if figure.upper_only {
-            (Status::Inconclusive, "the figure is an upper bound of the claimed thing, and lies above the range: the thing itself may be inside".into())
+            (Status::Inconclusive, Reason::UpperBoundAbove)
         } else {
-            (word(claim.beyond_high), "the whole interval lies above the documented range".into())
+            (word(claim.beyond_high), Reason::Above)
         };
     }
     if let (Some(high), Some(end)) = (figure.high, claim.low)
         && high < end
     {
         return if figure.lower_only {
-            (Status::Inconclusive, "the figure is a lower bound of the claimed thing, and lies below the range: the thing itself may be inside".into())
+            (Status::Inconclusive, Reason::LowerBoundBelow)
         } else {
-            (word(claim.beyond_low), "the whole interval lies below the documented range".into())
+            (word(claim.beyond_low), Reason::Below)
         };
     }
     let (Some(low), Some(high), Some(_)) = (figure.low, figure.high, figure.value) else {
@@ -192,40 +179,32 @@ fn range(figure: &Figure, claim: &Claim) -> (Status, String) {
             && figure.value.is_some()
             && figure.high.is_some_and(|h| claim.high.is_some_and(|end| h <= end) && claim.low.is_none())
         {
-            (Status::Holds, "even the upper bound lies inside the documented range".into())
+            (Status::Holds, Reason::UpperBoundInside { open: true })
         } else {
-            let side = match (figure.low, figure.high) {
-                (_, None) => "no upper bound",
-                (None, _) => "no lower bound",
-                _ => "no value",
+            let open = match (figure.low, figure.high) {
+                (_, None) => Open::NoUpperBound,
+                (None, _) => Open::NoLowerBound,
+                _ => Open::NoValue,
             };
-            (Status::Inconclusive, format!("the measurement has {side}, so it cannot be shown to lie inside the range"))
+            (Status::Inconclusive, Reason::OpenEnd(open))
         };
     };
     let inside = claim.low.is_none_or(|end| low >= end) && claim.high.is_none_or(|end| high <= end);
     if !inside {
-        let which = match (claim.low.is_some_and(|e| low < e), claim.high.is_some_and(|e| high > e)) {
-            (true, true) => "both ends",
-            (true, false) => "the lower end",
-            _ => "the upper end",
+        let end = match (claim.low.is_some_and(|e| low < e), claim.high.is_some_and(|e| high > e)) {
+            (true, true) => End::Both,
+            (true, false) => End::Low,
+            _ => End::High,
         };
-        return (
-            Status::Inconclusive,
-            format!(
-                "the measurement's bounds straddle {which} of the documented range: tighter bounds or more runs would settle it"
-            ),
-        );
+        return (Status::Inconclusive, Reason::Straddles(end));
     }
     if figure.lower_only {
-        return (
-            Status::Inconclusive,
-            "the figure is a lower bound of the claimed thing: the thing itself may lie above the range".into(),
-        );
+        return (Status::Inconclusive, Reason::LowerBoundInside);
     }
     if figure.upper_only {
-        return (Status::Holds, "an upper bound of the claimed thing lies inside the documented range".into());
+        return (Status::Holds, Reason::UpperBoundInside { open: false });
     }
-    (Status::Holds, "the whole interval lies inside the documented range".into())
+    (Status::Holds, Reason::Inside)
 }
 
 #[cfg(test)]
@@ -298,7 +277,7 @@ mod tests {
             let figure = Figure { value, low, high, n, upper_only: flags & 1 > 0, lower_only: flags & 2 > 0 };
             let claim = Claim::new(kind, (open != 1).then_some(a), (open != 2).then_some(a + width), Direction::Lower);
             let (status, reason) = judge(&figure, &claim);
-            prop_assert!(!reason.is_empty());
+            prop_assert!(!reason.to_string().is_empty() && !reason.kind().is_empty());
             if status == Status::Holds {
                 prop_assert!(value.is_some_and(f64::is_finite));
                 prop_assert!(low.is_none_or(f64::is_finite) && high.is_none_or(f64::is_finite));

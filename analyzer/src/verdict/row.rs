@@ -7,18 +7,16 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, RunResult, Verdict, circumstances, load, one_figure, settle};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, one_figure, saturation, settle};
 use crate::measure::Missing;
-
-/// How a verdict that rests on too few samples begins.
-pub const TOO_FEW: &str = "too few samples";
+use crate::result::group::{Column, Keys, columns};
 
 /// Key of a group: scenario, Services and (where it matters) endpoints, each to one significant figure.
 pub type GroupKey = (String, Option<u64>, Option<u64>);
 
 /// The runs of one dataplane, in groups of replicates.
-pub fn groups<'r, 'a>(row: &Row, runs: &[&'r RunResult<'a>]) -> BTreeMap<GroupKey, Vec<&'r RunResult<'a>>> {
-    let mut groups: BTreeMap<GroupKey, Vec<&RunResult<'_>>> = BTreeMap::new();
+pub fn groups<'r>(row: &Row, runs: &[&'r RunResult]) -> BTreeMap<GroupKey, Vec<&'r RunResult>> {
+    let mut groups: BTreeMap<GroupKey, Vec<&RunResult>> = BTreeMap::new();
     for result in runs {
         let endpoints = if row.by_endpoints { result.run.baseline_endpoints.map(one_figure) } else { None };
         let key = (result.run.scenario.clone(), result.run.services.map(one_figure), endpoints);
@@ -28,7 +26,7 @@ pub fn groups<'r, 'a>(row: &Row, runs: &[&'r RunResult<'a>]) -> BTreeMap<GroupKe
 }
 
 /// Judges a row for one dataplane. No documented value: no verdict.
-pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Verdict> {
+pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Vec<Verdict> {
     let Some(side) = row.side(dataplane) else { return Vec::new() };
     if side.kind == ClaimKind::None {
         return Vec::new();
@@ -45,7 +43,7 @@ pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Ver
         others.retain(|verdict| verdict.status != Status::NotMeasured);
         let why = match own.first() {
             Some(verdict) => {
-                let what = verdict.missing.as_ref().map_or(&verdict.reason, |missing| &missing.what);
+                let what = verdict.missing.as_ref().map_or_else(|| verdict.reason.to_string(), |one| one.what.clone());
                 format!("the {} run gives none ({what})", row.scenario)
             }
             None => format!("no {} run", row.scenario),
@@ -62,9 +60,9 @@ pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Ver
 
 fn no_run(row: &Row, side: &Side, dataplane: &str) -> Verdict {
     let mut verdict = blank(row, side, dataplane, &row.scenario, None);
-    verdict.reason = format!("there is no {} run of {dataplane} among the captures", row.scenario);
+    verdict.reason = Reason::NoRun { scenario: row.scenario.clone(), dataplane: dataplane.to_owned() };
     verdict.missing = Some(Missing {
-        what: verdict.reason.clone(),
+        what: verdict.reason.to_string(),
         remedy: format!(
             "capture a {} run of {dataplane} and pass it to `syncline report` with the others",
             row.scenario
@@ -79,10 +77,11 @@ pub(super) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, ser
         id: row.id.clone(),
         claim: row.claim.clone(),
         dataplane: dataplane.to_owned(),
+        column: String::new(),
         scenario: scenario.to_owned(),
         services,
         status: Status::NotMeasured,
-        reason: String::new(),
+        reason: Reason::NoFigure,
         expected: side.text.clone(),
         expected_range: [side.low, side.high],
         measured: None,
@@ -115,17 +114,12 @@ pub(super) fn claim_of(row: &Row, side: &Side, reading: Option<&Reading>) -> Cla
     claim
 }
 
-fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult<'_>]) -> Verdict {
+fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, &key.0, key.1);
     let min_samples = side.min_samples.or(row.min_samples);
-    let few_runs = row.min_runs.is_some_and(|least| runs.len() < least);
     let mut deciding: Vec<(ReadingVerdict, GroupFigure)> = Vec::new();
     for reading in row.readings_of(dataplane) {
-        let stands_in = reading.when.as_deref() == Some("few-runs");
-        if stands_in && !few_runs {
-            continue;
-        }
-        let shown_only = reading.shown_only || (few_runs && !stands_in);
+        let shown_only = reading.shown_only || reading.unclaimed;
         let figure = of_group(runs, reading, min_samples);
         let (status, reason) = judge_reading(row, side, reading, &figure, min_samples);
         let judged = ReadingVerdict {
@@ -145,7 +139,7 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         }
     }
     let Some(at) = decide(row.combine, &deciding, &mut verdict) else {
-        verdict.reason = "no reading of this claim applies".into();
+        verdict.reason = Reason::NoReading;
         return verdict;
     };
     if let Some((reading, figure)) = deciding.into_iter().nth(at) {
@@ -169,13 +163,33 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         }
         verdict.runs = figure.runs;
     }
-    if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
-        verdict.reason = format!("{}, in this run", verdict.reason);
+    if let Some(least) = row.min_runs.filter(|least| runs.len() < *least) {
+        let (n, word) = (runs.len(), if runs.len() == 1 { "run" } else { "runs" });
+        verdict.notes.push(format!("{n} {word}: from {least} on, no single endpoint would decide this figure."));
     }
-    load::windows(row, runs, &mut verdict);
+    if row.sized {
+        verdict.notes.push(format!("This measures the size of the cluster{}.", size_of(runs)));
+    }
+    if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
+        verdict.reason = Reason::InThisRun(Box::new(verdict.reason));
+    }
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
     verdict.notes.extend(settle::settle(row, &verdict, runs, min_samples));
     verdict
+}
+
+/// `, which has 5 Services and 44 ready endpoints of the Service under test`.
+fn size_of(runs: &[&RunResult]) -> String {
+    let most = |of: fn(&crate::result::Header) -> Option<u64>| runs.iter().filter_map(|one| of(&one.run)).max();
+    match (most(|run| run.services), most(|run| run.baseline_endpoints)) {
+        (Some(services), Some(endpoints)) => format!(
+            ", which has {services} Services, and {endpoints} endpoints of the Service under test: a small cluster has little of it, whatever its dataplane"
+        ),
+        (Some(services), None) => {
+            format!(", which has {services} Services: a small cluster has little of it, whatever its dataplane")
+        }
+        _ => ": a small cluster has little of it, whatever its dataplane".to_owned(),
+    }
 }
 
 /// The measurement's unit, else the row's.
@@ -194,22 +208,28 @@ fn judge_reading(
     reading: &Reading,
     figure: &GroupFigure,
     least: Option<u64>,
-) -> (Status, String) {
+) -> (Status, Reason) {
     if figure.runs.is_empty() {
         let reason = figure.missing.as_ref().map_or_else(
-            || format!("the captures do not give {} ({})", reading.measurement, reading.statistic),
-            |m| m.what.clone(),
+            || Reason::NotGiven { measurement: reading.measurement.clone(), statistic: reading.statistic.clone() },
+            |missing| Reason::Missing { what: missing.what.clone() },
         );
         return (Status::NotMeasured, reason);
     }
+    if reading.unclaimed {
+        return (Status::NotMeasured, Reason::NothingClaimed);
+    }
     // "none" says itself how many attempts it needs; an excess counts from any number.
     if figure.too_few && side.kind != ClaimKind::Zero {
-        return (Status::Inconclusive, format!("{TOO_FEW}: {} of at least {}", figure.figure.n, least.unwrap_or(0)));
+        return (Status::Inconclusive, Reason::TooFew { n: figure.figure.n, least: least.unwrap_or(0) });
     }
-    judge(&figure.figure, &claim_of(row, side, Some(reading)))
+    let claim = claim_of(row, side, Some(reading));
+    let (status, reason) = judge(&figure.figure, &claim);
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    saturation::weigh(status, reason, &claim, &saturation::pressure(effect, &figure.runs))
 }
 
-/// Makes one verdict of several readings; the answer is the reading whose figure is shown.
+/// Makes one verdict of several readings, load weighed in each; the answer is the reading whose figure is shown.
 fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict: &mut Verdict) -> Option<usize> {
     let status = |at: usize| deciding.get(at).map(|(r, _)| r.status);
     let worst = |at: &usize| match status(*at) {
@@ -234,9 +254,10 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
     verdict.reason = reading.reason.clone();
     if combine == Combine::Agree && deciding.iter().any(|(r, _)| r.status != reading.status) {
         verdict.status = Status::Inconclusive;
-        let each: Vec<String> =
-            deciding.iter().map(|(r, _)| format!("read as “{}”, {}", r.label, r.status.phrase())).collect();
-        verdict.reason = format!("ambiguous claim: {}", each.join(", "));
+        let readings = deciding.iter().map(|(r, _)| (r.label.clone(), r.status)).collect();
+        // Whoever asks whether it costs more than was said has an answer all the same.
+        let not_worse = deciding.iter().all(|(r, _)| matches!(r.status, Status::Holds | Status::Better));
+        verdict.reason = Reason::Ambiguous { readings, not_worse };
     }
     Some(at)
 }
@@ -246,6 +267,8 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
 pub struct Beside {
     pub id: String,
     pub dataplane: String,
+    /// By which facts its runs differ from the dataplane's other runs; empty where they are all alike.
+    pub column: String,
     pub scenario: String,
     pub services: Option<u64>,
     pub measured: Option<f64>,
@@ -256,12 +279,13 @@ pub struct Beside {
 }
 
 /// The figures of nftables and ipvs runs for the rows of kube-proxy: measured, not judged.
-pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Beside> {
+pub fn beside(runs: &[RunResult], catalogue: &super::Catalogue, keys: &Keys) -> Vec<Beside> {
     let mut shown = Vec::new();
-    for dataplane in ["kube-proxy-nftables", "kube-proxy-ipvs"] {
-        let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
+    let measured = |column: &Column| ["kube-proxy-nftables", "kube-proxy-ipvs"].contains(&column.dataplane.as_str());
+    for (column, own) in columns(runs, keys).iter().filter(|(column, _)| measured(column)) {
+        let dataplane = column.dataplane.as_str();
         for row in catalogue.rows.iter().filter(|r| r.scenario != "compare" && r.kube_proxy.kind != ClaimKind::None) {
-            for (key, runs) in groups(row, &own) {
+            for (key, runs) in groups(row, own) {
                 if key.0 != row.scenario && !matches!(row.scenario.as_str(), "any" | "alert") {
                     continue;
                 }
@@ -274,6 +298,7 @@ pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Besid
                 shown.push(Beside {
                     id: row.id.clone(),
                     dataplane: dataplane.to_owned(),
+                    column: column.words.clone(),
                     scenario: key.0,
                     services: key.1,
                     measured: figure.figure.value,

@@ -1,9 +1,9 @@
 //! What would settle an inconclusive verdict: how many more attempts or runs, how dense a sampling, which anchor.
 
 use super::catalogue::Row;
-use super::row::TOO_FEW;
-use super::{RunResult, Status, Verdict, load};
-use crate::events::{Direction, Outcome};
+use super::{RunResult, Status, Verdict};
+use crate::events::Direction;
+use crate::result::propagation::Widest;
 
 /// Measurements whose bounds come from looks at the dataplane and from clocks.
 const LOOKS: [&str; 5] =
@@ -12,17 +12,20 @@ const LOOKS: [&str; 5] =
 const MOST: f64 = 1e7;
 
 /// One sentence; `None` where the verdict is not inconclusive.
-pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>], least: Option<u64>) -> Option<String> {
+pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult], least: Option<u64>) -> Option<String> {
     if verdict.status != Status::Inconclusive {
         return None;
     }
-    let said = if verdict.reason.starts_with(load::LOAD) {
-        "repeat the run on a node whose CPU stays below 90 % in both windows".to_owned()
-    } else if verdict.reason.starts_with("ambiguous claim") {
+    let said = if verdict.reason.is_load() {
+        "repeat the run on a node whose CPU stays below 90 %, equally busy in whatever is compared; what is niced does not count".to_owned()
+    } else if verdict.reason.is_ambiguous() && verdict.readings.iter().any(|one| one.reason.is_load()) {
+        "repeat the run on a node whose CPU stays below 90 %: one of the two readings is open because of its load"
+            .to_owned()
+    } else if verdict.reason.is_ambiguous() {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
     } else if row.scenario == "alert" {
         "a run that is longer than the alert's `for:` under the same load".to_owned()
-    } else if verdict.reason.starts_with(TOO_FEW) {
+    } else if verdict.reason.is_too_few() {
         few(verdict, least.or(row.min_samples))
     } else if verdict.bound.as_deref() == Some("upper bound") {
         "a direct figure: dumps of `bpftool prog show -j` with kernel.bpf_stats_enabled=1 before and after the action (Cilium); kube-proxy has none, so that only a lower upper bound can decide".to_owned()
@@ -54,34 +57,22 @@ fn nearest(verdict: &Verdict) -> Option<(f64, f64)> {
 }
 
 /// Bounds of sampling and clocks: the wider of the two is what to narrow.
-fn looks(verdict: &Verdict, runs: &[&RunResult<'_>]) -> String {
-    let mut widest: Option<(i64, i64, String, String)> = None;
-    for result in runs {
-        let run = result.run;
-        let wanted =
-            if verdict.measurement.starts_with("endpoint_removal") { Direction::Removed } else { Direction::Added };
-        for episode in run.episodes.iter().filter(|one| one.direction == wanted && one.outcome == Outcome::Seen) {
-            let Some(seen) = &episode.dataplane else { continue };
-            let Some(look) = seen.low.zip(seen.high).map(|(low, high)| high - low) else { continue };
-            let offset = run.clocks.offset_within(&seen.clock, &episode.committed.clock, seen.low, seen.high);
-            let clock = offset.map_or(0, |offset| offset.high - offset.low);
-            if widest.as_ref().is_none_or(|known| look + clock > known.0 + known.1) {
-                widest = Some((look, clock, seen.clock.clone(), episode.committed.clock.clone()));
-            }
-        }
-    }
-    let Some((look, clock, seen, committed)) = widest else {
+fn looks(verdict: &Verdict, runs: &[&RunResult]) -> String {
+    let wanted =
+        if verdict.measurement.starts_with("endpoint_removal") { Direction::Removed } else { Direction::Added };
+    let seen = runs.iter().filter_map(|result| result.widest.get(&wanted));
+    let Some(Widest { look, clock, seen, committed }) = seen.max_by_key(|one| one.look + one.clock) else {
         return "a capture of the dataplane that begins before the action and ends after it".to_owned();
     };
     if clock > look {
-        let advice = runs.iter().find_map(|result| result.run.clocks.advice(&committed, &seen));
+        let advice = runs.iter().find_map(|result| result.run.clocks.advice(committed, seen));
         let anchor = advice.map_or_else(|| "a reading of both clocks".to_owned(), |advice| advice.capture);
         return format!(
             "a better anchor between the clocks {committed} and {seen}, now known to {:.0} ms: {anchor}",
-            clock as f64 / 1e6
+            *clock as f64 / 1e6
         );
     }
-    let now = look as f64 / 1e6;
+    let now = *look as f64 / 1e6;
     match nearest(verdict) {
         Some((end, apart)) if apart > 0.0 && verdict.unit == "s" => {
             // Bounds reach about one look to each side of the value.
@@ -133,7 +124,8 @@ fn sampling(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Catalogue;
+    use crate::verdict::reason::{Loaded, Moved};
+    use crate::verdict::{Catalogue, Reason};
 
     fn said(id: &str, change: impl Fn(&mut Verdict)) -> Option<String> {
         let catalogue = Catalogue::built_in().unwrap();
@@ -151,9 +143,15 @@ mod tests {
             assert!(found.contains(part), "{found}");
         };
         check("A1", "19 more in one run", &|verdict| {
-            (verdict.reason, verdict.n) = (format!("{TOO_FEW}: 1 of at least 20"), 1)
+            (verdict.reason, verdict.n) = (Reason::TooFew { n: 1, least: 20 }, 1)
         });
-        check("A1", "below 90 %", &|verdict| verdict.reason = "load: the node".to_owned());
+        check("A1", "below 90 %", &|verdict| {
+            verdict.reason = Reason::Load {
+                loaded: Loaded::While { run: "x".to_owned(), busy: 0.97 },
+                moved: Moved::Raised,
+                otherwise: None,
+            }
+        });
         check("C2", "bpf_stats_enabled", &|verdict| verdict.bound = Some("upper bound".to_owned()));
         check("T5.1", "400 samples (there are 100)", &|verdict| {
             verdict.n = 100;

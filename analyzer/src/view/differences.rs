@@ -1,7 +1,7 @@
 //! The three differences that matter most, chosen by a rule and not by taste:
 //!
 //! 1. a row with a figure for both dataplanes in the same scenario and size, from direct measurements on both sides;
-//!    measured on nodes that were both saturated or both not;
+//!    measured under loads that are alike, or whose difference works against the conclusion;
 //! 2. whose intervals do not overlap: the *proven factor* is the distance of their near ends, as a ratio;
 //! 3. at most one row a quantity (rows that rest on one measurement say one thing);
 //! 4. the largest proven factors first.
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::number;
 use super::rows;
 use crate::verdict::catalogue::Direction;
-use crate::verdict::{Catalogue, Status, Verdict, load};
+use crate::verdict::{Catalogue, Status, Verdict, saturation};
 
 /// One difference.
 #[derive(Clone, Debug, Serialize)]
@@ -41,13 +41,8 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
                     && v.services == a.services
             };
             let Some(b) = verdicts.iter().find(same) else { continue };
-            let usable = |v: &Verdict| {
-                v.status != Status::NotMeasured
-                    && v.bound.is_none()
-                    && !v.reason.starts_with(load::LOAD)
-                    && v.measured.is_some()
-            };
-            if !usable(a) || !usable(b) || load::apart(a.runs.iter().chain(&b.runs)).is_some() {
+            let usable = |v: &Verdict| v.status != Status::NotMeasured && v.bound.is_none() && v.measured.is_some();
+            if !usable(a) || !usable(b) {
                 continue;
             }
             // Different measurements under one row (a sync, a reconciliation) do not compare.
@@ -65,10 +60,12 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Difference> {
             } else {
                 continue;
             };
-            if !factor.is_finite() || factor < 1.05 {
+            let (below, above) = if lower == "Cilium" { (a, b) } else { (b, a) };
+            let load = saturation::could_have_parted(&a.measurement, &below.runs, &above.runs);
+            if !factor.is_finite() || factor < 1.05 || load.is_some() {
                 continue;
             }
-            let show = rows::show(row);
+            let show = row.show;
             let words = |v: &Verdict, bounds: [f64; 2]| {
                 format!(
                     "{} ({})",

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::rows::{self, RowView, group_label};
 use super::{dataplane_name, number};
-use crate::verdict::{Catalogue, Row, RunResult, Status, Verdict, load, overall};
+use crate::result::RunResult;
+use crate::verdict::{Catalogue, Row, Status, Verdict, overall, saturation};
 
 /// The first screen.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +32,10 @@ pub struct Side {
     /// How many figures these rest on: several rows may ask for one.
     pub figures: u64,
     pub counts: Vec<Count>,
+    /// Rows that cannot fail, joined: they are shown, and not counted.
+    pub uncounted: String,
+    /// Rows counted as better whose figure measures the size of the cluster, joined.
+    pub sized: String,
 }
 
 /// How many rows have one status.
@@ -55,7 +60,7 @@ pub struct Lead {
 }
 
 /// Builds it.
-pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue) -> Headline {
+pub fn build(runs: &[RunResult], verdicts: &[Verdict], catalogue: &Catalogue) -> Headline {
     let dataplanes: Vec<&str> =
         ["cilium", "kube-proxy-iptables"].into_iter().filter(|d| runs.iter().any(|r| r.run.dataplane == *d)).collect();
     let sides: Vec<Side> = dataplanes.iter().map(|d| side(d, runs, verdicts, catalogue)).collect();
@@ -83,11 +88,19 @@ pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue
     }
 }
 
-fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue) -> Side {
+fn side(dataplane: &str, runs: &[RunResult], verdicts: &[Verdict], catalogue: &Catalogue) -> Side {
     let mut by: BTreeMap<Status, Vec<&str>> = BTreeMap::new();
     let mut figures = std::collections::BTreeSet::new();
+    let (mut uncounted, mut sized): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for row in &catalogue.rows {
         if let Some(verdict) = overall(verdicts, &row.id, dataplane) {
+            if !verdict.counts() {
+                uncounted.push(&row.id);
+                continue;
+            }
+            if row.sized && verdict.status == Status::Better {
+                sized.push(&row.id);
+            }
             by.entry(verdict.status).or_default().push(&row.id);
             // What was not measured is a figure of its own.
             let own = if verdict.measured.is_some() { "" } else { row.id.as_str() };
@@ -104,6 +117,8 @@ fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue
         runs: plural(own, "run"),
         total: total as u64,
         figures: figures.len() as u64,
+        uncounted: uncounted.join(", "),
+        sized: sized.join(", "),
         counts: Status::ALL
             .into_iter()
             .map(|status| {
@@ -160,7 +175,11 @@ fn part(row: &Row, name: &str, v: &Verdict) -> String {
     }
     let bounds = v.measured_bounds.unwrap_or_default();
     let at_most = if v.bound.as_deref() == Some("upper bound") { "at most " } else { "" };
-    let figure = rows::with_bounds(v.measured, bounds, &v.unit, rows::show(row));
+    // What bounds from above is bounded by its upper end.
+    let figure = match (v.bound.as_deref(), bounds[1]) {
+        (Some("upper bound"), Some(high)) => number::figure(high, &v.unit, row.show),
+        _ => rows::with_bounds(v.measured, bounds, &v.unit, row.show),
+    };
     // A packet may pass several programs: their mean is not what the whole packet costs.
     let of = if v.id == "C2" && v.bound.is_none() { " per run of a datapath program" } else { "" };
     let status = match v.status {
@@ -177,8 +196,12 @@ fn against(own: &[(&str, &Verdict)]) -> String {
     let (Some([Some(al), Some(ah)]), Some([Some(bl), Some(bh)])) = (a.measured_bounds, b.measured_bounds) else {
         return String::new();
     };
-    let compares = a.bound.is_none() && b.bound.is_none() && load::apart(a.runs.iter().chain(&b.runs)).is_none();
+    let compares = a.bound.is_none() && b.bound.is_none();
     if group(a) != group(b) || !compares || al <= 0.0 || bl <= 0.0 {
+        return String::new();
+    }
+    let (below, above) = if bl > ah { (a, b) } else { (b, a) };
+    if saturation::could_have_parted(&a.measurement, &below.runs, &above.runs).is_some() {
         return String::new();
     }
     let (slower, low, high) = if bl > ah {
@@ -212,8 +235,16 @@ fn answer(sides: &[Side]) -> String {
             let n = |word: &str| side.counts.iter().find(|c| c.status == word).map_or(0, |c| c.n);
             let open = n("inconclusive") + n("not measured");
             let are = |n: u64| format!("{n} {}", if n == 1 { "is" } else { "are" });
+            let uncounted = match side.uncounted.as_str() {
+                "" => String::new(),
+                ids => format!(" (not counted, since they cannot fail: {ids})"),
+            };
+            let sized = match side.sized.as_str() {
+                "" => String::new(),
+                ids => format!(" (of these {ids} only says that the cluster is small)"),
+            };
             format!(
-                "{}: {} of {} documented values (which rest on {} figures) hold, {} better than claimed, {} worse; {} could not be decided",
+                "{}: {} of {} documented values (which rest on {} figures) hold{uncounted}, {} better than claimed{sized}, {} worse; {} could not be decided",
                 side.name,
                 n("holds"),
                 side.total,
@@ -233,7 +264,7 @@ pub fn plural(n: usize, word: &str) -> String {
 }
 
 /// Title where the user gives none.
-pub fn title(runs: &[RunResult<'_>]) -> String {
+pub fn title(runs: &[RunResult]) -> String {
     // All modes of kube-proxy are one name here; the runs are listed below it.
     let mut names: Vec<String> = runs
         .iter()
@@ -257,14 +288,14 @@ fn join(names: &[String]) -> String {
 }
 
 /// What was compared: runs by dataplane, scenarios, versions.
-pub fn subtitle(runs: &[RunResult<'_>]) -> String {
+pub fn subtitle(runs: &[RunResult]) -> String {
     let mut groups: BTreeMap<String, usize> = BTreeMap::new();
     for r in runs {
         *groups.entry(group_label(&r.run.scenario, r.run.services.map(crate::verdict::one_figure))).or_default() += 1;
     }
     let mut versions: Vec<String> = Vec::new();
     for r in runs {
-        for (name, version) in &r.run.bundle.manifest.versions {
+        for (name, version) in &r.run.manifest.versions {
             let known = format!("{} {}", rows::cut(name, 40), rows::cut(version, 40));
             if ["kubernetes", "cilium"].contains(&name.as_str()) && !versions.contains(&known) {
                 versions.push(known);

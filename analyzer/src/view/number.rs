@@ -1,13 +1,6 @@
 //! Figures as text: three significant digits, in units that a reader knows.
 
-/// How a row's figures are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Show {
-    /// By the unit.
-    Unit,
-    /// A ratio as a factor (`2.4 ×`).
-    Times,
-}
+pub use crate::verdict::catalogue::Show;
 
 /// A figure with its unit. Not finite: in words.
 pub fn figure(value: f64, unit: &str, show: Show) -> String {

@@ -6,7 +6,6 @@ use super::dataplane_name;
 use super::number::{self, Show};
 use crate::clock::Evidence;
 use crate::verdict::catalogue::Row;
-use crate::verdict::row::TOO_FEW;
 use crate::verdict::{Beside, Catalogue, Status, Verdict, overall};
 
 /// Rows of one part of the source document.
@@ -113,13 +112,6 @@ pub struct BesideRow {
 /// Evidence lines shown per verdict; all of them are in `report.json`.
 const EVIDENCE_SHOWN: usize = 5;
 
-/// Whether a row's ratios are factors or shares.
-pub fn show(row: &Row) -> Show {
-    let factor = row.claim.contains("ratio kube-proxy")
-        || [&row.cilium, &row.kube_proxy].iter().any(|s| s.text.contains('×') || s.text.contains("one backend per"));
-    if factor { Show::Times } else { Show::Unit }
-}
-
 /// Class of a status.
 pub fn status_class(status: Status) -> &'static str {
     match status {
@@ -170,7 +162,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
             let own: Vec<Group> = verdicts
                 .iter()
                 .filter(|v| v.id == row.id && v.dataplane == dataplane)
-                .map(|v| group(v, show(row)))
+                .map(|v| group(v, row.show))
                 .collect();
             let of = of_groups(row, dataplane, verdicts);
             Cell {
@@ -178,7 +170,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
                 name: dataplane_name(dataplane),
                 class: super::chart::class_of(dataplane).into(),
                 expected: row.side(dataplane).map_or_else(String::new, |s| s.text.clone()),
-                worst: overall(verdicts, &row.id, dataplane).map(|v| group(v, show(row))),
+                worst: overall(verdicts, &row.id, dataplane).map(|v| group(v, row.show)),
                 groups: own,
                 of,
             }
@@ -200,7 +192,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
 /// `Worst of 3 groups`, `The only one of 3 groups that could be judged`.
 fn of_groups(row: &Row, dataplane: &str, verdicts: &[Verdict]) -> String {
     let own = || verdicts.iter().filter(|v| v.id == row.id && v.dataplane == dataplane);
-    let open = |v: &&Verdict| v.status == Status::NotMeasured || v.reason.starts_with(TOO_FEW);
+    let open = |v: &&Verdict| v.status == Status::NotMeasured || v.reason.is_too_few();
     let (all, judged) = (own().count(), own().filter(|v| !open(v)).count());
     match (all, judged) {
         (0 | 1, _) => String::new(),
@@ -219,14 +211,19 @@ pub fn group_label(scenario: &str, services: Option<u64>) -> String {
     }
 }
 
+/// Ahead of a group's label: by what its runs differ from others of the dataplane.
+fn in_column(column: &str, label: String) -> String {
+    if column.is_empty() { label } else { format!("{column}: {label}") }
+}
+
 fn group(verdict: &Verdict, show: Show) -> Group {
     let bounds = verdict.measured_bounds.unwrap_or_default();
     Group {
-        label: group_label(&verdict.scenario, verdict.services),
+        label: in_column(&verdict.column, group_label(&verdict.scenario, verdict.services)),
         status: verdict.status.word().into(),
         status_class: status_class(verdict.status).into(),
         mark: mark(verdict.status).into(),
-        reason: sentence(&verdict.reason),
+        reason: sentence(&verdict.reason.to_string()),
         measured: measured(verdict.measured, bounds, &verdict.unit, show),
         bounds: if verdict.measured_bounds.is_some() {
             number::interval(bounds[0], bounds[1], &verdict.unit, show)
@@ -266,13 +263,14 @@ fn group(verdict: &Verdict, show: Show) -> Group {
 }
 
 fn reading(r: &crate::verdict::ReadingVerdict, show: Show) -> ReadingView {
+    let unclaimed = r.reason == crate::verdict::Reason::NothingClaimed;
     ReadingView {
         label: r.label.clone(),
-        status: r.status.word().into(),
+        status: if unclaimed { "no claim".into() } else { r.status.word().into() },
         status_class: status_class(r.status).into(),
         mark: mark(r.status).into(),
         measured: with_bounds(r.measured, r.measured_bounds.unwrap_or_default(), &r.unit, show),
-        reason: sentence(&r.reason),
+        reason: sentence(&r.reason.to_string()),
         shown_only: r.shown_only,
     }
 }
@@ -300,7 +298,12 @@ pub fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, sho
 pub fn evidence_line(evidence: &Evidence) -> String {
     let place =
         if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.clone() };
-    if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) }
+    let place = match evidence.last {
+        Some(last) => format!("{place}–{last}"),
+        None => place,
+    };
+    let line = if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) };
+    if evidence.query.is_empty() { line } else { format!("{line}: {}", evidence.query) }
 }
 
 /// At most so many characters.
@@ -342,10 +345,10 @@ pub fn beside_rows(shown: &[Beside], catalogue: &Catalogue) -> Vec<BesideRow> {
                 id: b.id.clone(),
                 claim: row.claim.clone(),
                 dataplane: dataplane_name(&b.dataplane),
-                group: group_label(&b.scenario, b.services),
-                measured: measured(b.measured, bounds, &b.unit, show(row)),
+                group: in_column(&b.column, group_label(&b.scenario, b.services)),
+                measured: measured(b.measured, bounds, &b.unit, row.show),
                 bounds: if b.measured_bounds.is_some() {
-                    number::interval(bounds[0], bounds[1], &b.unit, show(row))
+                    number::interval(bounds[0], bounds[1], &b.unit, row.show)
                 } else {
                     String::new()
                 },

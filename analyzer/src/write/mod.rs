@@ -2,8 +2,11 @@
 //!
 //! Files go to a temporary directory beside the target, which is renamed at the end: a report is whole or absent.
 
+pub mod changes;
+pub mod grid;
 pub mod html;
 pub mod json;
+pub mod junit;
 pub mod markdown;
 pub mod notes;
 pub mod terminal;
@@ -13,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 use crate::view::Judged;
 
 /// A format of the report.
@@ -62,7 +65,7 @@ pub struct File {
 ///
 /// # Errors
 /// A template that does not render: a fault of this program.
-pub fn render(judged: &Judged, runs: &[RunResult<'_>], formats: &[Format]) -> anyhow::Result<Vec<File>> {
+pub fn render(judged: &Judged, runs: &[RunResult], formats: &[Format]) -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
     for format in formats {
         match format {
