@@ -10,12 +10,15 @@ use serde_json::Value;
 /// 2026-11-23T04:00:00Z.
 const EPOCH: i64 = 1_795_406_400;
 
+/// The value of a series at a second.
+type Curve = Box<dyn Fn(i64) -> f64>;
+
 /// A capture of 30 s of baseline, 30 s of action and 40 s of tail, made of what a rule needs.
 struct Made {
     dataplane: &'static str,
     scenario: &'static str,
     /// Series as a scrape shows them, and their value at a second.
-    series: Vec<(String, Box<dyn Fn(i64) -> f64>)>,
+    series: Vec<(String, Curve)>,
     requests: String,
 }
 

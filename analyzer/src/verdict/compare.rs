@@ -79,7 +79,7 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Opti
             worst = Some((status, reason));
         }
     }
-    (verdict.status, verdict.reason) = worst.unwrap_or_else(|| (Status::NotMeasured, Reason::NoReading));
+    (verdict.status, verdict.reason) = worst.unwrap_or((Status::NotMeasured, Reason::NoReading));
     if verdict.readings.iter().any(|reading| reading.status != verdict.status) {
         let each: Vec<String> =
             verdict.readings.iter().map(|one| format!("{}: {}", one.label, one.status.word())).collect();
