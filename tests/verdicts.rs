@@ -160,8 +160,12 @@ fn foreign_niced_load_is_no_load_and_is_named() {
     // The same time in the mode of everyone else starves the proxy: that it took little means nothing.
     let loaded = with("user");
     assert_eq!(status(verdict(&loaded, "A3")), ("inconclusive", "load"), "{}", verdict(&loaded, "A3"));
-    let findings = loaded["runs"][0]["findings"].to_string();
-    assert!(findings.contains("98 % busy in the action") && findings.contains("build 1.5"), "{findings}");
+    let findings = |report: &Value| report["runs"][0]["findings"].to_string();
+    assert!(findings(&loaded).contains("98 % busy in the action"), "{}", findings(&loaded));
+    assert!(!findings(&niced).contains("busy in the action"), "{}", findings(&niced));
+    for report in [&niced, &loaded] {
+        assert!(findings(report).contains("do not tell): build 1.5"), "{}", findings(report));
+    }
 }
 
 #[test]
