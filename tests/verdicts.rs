@@ -10,12 +10,15 @@ use serde_json::Value;
 /// 2026-11-23T04:00:00Z.
 const EPOCH: i64 = 1_795_406_400;
 
+/// The value of a series at a second.
+type Curve = Box<dyn Fn(i64) -> f64>;
+
 /// A capture of 30 s of baseline, 30 s of action and 40 s of tail, made of what a rule needs.
 struct Made {
     dataplane: &'static str,
     scenario: &'static str,
     /// Series as a scrape shows them, and their value at a second.
-    series: Vec<(String, Box<dyn Fn(i64) -> f64>)>,
+    series: Vec<(String, Curve)>,
     requests: String,
 }
 
@@ -157,8 +160,12 @@ fn foreign_niced_load_is_no_load_and_is_named() {
     // The same time in the mode of everyone else starves the proxy: that it took little means nothing.
     let loaded = with("user");
     assert_eq!(status(verdict(&loaded, "A3")), ("inconclusive", "load"), "{}", verdict(&loaded, "A3"));
-    let findings = loaded["runs"][0]["findings"].to_string();
-    assert!(findings.contains("98 % busy in the action") && findings.contains("build 1.5"), "{findings}");
+    let findings = |report: &Value| report["runs"][0]["findings"].to_string();
+    assert!(findings(&loaded).contains("98 % busy in the action"), "{}", findings(&loaded));
+    assert!(!findings(&niced).contains("busy in the action"), "{}", findings(&niced));
+    for report in [&niced, &loaded] {
+        assert!(findings(report).contains("do not tell): build 1.5"), "{}", findings(report));
+    }
 }
 
 #[test]

@@ -72,25 +72,24 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         .collect()
 }
 
-/// A finding for each window in which the node was loaded, with who took its CPU where `process_cpu` tells.
+/// A finding for each window in which the node was loaded, and one that says who took its CPU, where `process_cpu` tells.
 pub fn load_findings(rows: &[Measurement]) -> Vec<Finding> {
-    rows.iter()
-        .filter(|row| row.name == "node_busy")
-        .filter_map(|row| {
-            let busy = row.estimate.value.filter(|busy| *busy > LOADED)?;
-            let takers = rows
-                .iter()
-                .find(|one| one.name == super::process_cpu::NAME && one.variant == row.variant && one.missing.is_none());
-            let mut detail = "Above 90 % whoever is ready to run waits: latencies and losses can only be too high, a process's CPU time only too low. A verdict that this could have produced is inconclusive, one reached in spite of it stands.".to_owned();
-            let mut evidence = row.evidence.clone();
-            if let Some(takers) = takers {
-                detail.push(' ');
-                detail.push_str(&takers.notes.join(" "));
-                evidence.extend(takers.evidence.iter().cloned());
-            }
-            Some(Finding { title: format!("The node was {:.0} % busy in the {}", 100.0 * busy, row.variant), detail, evidence })
+    let loaded = rows.iter().filter(|row| row.name == "node_busy").filter_map(|row| {
+        let busy = row.estimate.value.filter(|busy| *busy > LOADED)?;
+        Some(Finding {
+            title: format!("The node was {:.0} % busy in the {}", 100.0 * busy, row.variant),
+            detail: "Above 90 % whoever is ready to run waits: latencies and losses can only be too high, a process's CPU time only too low. A verdict that this could have produced is inconclusive, one reached in spite of it stands.".into(),
+            evidence: row.evidence.clone(),
         })
-        .collect()
+    });
+    let told: Vec<&Measurement> =
+        rows.iter().filter(|row| row.name == super::process_cpu::NAME && !row.notes.is_empty()).collect();
+    let takers = (!told.is_empty()).then(|| Finding {
+        title: "Who took the node's CPU, phase by phase".into(),
+        detail: told.iter().flat_map(|row| row.notes.iter().map(String::as_str)).collect::<Vec<_>>().join(" "),
+        evidence: told.iter().flat_map(|row| row.evidence.iter().cloned()).collect(),
+    });
+    loaded.chain(takers).collect()
 }
 
 #[cfg(test)]

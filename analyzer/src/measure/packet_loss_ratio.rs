@@ -131,25 +131,32 @@ fn traced(run: &Run) -> Result<Vec<Evidence>, Missing> {
         Some(action) => last(*source).is_some_and(|last| last >= action.end - action.slack),
         None => true,
     };
-    let whole = |(source, _): &(i32, String)| {
-        let file = run.bundle.manifest.sources.get(usize::try_from(*source).ok()?)?;
-        Some(Evidence {
-            last: i64::try_from(file.records).ok().filter(|last| *last > 1),
-            query: format!(
-                "SELECT count(*) FROM 'trace_events.parquet' WHERE source = {source} AND event = 'RETRANSMIT' AND text LIKE '%state=2%'"
-            ),
-            ..run.evidence(
-                *source,
-                1,
-                "the whole trace: SYN retransmits of anyone; those of the client to the Service count",
-            )
-        })
+    let whole = |(source, _): &(i32, String)| Evidence {
+        last: last_record(run, *source).filter(|last| *last > 1),
+        query: format!(
+            "SELECT count(*) FILTER (WHERE event = 'RETRANSMIT' AND text LIKE '%state=2%') FROM 'trace_events.parquet' WHERE source = {source}"
+        ),
+        ..run.evidence(
+            *source,
+            1,
+            "the whole trace: SYN retransmits of anyone; those of the client to the Service count",
+        )
     };
     if sources.iter().any(reaches) {
-        return Ok(sources.iter().filter(|one| reaches(one)).filter_map(whole).collect());
+        return Ok(sources.iter().filter(|one| reaches(one)).map(whole).collect());
     }
     let what = "the trace of TCP retransmits ends ahead of the action: what was lost in the rest is not known";
     Err(Missing { what: what.into(), remedy: TRACE.into() })
+}
+
+/// Last line of a trace that says anything.
+fn last_record(run: &Run, source: i32) -> Option<i64> {
+    let last = |table: &str| {
+        let scan = run.bundle.scan(table).ok()?.filter(col("source").eq(lit(source)));
+        let frame = scan.select([col("record").max()]).collect().ok()?;
+        frame.column("record").ok()?.i64().ok()?.get(0)
+    };
+    last("trace_events").max(last("trace_maps"))
 }
 
 fn excess(

@@ -97,7 +97,7 @@ fn describe(run: &Run, row: &mut Measurement, cores: &BTreeMap<String, f64>) {
     if top.is_empty() {
         return;
     }
-    row.notes.push(format!("Most CPU in the {}, in cores: {}.", row.variant, words(&top)));
+    row.notes.push(format!("In the {}, in cores: {}.", row.variant, words(&top)));
     let workload = workload(run);
     let foreign: Vec<&(&String, f64)> = order
         .iter()
@@ -106,11 +106,11 @@ fn describe(run: &Run, row: &mut Measurement, cores: &BTreeMap<String, f64>) {
         .collect();
     if !foreign.is_empty() {
         let who = if workload.is_empty() {
-            "Not the proxy (which commands are the workload's, the captures do not tell)"
+            "not the proxy; which commands are the workload's, the captures do not tell"
         } else {
-            "Neither the proxy nor the workload"
+            "neither the proxy nor the workload"
         };
-        row.notes.push(format!("{who}: {}.", words(&foreign)));
+        row.notes.push(format!("Foreign ({who}): {}.", words(&foreign)));
     }
 }
 

@@ -380,13 +380,16 @@ impl fmt::Display for Reason {
                 };
             }
             Reason::InSpiteOfLoad { loaded, moved, reason } => {
-                return write!(
-                    f,
-                    "{reason}, in spite of load: {loaded}, which can only have {} the figure",
-                    moved.word()
-                );
+                return write!(f, "{reason}, {}", in_spite_of(loaded, *moved));
             }
-            Reason::InThisRun(inner) => return write!(f, "{inner}, in this run"),
+            Reason::InThisRun(inner) => {
+                return match inner.as_ref() {
+                    Reason::InSpiteOfLoad { loaded, moved, reason } => {
+                        write!(f, "{reason}, in this run, {}", in_spite_of(loaded, *moved))
+                    }
+                    inner => write!(f, "{inner}, in this run"),
+                };
+            }
             Reason::OfGrowth(what, inner) => return write!(f, "{what}: {inner}"),
             Reason::Between { first, last, reason } => {
                 return write!(f, "{reason} (from {first:.0} to {last:.0} Services)");
@@ -395,6 +398,10 @@ impl fmt::Display for Reason {
         };
         f.write_str(fixed)
     }
+}
+
+fn in_spite_of(loaded: &Loaded, moved: Moved) -> String {
+    format!("in spite of load: {loaded}, which can only have {} the figure", moved.word())
 }
 
 /// Two fields of whatever holds it.
@@ -419,6 +426,18 @@ mod tests {
         assert!(there.is_too_few() && !there.is_load() && !there.is_ambiguous());
         assert_eq!((there.kind(), few.kind()), ("too-few", "too-few"));
         assert_eq!(there.to_string(), "T4.3: too few samples: 3 of at least 20, in this run");
+    }
+
+    #[test]
+    fn a_verdict_in_spite_of_load_keeps_its_kind() {
+        let loaded = Loaded::While { run: "x".to_owned(), busy: 0.97 };
+        let reason = Reason::InSpiteOfLoad { loaded, moved: Moved::Raised, reason: Box::new(Reason::Below) };
+        let reason = Reason::InThisRun(Box::new(reason));
+        assert_eq!(reason.kind(), "below");
+        assert!(
+            reason.to_string().contains("range, in this run, in spite of load: the node's CPU was 97 % busy"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -164,11 +164,8 @@ pub fn pressure(effect: Effect, figures: &[RunFigure]) -> Pressure {
     let mut found = Pressure::default();
     for one in figures.iter().filter(|one| one.left_out.is_none()) {
         match (one.busy, one.against_busy) {
-            (Some(action), Some(other)) => {
-                if !alike(effect, action, other) {
-                    let loaded = Loaded::Windows { run: one.run.clone(), other, action };
-                    found.add(effect, action > other, loaded);
-                }
+            (Some(action), Some(other)) if !alike(effect, action, other) => {
+                found.add(effect, action > other, Loaded::Windows { run: one.run.clone(), other, action });
             }
             (Some(busy), None) if busy > LOADED => {
                 found.add(effect, true, Loaded::While { run: one.run.clone(), busy });

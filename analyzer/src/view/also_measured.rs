@@ -13,8 +13,8 @@ use crate::verdict::{Catalogue, Row};
 /// Rows of a page; all of them are in `report.json`.
 const MOST: usize = 120;
 
-/// Measurements that have a section of their own.
-const SHOWN: [&str; 2] = ["trace_distribution", "metric_shape"];
+/// Measurements that have a section of their own, or are findings of their run.
+const SHOWN: [&str; 3] = ["trace_distribution", "metric_shape", "process_cpu"];
 
 /// The section.
 #[derive(Clone, Debug, Default, Serialize)]
