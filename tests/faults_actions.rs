@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use syncline::cli::inputs;
 use syncline::events::Run;
-use syncline::measure::Measurement;
+use syncline::measure::{self, Measurement};
+use syncline::result::given;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in the workspace").join("tests/fixtures/faults").join(name)
@@ -19,8 +19,10 @@ struct Loaded {
 
 impl Loaded {
     fn of(folder: &Path) -> Self {
-        let mut loaded = inputs::load(&[folder.to_owned()]).expect("a capture that loads");
-        Self { run: loaded.runs.remove(0), rows: loaded.measurements.remove(0) }
+        let (bundle, _temporary) = given::one(folder).expect("a capture that is bundled");
+        let run = Run::load(bundle).expect("a run");
+        let rows = measure::all(&run).expect("measured");
+        Self { run, rows }
     }
 
     fn row(&self, name: &str, variant: &str) -> &Measurement {

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use syncline::cli::inputs;
 use syncline::measure::Measurement;
+use syncline::result::load::{load, nothing};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in the workspace").to_owned()
@@ -69,12 +69,12 @@ fn check_folder(folder: &Path) {
     let table = table();
     let runs: Vec<PathBuf> = table.keys().map(|run| folder.join(run)).filter(|path| path.is_dir()).collect();
     assert!(runs.len() >= 8, "only {} runs in {}", runs.len(), folder.display());
-    let loaded = inputs::load(&runs).expect("the captures load");
+    let results = load(&runs, &nothing).expect("the captures load");
     let mut complaints = Vec::new();
-    for (run, measurements) in loaded.runs.iter().zip(&loaded.measurements) {
-        let find = |name: &str| measurements.iter().find(|one| one.name == name).expect("every name has a row");
+    for result in &results {
+        let find = |name: &str| result.measurements.iter().find(|one| one.name == name).expect("every name has a row");
         let (added, removed) = (find("endpoint_propagation"), find("endpoint_removal"));
-        complaints.extend(compare(&table[&run.name], added, removed));
+        complaints.extend(compare(&table[&result.run.name], added, removed));
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }

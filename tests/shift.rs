@@ -9,8 +9,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use syncline::cli::inputs;
 use syncline::measure::Measurement;
+use syncline::result::load::{load, nothing};
 
 /// Hours that the node's clock is ahead.
 const HOURS: u32 = 3;
@@ -140,8 +140,8 @@ fn copy(from: &Path, to: &Path, causality_only: bool) {
 }
 
 fn propagation(folder: &Path) -> Measurement {
-    let loaded = inputs::load(&[folder.to_owned()]).expect("a capture that loads");
-    let mut all = loaded.measurements.into_iter().flatten();
+    let results = load(&[folder.to_owned()], &nothing).expect("a capture that loads");
+    let mut all = results.into_iter().flat_map(|result| result.measurements);
     all.find(|row| row.name == "endpoint_propagation").expect("a row")
 }
 

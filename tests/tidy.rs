@@ -10,7 +10,11 @@ use std::process::Command;
 /// Stages of each program in the order of the flow, which is the alphabetical one. What is no stage (`bundle` and `cli` of the
 /// collector) conducts them, and no stage may use it.
 const STAGES: [(&str, &[&str], &[&str]); 2] = [
-    ("analyzer/src/", &["bundle", "clock", "events", "math", "measure", "verdict", "view", "write"], &["cli"]),
+    (
+        "analyzer/src/",
+        &["bundle", "clock", "events", "math", "measure", "query", "result", "verdict", "view", "write"],
+        &["cli"],
+    ),
     ("collector/src/", &["form", "input", "layers", "parse", "write"], &["bundle", "cli"]),
 ];
 /// What may lie at the top of the repository.

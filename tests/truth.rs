@@ -16,9 +16,9 @@ use std::time::Instant;
 
 use cluster::{Cluster, Node, Plan, Related, SCRAPES, SECOND};
 use syncline::bundle::Bundle;
-use syncline::cli::inputs;
 use syncline::events::{Direction, Episode, Observed, Outcome, Run};
 use syncline::measure::{self, Measurement};
+use syncline::result::given;
 use syncline_collector::bundle::{BundleOptions, bundle};
 
 /// What was counted over all seeds.
@@ -40,8 +40,10 @@ fn load(cluster: &Cluster) -> (Run, Vec<Measurement>) {
     let folder = tempfile::tempdir().expect("a folder");
     let capture = folder.path().join("capture");
     files::write(cluster, &capture);
-    let mut loaded = inputs::load(&[capture]).expect("a capture that loads");
-    (loaded.runs.remove(0), loaded.measurements.remove(0))
+    let (bundle, _temporary) = given::one(&capture).expect("a capture that is bundled");
+    let run = Run::load(bundle).expect("a run");
+    let measured = measure::all(&run).expect("measured");
+    (run, measured)
 }
 
 fn holds(at: &Observed, time: i64) -> bool {

@@ -3,16 +3,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use syncline::cli::inputs;
 use syncline::measure::Measurement;
+use syncline::result::load::{load, nothing};
 
 fn sample(run: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("in the workspace").join("sample-data").join(run)
 }
 
 fn propagation(capture: PathBuf) -> Measurement {
-    let mut loaded = inputs::load(&[capture]).expect("a capture that loads");
-    let rows = loaded.measurements.remove(0);
+    let rows = load(&[capture], &nothing).expect("a capture that loads").remove(0).measurements;
     rows.into_iter().find(|row| row.name == "endpoint_propagation" && row.variant.is_empty()).expect("a row")
 }
 

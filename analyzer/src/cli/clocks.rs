@@ -8,16 +8,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::TableFormat;
-use crate::bundle::Bundle;
 use crate::clock::Graph;
 use crate::clock::advice::Advice;
 use crate::events::Run;
+use crate::result::given;
 
 /// Arguments of `syncline clocks`.
 #[derive(Args, Debug)]
 pub struct ClocksArguments {
-    /// A bundle
-    #[arg(value_name = "BUNDLE")]
+    /// A bundle, or a capture directory (bundled first)
+    #[arg(value_name = "BUNDLE|CAPTURE_DIR")]
     bundle: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
@@ -29,7 +29,8 @@ pub struct ClocksArguments {
 /// # Errors
 /// A bundle that cannot be read.
 pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
-    let run = Run::load(Bundle::open(&arguments.bundle)?)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle)?;
+    let run = Run::load(bundle)?;
     run.bundle.unchanged()?;
     let clocks = &run.clocks;
     let pairs = pairs(clocks);

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::{TableFormat, inputs};
+use super::{Grouping, TableFormat};
+use crate::result::load::load;
 use crate::verdict::list::{ListFormat, list};
-use crate::verdict::{Catalogue, RunResult, Status};
+use crate::verdict::queries::questions;
+use crate::verdict::{Catalogue, Status};
 use crate::view::{self, Options};
 use crate::write::{self, Format, terminal};
 
@@ -28,6 +30,8 @@ pub struct ReportArguments {
     /// Catalogue (TOML) whose rows replace those of the built-in one
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
+    #[command(flatten)]
+    grouping: Grouping,
     /// Title of the report
     #[arg(long, value_name = "T")]
     title: Option<String>,
@@ -45,6 +49,8 @@ pub struct CheckArguments {
     /// Bundles, or capture directories (bundled first)
     #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
     inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    grouping: Grouping,
     /// Inconclusive and not measured count as failures too
     #[arg(long)]
     strict: bool,
@@ -86,15 +92,12 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
         std::fs::read_to_string(path).with_context(|| format!("{}: expected Markdown", path.display()))
     };
     let notes = arguments.notes.as_ref().map(read).transpose()?;
-    let loaded = inputs::load(&arguments.inputs)?;
-    let results: Vec<RunResult<'_>> = loaded
-        .runs
-        .iter()
-        .zip(&loaded.measurements)
-        .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
-        .collect();
-    let judged = view::build(&results, &catalogue, &Options { title: arguments.title.clone(), notes });
-    loaded.unchanged()?;
+    let results = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane))?;
+    let judged = view::build(
+        &results,
+        &catalogue,
+        &Options { title: arguments.title.clone(), notes, keys: arguments.grouping.keys()? },
+    );
     let files = write::render(&judged, &results, &formats)?;
     let written = write::to_directory(&files, &arguments.out, arguments.force)?;
     print(&terminal::summary(&judged.view))?;
@@ -110,23 +113,16 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
 /// Inputs that cannot be used.
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let catalogue = catalogue(None)?;
-    let loaded = inputs::load(&arguments.inputs)?;
-    let results: Vec<RunResult<'_>> = loaded
-        .runs
-        .iter()
-        .zip(&loaded.measurements)
-        .map(|(run, measurements)| RunResult { run, measurements: measurements.clone() })
-        .collect();
-    let judged = view::build(&results, &catalogue, &Options::default());
-    loaded.unchanged()?;
+    let results = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane))?;
+    let judged = view::build(&results, &catalogue, &Options { keys: arguments.grouping.keys()?, ..Options::default() });
     match arguments.format {
         TableFormat::Table => print(&terminal::summary(&judged.view))?,
         TableFormat::Json => print(&terminal::check_json(&judged.verdicts))?,
     }
     if judged.verdicts.iter().all(|verdict| verdict.status == Status::NotMeasured) {
-        let modes: BTreeSet<String> = loaded.runs.iter().map(|run| view::dataplane_name(&run.dataplane)).collect();
+        let modes: BTreeSet<String> = results.iter().map(|one| view::dataplane_name(&one.run.dataplane)).collect();
         let modes = modes.into_iter().collect::<Vec<_>>().join(", ");
-        if judged.verdicts.is_empty() && loaded.runs.iter().any(|run| run.is_kube_proxy()) {
+        if judged.verdicts.is_empty() && results.iter().any(|one| one.run.is_kube_proxy()) {
             eprintln!(
                 "warning: nothing was judged: documented values exist for Cilium and for kube-proxy in iptables mode, and these runs are of {modes}"
             );

@@ -2,13 +2,13 @@
 
 pub mod answers;
 pub mod clocks;
-pub mod copies;
-pub mod inputs;
 pub mod judged;
 pub mod query;
 pub mod timeline;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+
+use crate::result::group::Keys;
 
 /// How to print what is a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -17,4 +17,26 @@ pub enum TableFormat {
     Table,
     /// JSON
     Json,
+}
+
+/// Which runs count as replicates of each other.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Grouping {
+    /// Facts that tell runs apart too: keys as config/bpf-lb-algorithm
+    #[arg(long, value_name = "FACT,...")]
+    by: Option<String>,
+    /// Facts that do not tell runs apart: of proxy, kubernetes, kernel,
+    /// nodes, cores, min-sync-period, full-sync, label
+    #[arg(long, value_name = "FACT,...")]
+    ignore: Option<String>,
+}
+
+impl Grouping {
+    /// The facts that make a key.
+    ///
+    /// # Errors
+    /// A fact that is none.
+    pub fn keys(&self) -> anyhow::Result<Keys> {
+        Keys::of(self.by.as_deref(), self.ignore.as_deref())
+    }
 }

@@ -17,9 +17,11 @@ use syncline_promql::{
     to_json,
 };
 
-use super::{answers, inputs};
+use super::answers;
 use crate::bundle::Bundle;
 use crate::bundle::witnesses::{self, Aside};
+use crate::result::copies::Distinct;
+use crate::result::given;
 
 /// Arguments of `syncline query`.
 #[derive(Args, Debug)]
@@ -130,7 +132,7 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-    let (bundles, _temporary) = inputs::bundles(&paths)?;
+    let (Distinct { bundles, .. }, _temporary) = given::bundles(&paths)?;
     let labels = run_labels(&bundles);
     let query = parse(expression);
     // An expression that names its metrics needs no others; the default times are those of what it selects.

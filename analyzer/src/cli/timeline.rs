@@ -8,15 +8,15 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::query::duration;
-use crate::bundle::Bundle;
 use crate::events::timeline::{Event, Filter, KINDS, UNDATED, each};
 use crate::events::{Run, Window};
+use crate::result::given;
 
 /// Arguments of `syncline timeline`.
 #[derive(Args, Debug)]
 pub struct TimelineArguments {
-    /// A bundle
-    #[arg(value_name = "BUNDLE")]
+    /// A bundle, or a capture directory (bundled first)
+    #[arg(value_name = "BUNDLE|CAPTURE_DIR")]
     bundle: PathBuf,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -122,7 +122,8 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
     if let Some(kind) = arguments.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
         bail!("`{kind}` is no kind of event: expected one of {}", KINDS.join(", "));
     }
-    let run = Run::load(Bundle::open(&arguments.bundle)?)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle)?;
+    let run = Run::load(bundle)?;
     let place = |text: &Option<String>| text.as_deref().map(|text| moment(text, &run)).transpose();
     let filter = Filter {
         from: place(&arguments.from)?,

@@ -10,6 +10,7 @@
 //! | `version/kubernetes`, `version/kube-proxy`, `version/cilium`, `version/linux` | capture.toml, versions.txt, `…_build_info`, `cilium_version`, `kube_node_info`, `node_uname_info`, `cadvisor_version_info`, `"Version info"` |
 //! | `mode` | `Using iptables Proxier`, `FLAG: --proxy-mode`, metrics that only one mode registers |
 //! | `config/min-sync-period`, `config/lb-reflector-wait-time` | flags and configuration that the programs log |
+//! | `config/full-sync` | `fullSync=` in the lines about syncs: `every sync` or `changed chains` |
 //! | `metrics/ip_family` | the label of kube-proxy's metrics (from Kubernetes 1.33 on) |
 //! | `count/nodes`, `count/services`, `count/endpoints` | objects, metrics, the dataplane |
 
@@ -39,6 +40,8 @@ const LABELS: [(&str, &[&str], &str); 6] = [
 ];
 /// Lines of a log that are searched for settings.
 const STARTUP: i64 = 2_000;
+/// How kube-proxy's line about a sync begins, from which `config/full-sync` is told.
+const FULL_SYNC: &str = "Syncing ";
 const FAMILY: &str = "kubeproxy_sync_proxy_rules_duration_seconds_count";
 
 /// Reads them.
@@ -168,7 +171,15 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
 
 fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> anyhow::Result<()> {
     // Programs tell their settings when they start.
-    for row in bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))? {
+    let rows = bundle.rows::<LogRow<'static>>(Some(col("record").lt_eq(lit(STARTUP))))?;
+    // With a configuration file kube-proxy ignores its other flags, and lists them all the same.
+    let by_file = |row: &&LogRow<'static>| row.message.trim().starts_with("FLAG: --config=\"/");
+    let by_file: HashSet<i32> = rows.iter().filter(by_file).map(|row| row.source).collect();
+    full_syncs(bundle, &rows, path, told);
+    for row in rows {
+        if by_file.contains(&row.source) && row.message.trim().starts_with("FLAG: ") {
+            continue;
+        }
         let fields = row.fields.as_deref().unwrap_or_default();
         if let Some((key, value)) = line(&row.message, fields) {
             let evidence = Evidence { path: path(row.source), record: row.record, what: row.message.to_string() };
@@ -177,6 +188,28 @@ fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> 
         }
     }
     Ok(())
+}
+
+/// Syncs from which it is told whether they rewrite everything.
+const LEAST_SYNCS: usize = 5;
+
+/// Whether kube-proxy rewrites the whole table on every sync, as its own lines about them say: a feature gate, an old version or
+/// a patch may make it so, and no listing of settings proves it.
+fn full_syncs(bundle: &Bundle, rows: &[LogRow<'static>], path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) {
+    let mut found: BTreeMap<i32, (usize, usize, &LogRow<'static>)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.message.starts_with(FULL_SYNC)) {
+        let fields = row.fields.as_deref().unwrap_or_default();
+        let Some((_, full)) = fields.split_once("fullSync=") else { continue };
+        let (all, whole, _) = found.entry(row.source).or_insert((0, 0, row));
+        *all += 1;
+        *whole += usize::from(full.starts_with("true"));
+    }
+    for (source, (all, whole, row)) in found.into_iter().filter(|(_, (all, ..))| *all >= LEAST_SYNCS) {
+        let value = if whole == all { "every sync" } else { "changed chains" };
+        let evidence = Evidence { path: path(source), record: row.record, what: row.message.to_string() };
+        let (key, node) = ("config/full-sync".to_owned(), node_of(bundle, source));
+        told.push(Told { key, value: value.to_owned(), evidence, node, by: By::Capture });
+    }
 }
 
 /// What a log line tells of the proxy.
@@ -202,6 +235,12 @@ fn line(message: &str, fields: &str) -> Option<(&'static str, String)> {
     let mode = message.to_ascii_lowercase();
     let mode = mode.strip_prefix("using ")?.split_once(" proxier")?.0.to_owned();
     ["iptables", "nftables", "ipvs"].contains(&mode.as_str()).then_some(("mode", mode))
+}
+
+/// Whether a line is one in which a running program tells a setting that it follows.
+pub fn tells_setting(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("FLAG: --") || line.starts_with("minSyncPeriod:") || line.starts_with(FULL_SYNC)
 }
 
 /// Major and minor number of a version that a key names.

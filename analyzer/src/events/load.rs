@@ -154,10 +154,8 @@ impl Run {
             ],
         );
         let id = bundle.manifest.run_id.chars().take(12).collect();
-        let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned());
         Ok(Run {
-            name,
+            name: Run::name_of(&bundle),
             id,
             dataplane,
             scenario,
@@ -176,6 +174,12 @@ impl Run {
             findings,
             bundle,
         })
+    }
+
+    /// Name of the run of a bundle: as stated, else its folder's.
+    pub fn name_of(bundle: &Bundle) -> String {
+        let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned())
     }
 }
 

@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 
 use super::{Interval, Measurement, Missing};
-use crate::events::Run;
 use crate::math::{Estimate, arithmetic, growth, quantile};
 
 /// Least ratio of the largest to the smallest size.
@@ -21,15 +20,25 @@ const LEAST_RATIO: f64 = 10.0;
 const REMEDY: &str =
     "Capture the same scenario with at least three numbers of Services, the largest ten times the smallest.";
 
+/// What is needed of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub name: &'a str,
+    pub dataplane: &'a str,
+    pub scenario: &'a str,
+    /// Services in its cluster.
+    pub services: Option<u64>,
+}
+
 /// All names above for each dataplane of `runs`; `measured` holds the rows of [`super::all`] of these runs.
-pub fn across(runs: &[Run], measured: &[Measurement]) -> Vec<Measurement> {
-    let mut dataplanes: Vec<&str> = runs.iter().map(|r| r.dataplane.as_str()).collect();
+pub fn across(runs: &[Subject<'_>], measured: &[&Measurement]) -> Vec<Measurement> {
+    let mut dataplanes: Vec<&str> = runs.iter().map(|r| r.dataplane).collect();
     dataplanes.sort_unstable();
     dataplanes.dedup();
     let mut found = Vec::new();
     for dataplane in dataplanes {
-        let of: Vec<&Run> = runs.iter().filter(|r| r.dataplane == dataplane).collect();
-        let scale: Vec<&Run> = of.iter().copied().filter(|r| r.scenario == "scale-up").collect();
+        let of: Vec<&Subject<'_>> = runs.iter().filter(|r| r.dataplane == dataplane).collect();
+        let scale: Vec<&Subject<'_>> = of.iter().copied().filter(|r| r.scenario == "scale-up").collect();
         // Growth compares like with like: scale-ups where there are enough of them, else every run with a baseline.
         let like = if sizes(&scale).len() >= 3 { &scale } else { &of };
         found.push(memory_per_service(dataplane, like, measured));
@@ -54,7 +63,7 @@ pub fn one_figure(n: u64) -> u64 {
     (n + scale / 2) / scale * scale
 }
 
-fn sizes(runs: &[&Run]) -> BTreeMap<u64, Vec<u64>> {
+fn sizes(runs: &[&Subject<'_>]) -> BTreeMap<u64, Vec<u64>> {
     let mut found: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for run in runs {
         if let Some(services) = run.services {
@@ -65,7 +74,7 @@ fn sizes(runs: &[&Run]) -> BTreeMap<u64, Vec<u64>> {
 }
 
 /// Estimates of a measurement by size: union of bounds, median of values.
-fn by_size(runs: &[&Run], measured: &[Measurement], name: &str) -> BTreeMap<u64, (f64, Estimate, usize)> {
+fn by_size(runs: &[&Subject<'_>], measured: &[&Measurement], name: &str) -> BTreeMap<u64, (f64, Estimate, usize)> {
     let mut rows: BTreeMap<u64, Vec<(f64, Estimate)>> = BTreeMap::new();
     for run in runs {
         let row = measured
@@ -120,7 +129,7 @@ fn lacking(found: &BTreeMap<u64, (f64, Estimate, usize)>, least: usize) -> Optio
     })
 }
 
-fn memory_per_service(dataplane: &str, runs: &[&Run], measured: &[Measurement]) -> Measurement {
+fn memory_per_service(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
     let mut row = start(dataplane, "memory_per_service", "bytes");
     row.statistic = "slope".into();
     let found = by_size(runs, measured, "memory_bytes");
@@ -152,7 +161,7 @@ fn memory_per_service(dataplane: &str, runs: &[&Run], measured: &[Measurement]) 
     row
 }
 
-fn work_growth(dataplane: &str, runs: &[&Run], measured: &[Measurement]) -> Measurement {
+fn work_growth(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
     let mut row = start(dataplane, "update_work_growth", "1");
     row.statistic = "exponent".into();
     let found = by_size(runs, measured, "update_work");
@@ -183,7 +192,13 @@ fn work_growth(dataplane: &str, runs: &[&Run], measured: &[Measurement]) -> Meas
     row
 }
 
-fn size_ratio(dataplane: &str, name: &str, source: &str, runs: &[&Run], measured: &[Measurement]) -> Measurement {
+fn size_ratio(
+    dataplane: &str,
+    name: &str,
+    source: &str,
+    runs: &[&Subject<'_>],
+    measured: &[&Measurement],
+) -> Measurement {
     let mut row = start(dataplane, name, "ratio");
     row.statistic = "largest size / smallest size".into();
     let found = by_size(runs, measured, source);
@@ -206,8 +221,13 @@ fn size_ratio(dataplane: &str, name: &str, source: &str, runs: &[&Run], measured
 #[cfg(test)]
 mod tests {
     use super::super::{Measurement, fixture};
-    use super::{across, one_figure};
+    use super::{Subject, across, one_figure};
+    use crate::events::Run;
     use crate::math::Estimate;
+
+    fn subject(run: &Run) -> Subject<'_> {
+        Subject { name: &run.name, dataplane: &run.dataplane, scenario: &run.scenario, services: run.services }
+    }
 
     #[test]
     fn memory_and_work_over_three_sizes() {
@@ -229,6 +249,8 @@ mod tests {
             }
             runs.push(run);
         }
+        let runs: Vec<Subject<'_>> = runs.iter().map(subject).collect();
+        let rows: Vec<&Measurement> = rows.iter().collect();
         let found = across(&runs, &rows);
         let value = |name: &str| found.iter().find(|m| m.name == name).and_then(|m| m.estimate.value).unwrap();
         assert!((value("memory_per_service") - 2000.0).abs() < 1e-6);

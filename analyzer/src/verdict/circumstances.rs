@@ -20,7 +20,7 @@ const PROPAGATION: [&str; 5] =
 const SYNCS: [&str; 4] = ["sync_duration", "sync_rate", "rules_rewritten_per_change", "update_work"];
 
 /// What applies to a verdict that is made, for its runs; each thing once.
-pub fn notes(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>]) -> Vec<String> {
+pub fn notes(row: &Row, verdict: &Verdict, runs: &[&RunResult]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for result in runs {
         let facts = &result.run.facts;

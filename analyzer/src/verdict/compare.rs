@@ -10,12 +10,13 @@ use super::row::{blank, claim_of, judge_row};
 use super::{ReadingVerdict, Reason, RunResult, Verdict, load, one_figure, overall, settle};
 use crate::math::{Estimate, growth};
 use crate::measure::Missing;
+use crate::result::group::Column;
 
 /// Smallest ratio of the largest to the smallest number of Services that a claim about size needs.
 const SIZE_SPAN: f64 = 10.0;
 
 /// A row about growth, for one dataplane over all its sizes; `None` where the row is of another kind.
-pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Option<Verdict> {
+pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Option<Verdict> {
     let side = row.side(dataplane)?;
     if !matches!(side.kind, ClaimKind::Growth | ClaimKind::SizeRatio | ClaimKind::Slope) {
         return None;
@@ -100,12 +101,12 @@ fn rank(status: Status) -> u8 {
     }
 }
 
-type Sizes<'r, 'a> = Vec<(f64, Vec<&'r RunResult<'a>>)>;
+type Sizes<'r> = Vec<(f64, Vec<&'r RunResult>)>;
 
 /// Runs by number of Services (the group's mean), ascending; of one scenario, the one with the most sizes, except for
 /// what is taken from baselines anyway.
-fn sizes<'r, 'a>(side: &Side, runs: &[&'r RunResult<'a>]) -> Sizes<'r, 'a> {
-    let mut scenarios: BTreeMap<&str, BTreeMap<u64, Vec<&RunResult<'_>>>> = BTreeMap::new();
+fn sizes<'r>(side: &Side, runs: &[&'r RunResult]) -> Sizes<'r> {
+    let mut scenarios: BTreeMap<&str, BTreeMap<u64, Vec<&RunResult>>> = BTreeMap::new();
     let baseline = side.kind == ClaimKind::Slope;
     for result in runs {
         let Some(services) = result.run.services else { continue };
@@ -121,7 +122,7 @@ fn sizes<'r, 'a>(side: &Side, runs: &[&'r RunResult<'a>]) -> Sizes<'r, 'a> {
         .collect()
 }
 
-fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_, '_>) -> (Status, Reason, Figure, Vec<GroupFigure>) {
+fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_>) -> (Status, Reason, Figure, Vec<GroupFigure>) {
     let mut points: Vec<(f64, Estimate)> = Vec::new();
     let mut groups = Vec::new();
     for (n, runs) in sizes {
@@ -236,7 +237,7 @@ fn exponent(points: &[(f64, Estimate)]) -> Figure {
 }
 
 /// Slope of a figure over the number of Services, one point a run, with its 95 % interval.
-fn slope(reading: &Reading, sizes: &Sizes<'_, '_>) -> Figure {
+fn slope(reading: &Reading, sizes: &Sizes<'_>) -> Figure {
     let points: Vec<(f64, f64)> = sizes
         .iter()
         .flat_map(|(_, runs)| runs)
@@ -253,28 +254,53 @@ fn slope(reading: &Reading, sizes: &Sizes<'_, '_>) -> Figure {
     }
 }
 
-/// A row that compares dataplanes: K1 once (beside Cilium), K4 for each side from the rows that it rests on.
-pub fn between(row: &Row, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Vec<Verdict> {
+/// A row that compares dataplanes, for the runs of one column: K1 once for each column of the other dataplane (beside
+/// Cilium), K4 from the rows that it rests on. `earlier` are the column's own verdicts.
+pub fn between<'r>(
+    row: &Row,
+    dataplane: &str,
+    own: &[&'r RunResult],
+    others: impl Iterator<Item = &'r (Column, Vec<&'r RunResult>)>,
+    earlier: &[Verdict],
+) -> Vec<Verdict> {
     let Some(side) = row.side(dataplane) else { return Vec::new() };
     match side.kind {
         ClaimKind::None => Vec::new(),
-        ClaimKind::Ratio => vec![between_dataplanes(row, side, dataplane, runs)],
-        _ => vec![from_rows(row, side, dataplane, runs, earlier)],
+        ClaimKind::Ratio => {
+            let others: Vec<_> = others.filter(|(column, _)| column.dataplane == OTHER).collect();
+            if others.is_empty() {
+                return vec![between_dataplanes(row, side, dataplane, own)];
+            }
+            let with = |(column, runs): &(Column, Vec<&RunResult>)| {
+                let both: Vec<&RunResult> = own.iter().chain(runs).copied().collect();
+                let mut verdict = between_dataplanes(row, side, dataplane, &both);
+                if !column.words.is_empty() {
+                    verdict.notes.push(format!("Against {OTHER} {}.", column.words));
+                }
+                verdict
+            };
+            others.into_iter().map(with).collect()
+        }
+        _ => vec![from_rows(row, side, dataplane, own, earlier)],
     }
 }
 
-fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>]) -> Verdict {
+/// What Cilium is compared with.
+const OTHER: &str = "kube-proxy-iptables";
+
+fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[&RunResult]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, "compare", None);
-    let other = "kube-proxy-iptables";
+    let other = OTHER;
     let Some(reading) = row.readings.first() else { return verdict };
     // Only groups that both have; steady runs ahead of others, then the one with the fewest Services.
     let key =
-        |r: &RunResult<'_>| (r.run.scenario != "steady-state", r.run.services.map(one_figure), r.run.scenario.clone());
-    let mut keys: Vec<_> = runs.iter().filter(|r| r.run.dataplane == dataplane).map(key).collect();
+        |r: &RunResult| (r.run.scenario != "steady-state", r.run.services.map(one_figure), r.run.scenario.clone());
+    let mut keys: Vec<_> = runs.iter().copied().filter(|r| r.run.dataplane == dataplane).map(key).collect();
     keys.sort();
     keys.dedup();
     let of = |name: &str, wanted: &(bool, Option<u64>, String), reading: &Reading| {
-        let group: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
+        let group: Vec<&RunResult> =
+            runs.iter().copied().filter(|r| r.run.dataplane == name && key(r) == *wanted).collect();
         of_group(&group, reading, None)
     };
     // What one side has from above only is compared with the other's from above: the same quantity.
@@ -331,11 +357,10 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult
 
 /// K4: what T3.3 said of this dataplane, and what the failures of a rolling restart (T4.3) say beyond the baseline's; the
 /// worse of both.
-fn from_rows(row: &Row, side: &Side, dataplane: &str, runs: &[RunResult<'_>], earlier: &[Verdict]) -> Verdict {
+fn from_rows(row: &Row, side: &Side, dataplane: &str, own: &[&RunResult], earlier: &[Verdict]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, "compare", None);
-    let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
     let restart = Row { id: "T4.3".into(), scenario: "rolling-restart".into(), ..row.clone() };
-    let restarts = judge_row(&restart, dataplane, &own);
+    let restarts = judge_row(&restart, dataplane, own);
     let parts: Vec<&Verdict> =
         [overall(earlier, "T3.3", dataplane), overall(&restarts, "T4.3", dataplane)].into_iter().flatten().collect();
     let mut judged = Vec::new();

@@ -44,7 +44,7 @@ pub struct GroupFigure {
 
 /// The figure of a reading over the runs of a group: median of the values, hull of the bounds. Runs with fewer than
 /// `min_samples` things measured are left out where others have enough.
-pub fn of_group(runs: &[&RunResult<'_>], reading: &Reading, min_samples: Option<u64>) -> GroupFigure {
+pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>) -> GroupFigure {
     let mut all = GroupFigure::default();
     let mut counted: Vec<(Estimate, &Measurement)> = Vec::new();
     let mut few: Vec<(Estimate, &Measurement)> = Vec::new();

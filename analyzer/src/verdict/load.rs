@@ -10,7 +10,7 @@ use crate::measure::node_busy::LOADED;
 const PHASES: [&str; 3] = ["baseline", "action", "tail"];
 
 /// Share of the node's CPU that was busy in a phase: measurement `node_busy`, one variant a phase.
-pub fn busy(result: &RunResult<'_>, phase: &str) -> Option<f64> {
+pub fn busy(result: &RunResult, phase: &str) -> Option<f64> {
     result
         .measurements
         .iter()
@@ -20,7 +20,7 @@ pub fn busy(result: &RunResult<'_>, phase: &str) -> Option<f64> {
 
 /// Share of the node's CPU that was busy while something was measured: of the phases that its window names the busiest, of
 /// all phases where it names none.
-pub fn during(result: &RunResult<'_>, measurement: &Measurement) -> Option<f64> {
+pub fn during(result: &RunResult, measurement: &Measurement) -> Option<f64> {
     let named = |phase: &&&str| measurement.window.contains(**phase);
     let any = PHASES.iter().any(|phase| named(&phase));
     PHASES.iter().filter(|phase| !any || named(phase)).filter_map(|phase| busy(result, phase)).max_by(f64::total_cmp)
@@ -47,7 +47,7 @@ pub fn apart<'a>(figures: impl IntoIterator<Item = &'a RunFigure>) -> Option<Str
 }
 
 /// A comparison of two windows of a run of which only one ran on a saturated node cannot be judged.
-pub fn windows(row: &Row, runs: &[&RunResult<'_>], verdict: &mut Verdict) {
+pub fn windows(row: &Row, runs: &[&RunResult], verdict: &mut Verdict) {
     if !row.two_windows || verdict.status == Status::NotMeasured {
         return;
     }

@@ -30,15 +30,9 @@ pub use reason::Reason;
 pub use row::{Beside, beside};
 
 use crate::clock::Evidence;
-use crate::events::Run;
-use crate::measure::{Measurement, Missing};
-
-/// A run with its measurements.
-#[derive(Clone, Debug)]
-pub struct RunResult<'a> {
-    pub run: &'a Run,
-    pub measurements: Vec<Measurement>,
-}
+use crate::measure::Missing;
+use crate::result::RunResult;
+use crate::result::group::{Column, Keys, columns};
 
 /// One row judged for one group of runs of one dataplane.
 #[derive(Clone, Debug, Serialize)]
@@ -47,6 +41,8 @@ pub struct Verdict {
     /// What is claimed.
     pub claim: String,
     pub dataplane: String,
+    /// By which facts its runs differ from the dataplane's other runs (`1.17`); empty where they are all alike.
+    pub column: String,
     /// Scenario of the group (of the row, where there is no run).
     pub scenario: String,
     /// Services in the cluster to one significant figure, where the group has one size.
@@ -99,22 +95,26 @@ pub struct ReadingVerdict {
     pub shown_only: bool,
 }
 
-/// Judges every row for every dataplane that has a documented value and a run. Order: rows, then dataplanes, then groups.
-pub fn judge(runs: &[RunResult<'_>], catalogue: &Catalogue) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
+/// Judges every row for every column of runs of a dataplane that has a documented value. Order: rows, then dataplanes, then
+/// columns, then groups.
+pub fn judge(runs: &[RunResult], catalogue: &Catalogue, keys: &Keys) -> Vec<Verdict> {
+    let columns = columns(runs, keys);
+    let judged = |column: &Column| ["cilium", "kube-proxy-iptables"].contains(&column.dataplane.as_str());
+    let mut verdicts: Vec<Verdict> = Vec::new();
     for row in &catalogue.rows {
-        for dataplane in ["cilium", "kube-proxy-iptables"] {
-            let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
-            if own.is_empty() {
-                continue;
-            }
-            if let Some(across) = compare::across_sizes(row, dataplane, &own) {
-                verdicts.push(across);
+        for (column, own) in columns.iter().filter(|(column, _)| judged(column)) {
+            let dataplane = column.dataplane.as_str();
+            let found = if let Some(across) = compare::across_sizes(row, dataplane, own) {
+                vec![across]
             } else if row.scenario == "compare" {
-                verdicts.extend(compare::between(row, dataplane, runs, &verdicts));
+                let of_column = |v: &&Verdict| v.dataplane == dataplane && v.column == column.words;
+                let earlier: Vec<Verdict> = verdicts.iter().filter(of_column).cloned().collect();
+                let others = columns.iter().filter(|(other, _)| other.dataplane != dataplane);
+                compare::between(row, dataplane, own, others, &earlier)
             } else {
-                verdicts.extend(row::judge_row(row, dataplane, &own));
-            }
+                row::judge_row(row, dataplane, own)
+            };
+            verdicts.extend(found.into_iter().map(|one| Verdict { column: column.words.clone(), ..one }));
         }
     }
     verdicts

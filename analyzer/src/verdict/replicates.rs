@@ -82,7 +82,7 @@ fn figure<'m>(measurements: &'m [Measurement], name: &str, statistic: &str) -> O
     (estimate.value.is_some() || estimate.low.is_some()).then_some((estimate, row))
 }
 
-fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) -> (Group, String) {
+fn group(dataplane: &str, runs: &[&RunResult], name: &str, statistic: &str) -> (Group, String) {
     let mut unit = String::new();
     let mut found: Vec<(String, Estimate)> = Vec::new();
     let mut loaded = 0;
@@ -113,9 +113,9 @@ fn group(dataplane: &str, runs: &[&RunResult<'_>], name: &str, statistic: &str) 
 }
 
 /// All comparisons that the runs allow: Cilium first, then each other dataplane.
-pub fn comparisons(runs: &[RunResult<'_>]) -> Vec<Comparison> {
-    type Groups<'r, 'a> = BTreeMap<&'r str, Vec<&'r RunResult<'a>>>;
-    let mut cells: BTreeMap<(String, Option<u64>), Groups<'_, '_>> = BTreeMap::new();
+pub fn comparisons(runs: &[RunResult]) -> Vec<Comparison> {
+    type Groups<'r> = BTreeMap<&'r str, Vec<&'r RunResult>>;
+    let mut cells: BTreeMap<(String, Option<u64>), Groups<'_>> = BTreeMap::new();
     for result in runs {
         let key = (result.run.scenario.clone(), result.run.services.map(one_figure));
         cells.entry(key).or_default().entry(&result.run.dataplane).or_default().push(result);

@@ -9,13 +9,14 @@ use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
 use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, load, one_figure, settle};
 use crate::measure::Missing;
+use crate::result::group::{Column, Keys, columns};
 
 /// Key of a group: scenario, Services and (where it matters) endpoints, each to one significant figure.
 pub type GroupKey = (String, Option<u64>, Option<u64>);
 
 /// The runs of one dataplane, in groups of replicates.
-pub fn groups<'r, 'a>(row: &Row, runs: &[&'r RunResult<'a>]) -> BTreeMap<GroupKey, Vec<&'r RunResult<'a>>> {
-    let mut groups: BTreeMap<GroupKey, Vec<&RunResult<'_>>> = BTreeMap::new();
+pub fn groups<'r>(row: &Row, runs: &[&'r RunResult]) -> BTreeMap<GroupKey, Vec<&'r RunResult>> {
+    let mut groups: BTreeMap<GroupKey, Vec<&RunResult>> = BTreeMap::new();
     for result in runs {
         let endpoints = if row.by_endpoints { result.run.baseline_endpoints.map(one_figure) } else { None };
         let key = (result.run.scenario.clone(), result.run.services.map(one_figure), endpoints);
@@ -25,7 +26,7 @@ pub fn groups<'r, 'a>(row: &Row, runs: &[&'r RunResult<'a>]) -> BTreeMap<GroupKe
 }
 
 /// Judges a row for one dataplane. No documented value: no verdict.
-pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult<'_>]) -> Vec<Verdict> {
+pub fn judge_row(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Vec<Verdict> {
     let Some(side) = row.side(dataplane) else { return Vec::new() };
     if side.kind == ClaimKind::None {
         return Vec::new();
@@ -76,6 +77,7 @@ pub(super) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, ser
         id: row.id.clone(),
         claim: row.claim.clone(),
         dataplane: dataplane.to_owned(),
+        column: String::new(),
         scenario: scenario.to_owned(),
         services,
         status: Status::NotMeasured,
@@ -112,7 +114,7 @@ pub(super) fn claim_of(row: &Row, side: &Side, reading: Option<&Reading>) -> Cla
     claim
 }
 
-fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult<'_>]) -> Verdict {
+fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, &key.0, key.1);
     let min_samples = side.min_samples.or(row.min_samples);
     let few_runs = row.min_runs.is_some_and(|least| runs.len() < least);
@@ -242,6 +244,8 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
 pub struct Beside {
     pub id: String,
     pub dataplane: String,
+    /// By which facts its runs differ from the dataplane's other runs; empty where they are all alike.
+    pub column: String,
     pub scenario: String,
     pub services: Option<u64>,
     pub measured: Option<f64>,
@@ -252,12 +256,13 @@ pub struct Beside {
 }
 
 /// The figures of nftables and ipvs runs for the rows of kube-proxy: measured, not judged.
-pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Beside> {
+pub fn beside(runs: &[RunResult], catalogue: &super::Catalogue, keys: &Keys) -> Vec<Beside> {
     let mut shown = Vec::new();
-    for dataplane in ["kube-proxy-nftables", "kube-proxy-ipvs"] {
-        let own: Vec<&RunResult<'_>> = runs.iter().filter(|r| r.run.dataplane == dataplane).collect();
+    let measured = |column: &Column| ["kube-proxy-nftables", "kube-proxy-ipvs"].contains(&column.dataplane.as_str());
+    for (column, own) in columns(runs, keys).iter().filter(|(column, _)| measured(column)) {
+        let dataplane = column.dataplane.as_str();
         for row in catalogue.rows.iter().filter(|r| r.scenario != "compare" && r.kube_proxy.kind != ClaimKind::None) {
-            for (key, runs) in groups(row, &own) {
+            for (key, runs) in groups(row, own) {
                 if key.0 != row.scenario && !matches!(row.scenario.as_str(), "any" | "alert") {
                     continue;
                 }
@@ -270,6 +275,7 @@ pub fn beside(runs: &[RunResult<'_>], catalogue: &super::Catalogue) -> Vec<Besid
                 shown.push(Beside {
                     id: row.id.clone(),
                     dataplane: dataplane.to_owned(),
+                    column: column.words.clone(),
                     scenario: key.0,
                     services: key.1,
                     measured: figure.figure.value,

@@ -2,7 +2,8 @@
 
 use super::catalogue::Row;
 use super::{RunResult, Status, Verdict};
-use crate::events::{Direction, Outcome};
+use crate::events::Direction;
+use crate::result::propagation::Widest;
 
 /// Measurements whose bounds come from looks at the dataplane and from clocks.
 const LOOKS: [&str; 5] =
@@ -11,7 +12,7 @@ const LOOKS: [&str; 5] =
 const MOST: f64 = 1e7;
 
 /// One sentence; `None` where the verdict is not inconclusive.
-pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult<'_>], least: Option<u64>) -> Option<String> {
+pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult], least: Option<u64>) -> Option<String> {
     if verdict.status != Status::Inconclusive {
         return None;
     }
@@ -53,34 +54,22 @@ fn nearest(verdict: &Verdict) -> Option<(f64, f64)> {
 }
 
 /// Bounds of sampling and clocks: the wider of the two is what to narrow.
-fn looks(verdict: &Verdict, runs: &[&RunResult<'_>]) -> String {
-    let mut widest: Option<(i64, i64, String, String)> = None;
-    for result in runs {
-        let run = result.run;
-        let wanted =
-            if verdict.measurement.starts_with("endpoint_removal") { Direction::Removed } else { Direction::Added };
-        for episode in run.episodes.iter().filter(|one| one.direction == wanted && one.outcome == Outcome::Seen) {
-            let Some(seen) = &episode.dataplane else { continue };
-            let Some(look) = seen.low.zip(seen.high).map(|(low, high)| high - low) else { continue };
-            let offset = run.clocks.offset_within(&seen.clock, &episode.committed.clock, seen.low, seen.high);
-            let clock = offset.map_or(0, |offset| offset.high - offset.low);
-            if widest.as_ref().is_none_or(|known| look + clock > known.0 + known.1) {
-                widest = Some((look, clock, seen.clock.clone(), episode.committed.clock.clone()));
-            }
-        }
-    }
-    let Some((look, clock, seen, committed)) = widest else {
+fn looks(verdict: &Verdict, runs: &[&RunResult]) -> String {
+    let wanted =
+        if verdict.measurement.starts_with("endpoint_removal") { Direction::Removed } else { Direction::Added };
+    let seen = runs.iter().filter_map(|result| result.widest.get(&wanted));
+    let Some(Widest { look, clock, seen, committed }) = seen.max_by_key(|one| one.look + one.clock) else {
         return "a capture of the dataplane that begins before the action and ends after it".to_owned();
     };
     if clock > look {
-        let advice = runs.iter().find_map(|result| result.run.clocks.advice(&committed, &seen));
+        let advice = runs.iter().find_map(|result| result.run.clocks.advice(committed, seen));
         let anchor = advice.map_or_else(|| "a reading of both clocks".to_owned(), |advice| advice.capture);
         return format!(
             "a better anchor between the clocks {committed} and {seen}, now known to {:.0} ms: {anchor}",
-            clock as f64 / 1e6
+            *clock as f64 / 1e6
         );
     }
-    let now = look as f64 / 1e6;
+    let now = *look as f64 / 1e6;
     match nearest(verdict) {
         Some((end, apart)) if apart > 0.0 && verdict.unit == "s" => {
             // Bounds reach about one look to each side of the value.

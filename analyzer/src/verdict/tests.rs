@@ -1,36 +1,27 @@
 //! The rules of judging on constructed measurements.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::bundle::Bundle;
-use crate::events::Windows;
 use crate::math::Estimate;
+use crate::measure::Measurement;
+use crate::result::Header;
 
-pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Run {
-    Run {
-        bundle: Bundle { path: PathBuf::new(), manifest: Default::default(), unread: Default::default() },
+pub fn run(name: &str, dataplane: &str, scenario: &str, services: u64) -> Header {
+    Header {
         name: name.into(),
         id: name.into(),
         dataplane: dataplane.into(),
         scenario: scenario.into(),
-        synthetic: false,
         node: "node-a".into(),
-        clocks: Default::default(),
-        windows: Windows::default(),
         services: Some(services),
         baseline_endpoints: Some(1),
-        service_under_test: None,
-        episodes: Vec::new(),
-        pods: Default::default(),
-        moves: Default::default(),
-        totals: Vec::new(),
-        facts: BTreeMap::new(),
-        findings: Vec::new(),
+        ..Header::default()
     }
+}
+
+fn result(run: &Header, measurements: Vec<Measurement>) -> RunResult {
+    RunResult { run: run.clone(), measurements, ..RunResult::default() }
 }
 
 fn measured(name: &str, value: f64, low: f64, high: f64, n: u64) -> Measurement {
@@ -39,9 +30,9 @@ fn measured(name: &str, value: f64, low: f64, high: f64, n: u64) -> Measurement 
     Measurement { name: name.into(), n, estimate, statistic: "value".into(), quantiles, ..Default::default() }
 }
 
-fn judged(runs: &[(Run, Vec<Measurement>)]) -> Vec<Verdict> {
-    let results: Vec<RunResult<'_>> = runs.iter().map(|(run, m)| RunResult { run, measurements: m.clone() }).collect();
-    judge(&results, &Catalogue::built_in().expect("built-in"))
+fn judged(runs: &[(Header, Vec<Measurement>)]) -> Vec<Verdict> {
+    let results: Vec<RunResult> = runs.iter().map(|(run, m)| result(run, m.clone())).collect();
+    judge(&results, &Catalogue::built_in().expect("built-in"), &Keys::default())
 }
 
 fn status(verdicts: &[Verdict], id: &str, dataplane: &str) -> Status {
@@ -75,7 +66,7 @@ fn a_median_stands_side_by_side_with_its_sampling_interval() {
         (run(dataplane, dataplane, "scale-up", 5), vec![row])
     };
     let runs = [with(C), with(K)];
-    let results: Vec<RunResult<'_>> = runs.iter().map(|(run, m)| RunResult { run, measurements: m.clone() }).collect();
+    let results: Vec<RunResult> = runs.iter().map(|(run, m)| result(run, m.clone())).collect();
     let all = replicates::comparisons(&results);
     let one = all.iter().find(|one| one.measurement == "connection_setup_time").expect("compared");
     assert_eq!(one.first.hull, [Some(0.0009), Some(0.0012)]);
@@ -93,7 +84,7 @@ fn what_the_steady_run_cannot_give_comes_from_another_and_is_said_so() {
     let of = |scenario: &str, value: f64| {
         (run(scenario, C, scenario, 5), vec![measured("memory_bytes", value, value, value, 60)])
     };
-    let said = |runs: &[(Run, Vec<Measurement>)]| {
+    let said = |runs: &[(Header, Vec<Measurement>)]| {
         let verdicts = judged(runs);
         let verdict = overall(&verdicts, "T5.2", C).expect("T5.2");
         (verdict.scenario.clone(), verdict.notes.iter().find(|note| note.contains("taken from")).cloned())
@@ -250,7 +241,7 @@ fn nftables_is_shown_without_a_verdict() {
     let nft = run("n", "kube-proxy-nftables", "scale-up", 5);
     let m = vec![measured("endpoint_propagation", 0.3, 0.2, 0.4, 43)];
     assert!(judged(&[(nft.clone(), m.clone())]).is_empty());
-    let shown = beside(&[RunResult { run: &nft, measurements: m }], &Catalogue::built_in().expect("built-in"));
+    let shown = beside(&[result(&nft, m)], &Catalogue::built_in().expect("built-in"), &Keys::default());
     assert!(shown.iter().any(|b| b.id == "A1" && b.measured == Some(0.3)));
 }
 
@@ -266,7 +257,7 @@ proptest! {
         let dataplane = if cilium { C } else { K };
         let catalogue = Catalogue::built_in().expect("built-in");
         let readings: Vec<_> = catalogue.rows.iter().flat_map(|r| &r.readings).collect();
-        let runs: Vec<(Run, Vec<Measurement>)> = ends.chunks(20).enumerate().map(|(i, chunk)| {
+        let runs: Vec<(Header, Vec<Measurement>)> = ends.chunks(20).enumerate().map(|(i, chunk)| {
             let scenario = ["scale-up", "rolling-restart", "steady-state"][i % 3];
             let measurements = readings.iter().zip(chunk.iter().cycle()).map(|(reading, (value, low, high, n, upper))| {
                 let estimate = Estimate { value: *value, low: *low, high: *high };

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::number::{self, Show};
 use super::rows::{evidence_line, sentence, with_bounds};
 use crate::measure::{Measurement, before_after};
-use crate::verdict::{Catalogue, Row, RunResult};
+use crate::result::RunResult;
+use crate::verdict::{Catalogue, Row};
 
 /// Rows of a page; all of them are in `report.json`.
 const MOST: usize = 120;
@@ -39,7 +40,7 @@ pub struct Measured {
 }
 
 /// Builds it: every figure that no row of the run's dataplane reads, runs in turn so that each has its share of the page.
-pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue) -> AlsoMeasured {
+pub fn build(runs: &[RunResult], catalogue: &Catalogue) -> AlsoMeasured {
     let of: Vec<Vec<&Measurement>> = runs.iter().map(|result| unread(result, catalogue)).collect();
     let speaking = of.iter().filter(|all| !all.is_empty()).count().max(1);
     let share = (MOST / speaking).max(1);
@@ -52,7 +53,7 @@ pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue) -> AlsoMeasured {
 }
 
 /// Figures of a run that no row reads. What the document itself asks for goes ahead.
-fn unread<'a>(result: &'a RunResult<'_>, catalogue: &Catalogue) -> Vec<&'a Measurement> {
+fn unread<'a>(result: &'a RunResult, catalogue: &Catalogue) -> Vec<&'a Measurement> {
     let dataplane = result.run.dataplane.as_str();
     let mut read: BTreeSet<(&str, &str)> = BTreeSet::new();
     for row in catalogue.rows.iter().filter(|row| claims(row, dataplane)) {

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::number::{self, Show};
 use super::rows::{cut, evidence_line, sentence};
 use crate::math::Estimate;
-use crate::measure::before_after::{self, Change, Kind};
-use crate::verdict::RunResult;
+use crate::measure::before_after::{Change, Kind};
+use crate::result::RunResult;
 
 /// Rows of a page; all of them are in `report.json`.
 const MOST: usize = 40;
@@ -48,9 +48,9 @@ pub struct Row {
 }
 
 /// Builds it: every run has its share of the page.
-pub fn build(runs: &[RunResult<'_>]) -> BeforeAfter {
+pub fn build(runs: &[RunResult]) -> BeforeAfter {
     let mut section = BeforeAfter::default();
-    let found: Vec<_> = runs.iter().map(|result| before_after::of(result.run)).collect();
+    let found: Vec<_> = runs.iter().map(|result| result.before_after.clone()).collect();
     let speaking = found.iter().filter(|one| !one.changes.is_empty()).count().max(1);
     let share = (MOST / speaking).max(1);
     let mut unchanged = 0;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{dataplane_name, number};
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 use crate::verdict::replicates::{Comparison, Group, comparisons};
 
 /// One comparison.
@@ -20,7 +20,7 @@ pub struct Row {
 }
 
 /// All of them.
-pub fn build(runs: &[RunResult<'_>]) -> Vec<Row> {
+pub fn build(runs: &[RunResult]) -> Vec<Row> {
     comparisons(runs).iter().map(row).collect()
 }
 

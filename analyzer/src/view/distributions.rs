@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::number::{self, Show};
 use super::rows::{evidence_line, sentence};
-use crate::measure::trace_distribution::{self, Bucket, Distribution, quantile};
-use crate::verdict::RunResult;
+use crate::measure::trace_distribution::{Bucket, Distribution, quantile};
+use crate::result::RunResult;
 
 /// Histograms that a page shows; all of them are measurements of `report.json`.
 const MOST: usize = 12;
@@ -42,10 +42,10 @@ pub struct BucketView {
 }
 
 /// Builds it.
-pub fn build(runs: &[RunResult<'_>]) -> Distributions {
+pub fn build(runs: &[RunResult]) -> Distributions {
     let mut section = Distributions::default();
     for result in runs {
-        for one in trace_distribution::distributions(result.run) {
+        for one in &result.distributions {
             if section.all.len() == MOST {
                 section.more += 1;
                 continue;
@@ -55,13 +55,13 @@ pub fn build(runs: &[RunResult<'_>]) -> Distributions {
             section.all.push(DistributionView {
                 run: result.run.name.clone(),
                 n: number::count(one.buckets.iter().map(|bucket| bucket.count).sum()),
-                p50: within(&one, 0.5),
-                p95: within(&one, 0.95),
-                longest: within(&one, 1.0),
-                buckets: buckets(&one),
+                p50: within(one, 0.5),
+                p95: within(one, 0.95),
+                longest: within(one, 1.0),
+                buckets: buckets(one),
                 notes: measured.map_or_else(Vec::new, |m| m.notes.iter().map(|note| sentence(note)).collect()),
                 evidence: measured.map_or_else(Vec::new, |m| m.evidence.iter().map(evidence_line).collect()),
-                name: one.name,
+                name: one.name.clone(),
             });
         }
     }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::rows::{self, RowView, group_label};
 use super::{dataplane_name, number};
-use crate::verdict::{Catalogue, Row, RunResult, Status, Verdict, load, overall};
+use crate::result::RunResult;
+use crate::verdict::{Catalogue, Row, Status, Verdict, load, overall};
 
 /// The first screen.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +56,7 @@ pub struct Lead {
 }
 
 /// Builds it.
-pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue) -> Headline {
+pub fn build(runs: &[RunResult], verdicts: &[Verdict], catalogue: &Catalogue) -> Headline {
     let dataplanes: Vec<&str> =
         ["cilium", "kube-proxy-iptables"].into_iter().filter(|d| runs.iter().any(|r| r.run.dataplane == *d)).collect();
     let sides: Vec<Side> = dataplanes.iter().map(|d| side(d, runs, verdicts, catalogue)).collect();
@@ -83,7 +84,7 @@ pub fn build(runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue
     }
 }
 
-fn side(dataplane: &str, runs: &[RunResult<'_>], verdicts: &[Verdict], catalogue: &Catalogue) -> Side {
+fn side(dataplane: &str, runs: &[RunResult], verdicts: &[Verdict], catalogue: &Catalogue) -> Side {
     let mut by: BTreeMap<Status, Vec<&str>> = BTreeMap::new();
     let mut figures = std::collections::BTreeSet::new();
     for row in &catalogue.rows {
@@ -233,7 +234,7 @@ pub fn plural(n: usize, word: &str) -> String {
 }
 
 /// Title where the user gives none.
-pub fn title(runs: &[RunResult<'_>]) -> String {
+pub fn title(runs: &[RunResult]) -> String {
     // All modes of kube-proxy are one name here; the runs are listed below it.
     let mut names: Vec<String> = runs
         .iter()
@@ -257,14 +258,14 @@ fn join(names: &[String]) -> String {
 }
 
 /// What was compared: runs by dataplane, scenarios, versions.
-pub fn subtitle(runs: &[RunResult<'_>]) -> String {
+pub fn subtitle(runs: &[RunResult]) -> String {
     let mut groups: BTreeMap<String, usize> = BTreeMap::new();
     for r in runs {
         *groups.entry(group_label(&r.run.scenario, r.run.services.map(crate::verdict::one_figure))).or_default() += 1;
     }
     let mut versions: Vec<String> = Vec::new();
     for r in runs {
-        for (name, version) in &r.run.bundle.manifest.versions {
+        for (name, version) in &r.run.manifest.versions {
             let known = format!("{} {}", rows::cut(name, 40), rows::cut(version, 40));
             if ["kubernetes", "cilium"].contains(&name.as_str()) && !versions.contains(&known) {
                 versions.push(known);

@@ -14,13 +14,14 @@ pub mod propagation;
 pub mod quality;
 pub mod queries;
 pub mod rows;
-pub mod series;
 pub mod stages;
 
 use serde::Serialize;
 
-use crate::verdict::queries::{self as verdict_queries, QueryAnswer};
-use crate::verdict::{Beside, Catalogue, RunResult, Verdict, beside, judge};
+use crate::query::QueryAnswer;
+use crate::result::RunResult;
+use crate::result::group::Keys;
+use crate::verdict::{Beside, Catalogue, Verdict, beside, judge};
 use chart::Chart;
 
 /// What the user asks for.
@@ -30,6 +31,8 @@ pub struct Options {
     pub title: Option<String>,
     /// The proposal's own words, in Markdown.
     pub notes: Option<String>,
+    /// By which facts runs are told apart.
+    pub keys: Keys,
 }
 
 /// A report, ready to be rendered.
@@ -74,12 +77,13 @@ pub struct Judged {
 }
 
 /// Judges the runs and makes the view.
-pub fn build(runs: &[RunResult<'_>], catalogue: &Catalogue, options: &Options) -> Judged {
-    let verdicts = judge(runs, catalogue);
-    let shown = beside(runs, catalogue);
-    let mut problems = Vec::new();
-    let charts = pictures::build(runs, &mut problems);
-    let answers = verdict_queries::answers(runs, catalogue, &mut problems);
+pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Judged {
+    let verdicts = judge(runs, catalogue, &options.keys);
+    let shown = beside(runs, catalogue, &options.keys);
+    let charts = pictures::build(runs);
+    let answers: Vec<QueryAnswer> = runs.iter().flat_map(|result| result.answers.iter().cloned()).collect();
+    let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
+    let problems = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what))).collect();
     let view = View {
         title: options.title.clone().unwrap_or_else(|| headline::title(runs)),
         subtitle: headline::subtitle(runs),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::chart::{Chart, cpu, propagation, ranges, timeline};
-use super::{dataplane_name, number, propagation::delays, rows, series};
-use crate::events::{Direction, Outcome};
+use super::{dataplane_name, number, rows};
+use crate::result::RunResult;
 use crate::verdict::catalogue::ClaimKind;
 use crate::verdict::judge::Claim;
-use crate::verdict::{Catalogue, RunResult, Status, Verdict, overall};
+use crate::verdict::{Catalogue, Status, Verdict, overall};
 
 /// The charts that runs give.
 #[derive(Clone, Debug, Default)]
@@ -20,15 +20,13 @@ pub struct Charts {
 /// Timelines in a report: more say nothing new and cost the page its size.
 const MOST_TIMELINES: usize = 24;
 
-/// Draws all of them. What cannot be read is added to `problems`.
-pub fn build(runs: &[RunResult<'_>], problems: &mut Vec<String>) -> Charts {
+/// Draws all of them.
+pub fn build(runs: &[RunResult]) -> Charts {
     let mut charts = Charts::default();
     let chosen = comparable(runs);
     let mut cpu_curves = Vec::new();
     for (at, result) in runs.iter().enumerate() {
-        let mut note =
-            |what: &str, error: anyhow::Error| problems.push(format!("{}: {what}: {error:#}", result.run.name));
-        let Some(filled) = fill(result, at, &mut note) else { continue };
+        let Some(filled) = fill(result, at) else { continue };
         if chosen.contains(&at) {
             cpu_curves.push(cpu::Curve {
                 run: result.run.name.clone(),
@@ -56,7 +54,7 @@ pub fn build(runs: &[RunResult<'_>], problems: &mut Vec<String>) -> Charts {
             run: result.run.name.clone(),
             dataplane: result.run.dataplane.clone(),
             label: dataplane_name(&result.run.dataplane),
-            delays: delays(result.run).into_iter().map(|d| [d.low, d.high]).collect(),
+            delays: result.propagation.delays.clone(),
         })
         .filter(|c| !c.delays.is_empty())
         .collect();
@@ -68,7 +66,7 @@ pub fn build(runs: &[RunResult<'_>], problems: &mut Vec<String>) -> Charts {
 }
 
 /// Runs that share one picture: those of the scenario and size that most dataplanes have, scale-up and small first.
-pub fn comparable(runs: &[RunResult<'_>]) -> Vec<usize> {
+pub fn comparable(runs: &[RunResult]) -> Vec<usize> {
     let mut groups: BTreeMap<(u8, String, Option<u64>), Vec<usize>> = BTreeMap::new();
     for (at, result) in runs.iter().enumerate() {
         let order = match result.run.scenario.as_str() {
@@ -96,97 +94,31 @@ pub fn comparable(runs: &[RunResult<'_>]) -> Vec<usize> {
     best.unwrap_or_default()
 }
 
-fn level(result: &RunResult<'_>) -> Option<[f64; 3]> {
+fn level(result: &RunResult) -> Option<[f64; 3]> {
     let m =
         result.measurements.iter().find(|m| m.name == "cpu_baseline" && m.variant.is_empty() && m.missing.is_none())?;
     let value = m.estimate.value?;
     Some([m.estimate.low.unwrap_or(value), value, m.estimate.high.unwrap_or(value)])
 }
 
-fn fill(result: &RunResult<'_>, at: usize, note: &mut impl FnMut(&str, anyhow::Error)) -> Option<timeline::Timeline> {
-    let run = result.run;
+fn fill(result: &RunResult, at: usize) -> Option<timeline::Timeline> {
+    let (run, curves) = (&result.run, result.curves.clone());
     let action = run.windows.action.as_ref().or(run.windows.baseline.as_ref())?;
-    let origin = action.start;
-    let mut get = |what: &str, found: anyhow::Result<Vec<(f64, f64)>>| {
-        found.unwrap_or_else(|error| {
-            note(what, error);
-            Vec::new()
-        })
-    };
-    let cpu = get("CPU", series::cpu(run, origin));
-    let syncs = get("syncs", series::syncs(run, origin));
-    let failures = series::failures(run, origin).unwrap_or_else(|error| {
-        note("requests", error);
-        Vec::new()
-    });
-    let events = series::markers(run, origin).unwrap_or_else(|error| {
-        note("markers", error);
-        Vec::new()
-    });
-    let (ready, dataplane_steps) = steps(run, origin);
     Some(timeline::Timeline {
         stem: format!("timeline-{}", at + 1),
         run: run.name.clone(),
         dataplane: run.dataplane.clone(),
         from: -5.0,
         to: action.seconds() + 8.0,
-        events,
-        ready,
-        dataplane_steps,
-        syncs,
-        cpu,
+        events: curves.events,
+        ready: curves.ready,
+        dataplane_steps: curves.dataplane,
+        syncs: curves.syncs,
+        cpu: curves.cpu,
         cpu_baseline: level(result).map(|l| l[1]),
-        failures,
-        client_seen: run.bundle.manifest.tables.iter().any(|t| t.name == "requests" && t.rows > 0),
+        failures: curves.failures,
+        client_seen: curves.client_seen,
     })
-}
-
-/// Points in time, s, with a count or a change of it.
-type Steps = Vec<(f64, f64)>;
-
-/// Counts of endpoints of the Service under test over time: ready (middle of what is known), and in the dataplane (the
-/// latest time that the captures allow).
-fn steps(run: &crate::events::Run, origin: i64) -> (Steps, Steps) {
-    let node =
-        run.episodes.iter().map(|e| &e.node).find(|n| ***n == *run.node).or(run.episodes.first().map(|e| &e.node));
-    let own = run
-        .episodes
-        .iter()
-        .filter(|e| Some(&e.node) == node && Some(&e.endpoint.service) == run.service_under_test.as_ref());
-    let (mut ready, mut followed): (Steps, Steps) = Default::default();
-    for episode in own {
-        let sign = if episode.direction == Direction::Added { 1.0 } else { -1.0 };
-        let c = &episode.committed;
-        if let Some(time) = c.high.or(c.low)
-            && let Some(at) = series::seconds(run, &c.clock, time, origin)
-        {
-            ready.push((at, sign));
-        }
-        if let (Outcome::Seen, Some(d)) = (episode.outcome, &episode.dataplane)
-            && let Some(time) = d.high
-            && let Some(at) = series::seconds(run, &d.clock, time, origin)
-        {
-            followed.push((at, sign));
-        }
-    }
-    // Changes before the action made the baseline's number: walk back from it.
-    let base = run.baseline_endpoints.unwrap_or(0) as f64;
-    (summed(ready, base), summed(followed, base))
-}
-
-fn summed(mut steps: Vec<(f64, f64)>, base: f64) -> Vec<(f64, f64)> {
-    if steps.is_empty() {
-        return steps;
-    }
-    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
-    steps.retain(|s| s.0 > -5.0);
-    let mut count = base;
-    let mut points = vec![(-5.0, base)];
-    for (time, sign) in steps {
-        count += sign;
-        points.push((time, count.max(0.0)));
-    }
-    points
 }
 
 /// The picture of all verdicts that have a range with numbers.

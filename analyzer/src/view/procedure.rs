@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::number::Show;
 use super::rows::{evidence_line, sentence, with_bounds};
 use crate::measure::Measurement;
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 
 /// One figure of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +39,7 @@ const STEPS: [(&str, &str, &str); 2] = [
 const MOST: usize = 12;
 
 /// The figures of runs that have no propagation per endpoint.
-pub fn build(runs: &[RunResult<'_>]) -> Vec<Step> {
+pub fn build(runs: &[RunResult]) -> Vec<Step> {
     let mut found = Vec::new();
     for result in runs {
         let given = |m: &&Measurement| m.missing.is_none() && (m.estimate.value.is_some() || m.estimate.high.is_some());

@@ -6,7 +6,7 @@ use super::rows::{cut, evidence_line};
 use super::{dataplane_name, number};
 use crate::events::Window;
 use crate::events::facts::rank;
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 
 /// One run in words.
 #[derive(Clone, Debug, Serialize)]
@@ -94,10 +94,10 @@ pub struct SourceView {
 }
 
 /// Runs in words.
-pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
+pub fn run_views(runs: &[RunResult]) -> Vec<RunView> {
     runs.iter()
         .map(|r| {
-            let run = r.run;
+            let run = &r.run;
             let window = |name: &str, w: &Option<Window>| {
                 w.as_ref().map(|w| format!("{name} {} s", number::digits(w.seconds())))
             };
@@ -140,7 +140,7 @@ pub fn run_views(runs: &[RunResult<'_>]) -> Vec<RunView> {
 }
 
 /// The facts of a run, those that change verdicts first.
-fn facts_first(run: &crate::events::Run) -> Vec<(&String, &(String, crate::clock::Evidence))> {
+fn facts_first(run: &crate::result::Header) -> Vec<(&String, &(String, crate::clock::Evidence))> {
     let mut all: Vec<_> = run.facts.iter().collect();
     all.sort_by_key(|(key, _)| (rank(key), *key));
     all
@@ -150,9 +150,9 @@ fn facts_first(run: &crate::events::Run) -> Vec<(&String, &(String, crate::clock
 const MOST_PLACES: usize = 12;
 
 /// Losses by name: one row each, since what a loss means does not depend on the run.
-fn losses(runs: &[RunResult<'_>]) -> Vec<LossView> {
+fn losses(runs: &[RunResult]) -> Vec<LossView> {
     let mut names: Vec<&str> = Vec::new();
-    for loss in runs.iter().flat_map(|r| &r.run.bundle.manifest.losses) {
+    for loss in runs.iter().flat_map(|r| &r.run.manifest.losses) {
         if !names.contains(&loss.name.as_str()) {
             names.push(&loss.name);
         }
@@ -162,7 +162,7 @@ fn losses(runs: &[RunResult<'_>]) -> Vec<LossView> {
         .filter_map(|name| {
             let own: Vec<_> = runs
                 .iter()
-                .flat_map(|r| r.run.bundle.manifest.losses.iter().map(move |l| (&r.run.name, l)))
+                .flat_map(|r| r.run.manifest.losses.iter().map(move |l| (&r.run.name, l)))
                 .filter(|(_, l)| l.name == name)
                 .collect();
             let (_, first) = own.first()?;
@@ -196,10 +196,10 @@ fn losses(runs: &[RunResult<'_>]) -> Vec<LossView> {
 const MOST_SOURCES: usize = 400;
 
 /// Builds it.
-pub fn build(runs: &[RunResult<'_>]) -> Quality {
+pub fn build(runs: &[RunResult]) -> Quality {
     let mut quality = Quality::default();
     for r in runs {
-        let run = r.run;
+        let run = &r.run;
         for finding in run.findings.iter().chain(&run.clocks.findings) {
             let (detail, script) = finding.detail.split_once('\n').unwrap_or((&finding.detail, ""));
             quality.findings.push(FindingView {
@@ -231,7 +231,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Quality {
                     .collect(),
             });
         }
-        for source in &run.bundle.manifest.sources {
+        for source in &run.manifest.sources {
             quality.sources.push(SourceView {
                 run: run.name.clone(),
                 path: source.path.clone(),

@@ -6,8 +6,8 @@ use super::chart::{Drawing, Scale, class_of};
 use super::number::{self, Show};
 use super::rows;
 use crate::events::Phase;
+use crate::query::{Asker, QueryAnswer};
 use crate::verdict::Catalogue;
-use crate::verdict::queries::{Asker, QueryAnswer};
 
 /// One query over all runs that it is about.
 #[derive(Clone, Debug, Serialize)]
@@ -133,7 +133,7 @@ fn spark(answer: &QueryAnswer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::queries::PhaseAnswer;
+    use crate::query::PhaseAnswer;
 
     #[test]
     fn a_query_without_values_is_named_not_dropped() {

@@ -211,10 +211,15 @@ pub fn group_label(scenario: &str, services: Option<u64>) -> String {
     }
 }
 
+/// Ahead of a group's label: by what its runs differ from others of the dataplane.
+fn in_column(column: &str, label: String) -> String {
+    if column.is_empty() { label } else { format!("{column}: {label}") }
+}
+
 fn group(verdict: &Verdict, show: Show) -> Group {
     let bounds = verdict.measured_bounds.unwrap_or_default();
     Group {
-        label: group_label(&verdict.scenario, verdict.services),
+        label: in_column(&verdict.column, group_label(&verdict.scenario, verdict.services)),
         status: verdict.status.word().into(),
         status_class: status_class(verdict.status).into(),
         mark: mark(verdict.status).into(),
@@ -334,7 +339,7 @@ pub fn beside_rows(shown: &[Beside], catalogue: &Catalogue) -> Vec<BesideRow> {
                 id: b.id.clone(),
                 claim: row.claim.clone(),
                 dataplane: dataplane_name(&b.dataplane),
-                group: group_label(&b.scenario, b.services),
+                group: in_column(&b.column, group_label(&b.scenario, b.services)),
                 measured: measured(b.measured, bounds, &b.unit, row.show),
                 bounds: if b.measured_bounds.is_some() {
                     number::interval(bounds[0], bounds[1], &b.unit, row.show)

@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::chart::stages::{Bar, Lane};
 use super::chart::{self, Chart};
 use super::{dataplane_name, number};
-use crate::events::Direction;
 use crate::measure::stages::Breakdown;
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 
 /// The section.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -58,12 +57,12 @@ pub fn word(moment: &str) -> &str {
 }
 
 /// Builds the section: additions of each run.
-pub fn build(runs: &[RunResult<'_>]) -> Stages {
+pub fn build(runs: &[RunResult]) -> Stages {
     let mut section = Stages::default();
     let mut lanes = Vec::new();
     for result in runs {
-        let run = result.run;
-        let Some(found) = Breakdown::of(run, &result.measurements, Direction::Added) else { continue };
+        let run = &result.run;
+        let Some(found) = &result.stages else { continue };
         let stage = |at: usize| {
             let one = &found.stages[at];
             format!("{} → {}", word(&one.from), word(&one.to))
@@ -108,7 +107,7 @@ pub fn build(runs: &[RunResult<'_>]) -> Stages {
                 moments: moments.join(", "),
             });
         }
-        lanes.push(lane(&run.name, &run.dataplane, &found));
+        lanes.push(lane(&run.name, &run.dataplane, found));
     }
     section.chart = chart::stages::draw(&lanes);
     section

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::math::Estimate;
 use crate::measure::Measurement;
-use crate::verdict::{RunResult, Verdict, overall};
+use crate::result::RunResult;
+use crate::verdict::{Verdict, overall};
 use crate::view::Judged;
 
 /// Version of the shape; a change that readers would notice raises it.
@@ -14,13 +15,13 @@ pub const REPORT_VERSION: u32 = 1;
 ///
 /// # Errors
 /// None that data can cause.
-pub fn render(judged: &Judged, runs: &[RunResult<'_>]) -> anyhow::Result<String> {
+pub fn render(judged: &Judged, runs: &[RunResult]) -> anyhow::Result<String> {
     let measurements: Vec<Value> =
         runs.iter().flat_map(|r| r.measurements.iter().map(|m| measurement(m, &r.run.name))).collect();
     let losses: Vec<Value> = runs
         .iter()
         .flat_map(|r| {
-            r.run.bundle.manifest.losses.iter().map(|l| {
+            r.run.manifest.losses.iter().map(|l| {
                 json!({ "run": r.run.name, "name": l.name, "severity": l.severity, "count": l.count, "source": l.source,
                         "meaning": l.meaning, "remedy": l.remedy })
             })
@@ -89,9 +90,9 @@ fn summary(verdicts: &[Verdict]) -> Vec<Value> {
         .collect()
 }
 
-fn run(result: &RunResult<'_>) -> Value {
-    let run = result.run;
-    let manifest = &run.bundle.manifest;
+fn run(result: &RunResult) -> Value {
+    let run = &result.run;
+    let manifest = &run.manifest;
     let facts: Map<String, Value> = run
         .facts
         .iter()

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::verdict::RunResult;
+use crate::result::RunResult;
 use crate::view::Judged;
 
 /// A format of the report.
@@ -62,7 +62,7 @@ pub struct File {
 ///
 /// # Errors
 /// A template that does not render: a fault of this program.
-pub fn render(judged: &Judged, runs: &[RunResult<'_>], formats: &[Format]) -> anyhow::Result<Vec<File>> {
+pub fn render(judged: &Judged, runs: &[RunResult], formats: &[Format]) -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
     for format in formats {
         match format {

@@ -1,54 +1,49 @@
 //! Reports of constructed runs: escaping, completeness, determinism, files.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+
+use syncline_schema::manifest::Manifest;
 
 use super::*;
-use crate::bundle::Bundle;
 use crate::clock::{Evidence, Finding};
-use crate::events::{Run, Windows};
 use crate::math::Estimate;
 use crate::measure::Measurement;
+use crate::result::{Header, RunResult};
 use crate::verdict::Catalogue;
 use crate::view::{Options, build};
 
 const EVIL: &str = "</td><script>alert('x')</script> | `a` [b](javascript:c) <img src=x onerror=y> \"q\" \u{202e}\u{0}";
 
-fn run(name: &str, dataplane: &str) -> Run {
-    let mut bundle = Bundle { path: PathBuf::new(), manifest: Default::default(), unread: Default::default() };
-    bundle.manifest.sources.push(syncline_schema::manifest::Source {
+fn run(name: &str, dataplane: &str) -> Header {
+    let mut manifest = Manifest::default();
+    manifest.sources.push(syncline_schema::manifest::Source {
         path: EVIL.into(),
         sha256: "ab".repeat(32),
         ..Default::default()
     });
-    bundle.manifest.losses.push(syncline_schema::manifest::LossEntry {
+    manifest.losses.push(syncline_schema::manifest::LossEntry {
         name: EVIL.into(),
         severity: "warning".into(),
         count: 3,
         ..Default::default()
     });
-    Run {
-        bundle,
+    Header {
         name: name.into(),
         id: name.into(),
         dataplane: dataplane.into(),
         scenario: "scale-up".into(),
         synthetic: true,
         node: "node-a".into(),
-        clocks: Default::default(),
-        windows: Windows::default(),
         services: Some(5),
         baseline_endpoints: Some(1),
         service_under_test: Some(EVIL.into()),
-        episodes: Vec::new(),
-        pods: Default::default(),
-        moves: Default::default(),
-        totals: Vec::new(),
         facts: BTreeMap::from([(
             EVIL.to_owned(),
             (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }),
         )]),
         findings: vec![Finding { title: EVIL.into(), detail: EVIL.into(), evidence: vec![] }],
+        manifest,
+        ..Header::default()
     }
 }
 
@@ -72,15 +67,21 @@ fn files() -> Vec<File> {
     let (a, b) = (run(&format!("c {EVIL}"), "cilium"), run("k", "kube-proxy-iptables"));
     let results = [
         RunResult {
-            run: &a,
+            run: a,
             measurements: vec![measured("endpoint_propagation", 0.4), measured("service_update_time", 0.02)],
+            ..RunResult::default()
         },
         RunResult {
-            run: &b,
+            run: b,
             measurements: vec![measured("endpoint_propagation", 1.0), measured("sync_duration", f64::NAN)],
+            ..RunResult::default()
         },
     ];
-    let options = Options { title: Some(format!("T {EVIL}")), notes: Some("# Hello\n<script>x</script>".into()) };
+    let options = Options {
+        title: Some(format!("T {EVIL}")),
+        notes: Some("# Hello\n<script>x</script>".into()),
+        ..Options::default()
+    };
     let judged = build(&results, &Catalogue::built_in().expect("built-in"), &options);
     render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json]).expect("rendered")
 }

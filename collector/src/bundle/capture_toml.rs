@@ -5,6 +5,7 @@
 //! dataplane = "kube-proxy-iptables"
 //! scenario = "scale-up"
 //! node = "node-a"
+//! label = "min-sync-period 1s"
 //! same_host = ["node-a", "apiserver", "prometheus", "operator"]
 //! timezone = "UTC"
 //! year = 2026
@@ -174,7 +175,7 @@ pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
         let name: &str = key.get_ref();
         let wanted = |what: &str| (line, format!("`{name}`: expected {what}"));
         match (name, value.get_ref()) {
-            ("name" | "dataplane" | "scenario" | "node" | "timezone", DeValue::String(text)) => {
+            ("name" | "dataplane" | "scenario" | "node" | "label" | "timezone", DeValue::String(text)) => {
                 let text = text.to_string();
                 found.facts.push((line, name.to_owned(), text.clone()));
                 match name {
@@ -187,6 +188,8 @@ pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
                         found.scenario = Some(one_of(&text, &SCENARIOS).ok_or_else(|| wanted(&SCENARIOS.join(", ")))?)
                     }
                     "node" => found.node = Some(text),
+                    // Tells runs apart that differ in something no capture shows; the analyzer reads it among the facts.
+                    "label" => {}
                     _ => {
                         found.utc_offset = Some(utc_offset(&text).ok_or_else(|| wanted("UTC or an offset as +02:00"))?)
                     }
@@ -248,7 +251,7 @@ pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
                     found.sources.push(one);
                 }
             }
-            ("name" | "dataplane" | "scenario" | "node" | "timezone", _) => return Err(wanted("a string")),
+            ("name" | "dataplane" | "scenario" | "node" | "label" | "timezone", _) => return Err(wanted("a string")),
             ("year", _) => return Err(wanted("a whole number")),
             ("synthetic", _) => return Err(wanted("true or false")),
             ("same_host", _) => return Err(wanted("a list of clock domains")),
@@ -257,7 +260,7 @@ pub fn parse(text: &str) -> Result<Statements, (i64, String)> {
                 return Err((
                     line,
                     format!(
-                        "`{name}`: expected name, dataplane, scenario, node, same_host, year, timezone, synthetic, [versions] or [source.\"glob\"]"
+                        "`{name}`: expected name, dataplane, scenario, node, label, same_host, year, timezone, synthetic, [versions] or [source.\"glob\"]"
                     ),
                 ));
             }

@@ -1,4 +1,5 @@
-//! Raw series for charts: CPU stamps, syncs, failed requests, markers, on the clock of the run's windows.
+//! The course of a run over time: CPU, syncs, failed requests, markers, endpoints, in seconds since the action began on the
+//! clock of the run's windows.
 
 use polars::prelude::{col, lit};
 use syncline_schema::markers::MarkerRow;
@@ -6,7 +7,54 @@ use syncline_schema::requests::RequestRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
 use syncline_schema::syncs::SyncRow;
 
-use crate::events::Run;
+use crate::events::{Direction, Outcome, Run};
+
+/// Points in time, s, with a value.
+pub type Points = Vec<(f64, f64)>;
+
+/// What a picture of a run needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curves {
+    /// Commands and markers.
+    pub events: Vec<(f64, String)>,
+    /// Ready endpoints of the Service under test after each change (middle of what is known).
+    pub ready: Points,
+    /// Endpoints that the dataplane held: latest time that the captures allow.
+    pub dataplane: Points,
+    /// Syncs: start and end.
+    pub syncs: Points,
+    /// Cores between this stamp and the one before.
+    pub cpu: Points,
+    /// Failed requests.
+    pub failures: Vec<f64>,
+    /// Whether the captures have client requests at all: none failed is not the same as none seen.
+    pub client_seen: bool,
+}
+
+impl Curves {
+    /// Of a run; empty where it has neither an action nor a baseline. What cannot be read is added to `problems`.
+    pub fn of(run: &Run, problems: &mut Vec<String>) -> Self {
+        let Some(begun) = run.windows.action.as_ref().or(run.windows.baseline.as_ref()) else { return Self::default() };
+        let origin = begun.start;
+        let (ready, dataplane) = steps(run, origin);
+        Self {
+            events: read("markers", markers(run, origin), problems),
+            ready,
+            dataplane,
+            syncs: read("syncs", syncs(run, origin), problems),
+            cpu: read("CPU", cpu(run, origin), problems),
+            failures: read("requests", failures(run, origin), problems),
+            client_seen: run.bundle.manifest.tables.iter().any(|table| table.name == "requests" && table.rows > 0),
+        }
+    }
+}
+
+fn read<T: Default>(what: &str, found: anyhow::Result<T>, problems: &mut Vec<String>) -> T {
+    found.unwrap_or_else(|error| {
+        problems.push(format!("{what}: {error:#}"));
+        T::default()
+    })
+}
 
 /// Middle of the offset from a clock to the windows' clock, ns; `None` where nothing relates them.
 fn shift(run: &Run, clock: &str) -> Option<i64> {
@@ -18,16 +66,13 @@ fn shift(run: &Run, clock: &str) -> Option<i64> {
 }
 
 /// Seconds since the action began (or since `origin`) on the windows' clock.
-pub fn seconds(run: &Run, clock: &str, time: i64, origin: i64) -> Option<f64> {
+fn seconds(run: &Run, clock: &str, time: i64, origin: i64) -> Option<f64> {
     Some((time.checked_add(shift(run, clock)?)?.checked_sub(origin)?) as f64 / 1e9)
 }
 
 /// CPU of the proxy: `(seconds since origin, cores since the stamp before)`. cAdvisor's counter of the container first,
 /// else the process' own.
-///
-/// # Errors
-/// Tables that cannot be read.
-pub fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
+fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
     let container = if run.is_kube_proxy() { "kube-proxy" } else { "cilium-agent" };
     let own = format!("\"container\":\"{container}\"");
     let names: [(&str, &str); 3] = [
@@ -78,10 +123,7 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// Syncs as start and end, s.
-///
-/// # Errors
-/// A table that cannot be read.
-pub fn syncs(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
+fn syncs(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
     let rows: Vec<SyncRow<'static>> = run.bundle.rows(Some(col("moment").eq(lit("complete"))))?;
     Ok(rows
         .iter()
@@ -93,10 +135,7 @@ pub fn syncs(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
 }
 
 /// Failed requests, s.
-///
-/// # Errors
-/// A table that cannot be read.
-pub fn failures(run: &Run, origin: i64) -> anyhow::Result<Vec<f64>> {
+fn failures(run: &Run, origin: i64) -> anyhow::Result<Vec<f64>> {
     let rows: Vec<RequestRow<'static>> = run.bundle.rows(Some(col("error").is_not_null()))?;
     let mut times: Vec<f64> = rows.iter().filter_map(|r| seconds(run, &r.clock, r.time, origin)).collect();
     times.sort_by(f64::total_cmp);
@@ -106,10 +145,7 @@ pub fn failures(run: &Run, origin: i64) -> anyhow::Result<Vec<f64>> {
 }
 
 /// Markers, s, with the command where there is one.
-///
-/// # Errors
-/// A table that cannot be read.
-pub fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
+fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
     let rows: Vec<MarkerRow<'static>> = run.bundle.rows(None)?;
     let mut markers: Vec<(f64, String)> = rows
         .iter()
@@ -124,4 +160,49 @@ pub fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
     }
     markers.sort_by(|a, b| a.0.total_cmp(&b.0));
     Ok(markers)
+}
+
+/// Counts of endpoints of the Service under test over time: ready (middle of what is known), and in the dataplane (the
+/// latest time that the captures allow).
+fn steps(run: &Run, origin: i64) -> (Points, Points) {
+    let node =
+        run.episodes.iter().map(|e| &e.node).find(|n| ***n == *run.node).or(run.episodes.first().map(|e| &e.node));
+    let own = run
+        .episodes
+        .iter()
+        .filter(|e| Some(&e.node) == node && Some(&e.endpoint.service) == run.service_under_test.as_ref());
+    let (mut ready, mut followed): (Points, Points) = Default::default();
+    for episode in own {
+        let sign = if episode.direction == Direction::Added { 1.0 } else { -1.0 };
+        let c = &episode.committed;
+        if let Some(time) = c.high.or(c.low)
+            && let Some(at) = seconds(run, &c.clock, time, origin)
+        {
+            ready.push((at, sign));
+        }
+        if let (Outcome::Seen, Some(d)) = (episode.outcome, &episode.dataplane)
+            && let Some(time) = d.high
+            && let Some(at) = seconds(run, &d.clock, time, origin)
+        {
+            followed.push((at, sign));
+        }
+    }
+    // Changes before the action made the baseline's number: walk back from it.
+    let base = run.baseline_endpoints.unwrap_or(0) as f64;
+    (summed(ready, base), summed(followed, base))
+}
+
+fn summed(mut steps: Vec<(f64, f64)>, base: f64) -> Vec<(f64, f64)> {
+    if steps.is_empty() {
+        return steps;
+    }
+    steps.sort_by(|a, b| a.0.total_cmp(&b.0));
+    steps.retain(|s| s.0 > -5.0);
+    let mut count = base;
+    let mut points = vec![(-5.0, base)];
+    for (time, sign) in steps {
+        count += sign;
+        points.push((time, count.max(0.0)));
+    }
+    points
 }
