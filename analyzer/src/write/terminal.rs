@@ -17,8 +17,10 @@ pub fn summary(view: &View) -> String {
     }
     let mut text = columns(&lines);
     text.push('\n');
-    for side in &view.headline.sides {
-        let counts: Vec<String> = side.counts.iter().map(|c| format!("{} {}", c.n, c.status)).collect();
+    for side in &view.claims {
+        let of = |status: &str| side.counts.iter().filter(|c| c.status == status).map(|c| c.n).sum::<u64>();
+        let counts: Vec<String> =
+            Status::ALL.iter().map(|status| format!("{} {}", of(status.word()), status.word())).collect();
         let _ = writeln!(text, "{} ({}): {}", side.name, side.runs, counts.join(", "));
     }
     if !view.synthetic.is_empty() {
@@ -36,7 +38,9 @@ fn claim(row: &RowView) -> String {
 
 fn words(cell: &Cell) -> String {
     match &cell.worst {
-        Some(group) if group.status == Status::NotMeasured.word() => format!("{} {}", group.mark, group.status),
+        Some(group) if group.standing.status == Status::NotMeasured.word() => {
+            format!("{} {}", group.standing.mark, group.standing.status)
+        }
         Some(group) => {
             // Every figure has its bounds: an exact one says so.
             let bounds = match group.bounds.as_str() {
@@ -45,7 +49,7 @@ fn words(cell: &Cell) -> String {
                 bounds => format!(" ({bounds})"),
             };
             let claimed = crate::view::rows::cut(&cell.expected, 18);
-            format!("{} {} {}{bounds} [{claimed}]", group.mark, group.status, group.measured)
+            format!("{} {} {}{bounds} [{claimed}]", group.standing.mark, group.standing.status, group.measured)
         }
         None => "–".into(),
     }
