@@ -113,6 +113,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     let files = write::render(&judged, &results, &formats)?;
     let written = write::to_directory(&files, &arguments.out, arguments.force)?;
     print(&terminal::summary(&judged.view))?;
+    print(&terminal::decision(&judged.view))?;
     for path in written {
         print(&format!("{}\n", path.display()))?;
     }

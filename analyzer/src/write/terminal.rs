@@ -32,6 +32,15 @@ pub fn summary(view: &View) -> String {
     printable(&text)
 }
 
+/// What the head to head comes to, a sentence for each column that is set against the first.
+pub fn decision(view: &View) -> String {
+    let mut text = String::new();
+    for choice in &view.head_to_head.choices {
+        let _ = writeln!(text, "{}", choice.sentence);
+    }
+    printable(&text)
+}
+
 fn claim(row: &RowView) -> String {
     crate::view::rows::cut(&row.claim, 28)
 }

@@ -161,7 +161,15 @@ fn compared(question: &Question, place: &Place, runs: &[RunResult], columns: &[C
         scenario: place.0.clone(),
         services: place.1,
         unit: question.unit.to_owned(),
-        ratios: sides.iter().skip(1).map(|one| ratio(one.as_ref()?, sides.first()?.as_ref()?)).collect(),
+        ratios: sides
+            .iter()
+            .skip(1)
+            .map(|one| {
+                let found = ratio(one.as_ref()?, sides.first()?.as_ref()?)?;
+                let finding = if question.upper_only { Finding::NotToldApart } else { found.finding };
+                Some(Ratio { finding, p: found.p.filter(|_| !question.upper_only), ..found })
+            })
+            .collect(),
         sides,
     })
 }

@@ -78,9 +78,14 @@ fn row(question: &Question, own: &[Compared], columns: &[Column]) -> Option<Row>
         stem: format!("growth-{}", question.stem),
         question: format!("Growth: {}", question.short),
         meaning: format!(
-            "The figure with {} Services over the figure with {}, scale-up. Memory also grows with the age of an agent, so that the order of the runs plays a part.",
+            "The figure with {} Services over the figure with {}, scale-up.{}",
             number::count(to),
-            number::count(from)
+            number::count(from),
+            if question.stem == "memory" {
+                " Memory also grows with the age of an agent, so that the order of the runs plays a part."
+            } else {
+                ""
+            }
         ),
         place: format!(
             "{} → {} Services{}",

@@ -140,12 +140,16 @@ fn row(question: &Question, lead: &Compared, own: &[Compared], columns: &[Column
         meaning: question.meaning.into(),
         place: group_label(&lead.scenario, lead.services),
         cells,
-        lower: lower(lead, columns),
+        lower: if question.upper_only && lead.sides.iter().flatten().count() > 1 {
+            "no proof either way".into()
+        } else {
+            lower(lead, columns)
+        },
         sure: sure(question, lead, own, columns, needed),
         elsewhere: own
             .iter()
             .filter(|one| (&one.scenario, one.services) != (&lead.scenario, lead.services))
-            .filter_map(|one| elsewhere(one, columns))
+            .filter_map(|one| elsewhere(question, one, columns))
             .collect(),
         ids: question.rows.iter().map(|id| (*id).to_owned()).collect(),
         product: false,
@@ -168,13 +172,13 @@ fn cell(question: &Question, lead: &Compared, at: usize, column: &Column) -> Cel
     });
     cell.rests = format!("{}{}", plural(side.runs, "run"), busy.unwrap_or_default());
     if let Some(Some(ratio)) = at.checked_sub(1).and_then(|at| lead.ratios.get(at)) {
-        (cell.factor, cell.finding) = factor(ratio);
+        (cell.factor, cell.finding) = factor(question, ratio);
     }
     cell
 }
 
 /// `lower by a factor of 2.1 (2.0 to 2.3)`, and the finding as a word.
-fn factor(ratio: &Ratio) -> (String, String) {
+fn factor(question: &Question, ratio: &Ratio) -> (String, String) {
     let (text, word) = match ratio.finding {
         Finding::Lower => (format!("lower by a factor of {}", by(ratio)), "lower"),
         Finding::Higher => (format!("higher by a factor of {}", by(ratio)), "higher"),
@@ -189,7 +193,8 @@ fn factor(ratio: &Ratio) -> (String, String) {
             };
             let span = number::interval(low, high, "ratio", Show::Times);
             let span = if span == number::EXACT { "no difference".to_owned() } else { span };
-            (format!("not told apart: {span}"), "level")
+            let what = if question.upper_only { "upper bounds only" } else { "not told apart" };
+            (format!("{what}: {span}"), "level")
         }
     };
     (text, word.to_owned())
@@ -253,6 +258,9 @@ fn sure(question: &Question, lead: &Compared, own: &[Compared], columns: &[Colum
         (a, b) if a == b => format!("{a} runs each."),
         (a, b) => format!("{a} to {b} runs a side."),
     }];
+    if question.upper_only {
+        said.push("Each figure bounds the cost from above only, and a ratio of such bounds proves nothing.".to_owned());
+    }
     for (at, ratio) in lead.ratios.iter().enumerate() {
         let (Some(ratio), Some(column)) = (ratio, columns.get(at + 1)) else { continue };
         let name = if lead.ratios.iter().flatten().count() > 1 { format!("{}: ", column.name) } else { String::new() };
@@ -289,14 +297,14 @@ fn sure(question: &Question, lead: &Compared, own: &[Compared], columns: &[Colum
 }
 
 /// `scale-up, 2000 Services: Cilium 1.9 (1.8 to 2.0) lower`.
-fn elsewhere(one: &Compared, columns: &[Column]) -> Option<String> {
+fn elsewhere(question: &Question, one: &Compared, columns: &[Column]) -> Option<String> {
     let parts: Vec<String> = one
         .ratios
         .iter()
         .zip(columns.iter().skip(1))
         .filter_map(|(ratio, column)| {
             let ratio = ratio.as_ref()?;
-            let (text, _) = factor(ratio);
+            let (text, _) = factor(question, ratio);
             Some(format!("{} {text}", column.name))
         })
         .collect();
@@ -347,3 +355,6 @@ pub(super) fn short(value: f64) -> f64 {
     let step = 10f64.powf(value.abs().log10().floor() - 1.0);
     (value / step).round() * step
 }
+
+#[cfg(test)]
+mod tests;
