@@ -76,6 +76,7 @@ fn report_of(folder: &Path, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
     let folder = folder();
     fs::create_dir(folder.path().join("empty")).expect("a folder");
+    fs::write(folder.path().join("a-file"), "").expect("a file");
     for arguments in [
         &["nonsense"][..],
         &["report", "no-such-capture", "--out", "report"],
@@ -86,13 +87,17 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         &["timeline", "no-such-bundle"],
         &["clocks", "no-such-bundle"],
         &["expectations", "--format", "yaml"],
+        &["compare", "no-such-capture", "--against", "empty"],
+        &["check", "empty", "--ignore", "colour"],
+        &["completions", "tcsh"],
+        &["man", "a-file"],
     ] {
         let output = syncline(folder.path(), arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
     assert!(!folder.path().join("report").exists());
-    for command in ["report", "query", "expectations", "timeline", "clocks", "check"] {
+    for command in ["report", "query", "expectations", "timeline", "clocks", "check", "compare", "completions", "man"] {
         let output = syncline(folder.path(), &[command, "--help"]);
         assert_eq!(code(&output), 0);
         let wide = out(&output).lines().map(|line| line.chars().count()).max();
@@ -340,4 +345,123 @@ fn titles_and_notes_are_shown_not_run() {
     let missing = ["report", &run, "--out", "other", "--notes", "none.md"];
     assert_eq!(code(&syncline(folder.path(), &missing)), 2);
     assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn a_query_takes_phases_says_what_is_near_and_fails_on_what_it_finds() {
+    let folder = folder();
+    let run = bundled(folder.path(), "iptables-pod-crash-1");
+    let query = |more: &[&str]| {
+        let arguments: Vec<&str> = ["query", &run].into_iter().chain(more.iter().copied()).collect();
+        syncline(folder.path(), &arguments)
+    };
+    let time = |text: &str| {
+        let answer = json(&query(&["process_cpu_seconds_total", "--format", "json", "--time", text]));
+        answer["data"]["result"][0]["value"][0].as_f64().unwrap_or_else(|| panic!("{text}: {answer}"))
+    };
+    let (action, later, end, before_end) = (time("action"), time("action+10s"), time("end"), time("-5s"));
+    assert!((later - action - 10.0).abs() < 0.002 && (end - before_end - 5.0).abs() < 0.002, "{action} {later} {end}");
+    let range = json(&query(&[
+        "up or vector(1)",
+        "--format",
+        "json",
+        "--start",
+        "action",
+        "--end",
+        "action+20s",
+        "--step",
+        "10",
+    ]));
+    assert_eq!(range["data"]["result"][0]["values"].as_array().map(Vec::len), Some(3), "{range}");
+    assert_eq!(code(&query(&["vector(1)", "--time", "lunch"])), 2);
+
+    let empty = query(&["kubeproxy_sync_proxy_rules_errors_total"]);
+    let said = String::from_utf8_lossy(&empty.stderr).into_owned();
+    for part in ["nearest: kubeproxy_sync_proxy_rules", "no version of kube-proxy has it", "stands in row"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(code(&query(&["process_cpu_seconds_total > 1e9", "--fail-if-any"])), 0);
+    assert_eq!(code(&query(&["process_cpu_seconds_total", "--fail-if-any"])), 1);
+    assert_eq!(code(&query(&["process_cpu_seconds_total"])), 0);
+}
+
+#[test]
+fn an_instant_query_over_several_runs_takes_the_end_of_each() {
+    let folder = folder();
+    let runs = ["iptables-pod-crash-1", "cilium-pod-crash-1"].map(|run| bundled(folder.path(), run));
+    let ask = |more: &[&str]| {
+        let arguments: Vec<&str> =
+            ["query", &runs[0], &runs[1]].into_iter().chain(more.iter().copied()).chain(["--format", "json"]).collect();
+        json(&syncline(folder.path(), &arguments))
+    };
+    // Hours apart: at one moment only one of them is current.
+    for expression in ["sum(process_cpu_seconds_total)", "sum by (run) (process_cpu_seconds_total)"] {
+        let answer = ask(&[expression]);
+        let result = answer["data"]["result"].as_array().expect("a result");
+        let named: Vec<&str> = result.iter().filter_map(|one| one["metric"]["run"].as_str()).collect();
+        assert_eq!(named, runs, "{expression}: {answer}");
+        assert_ne!(result[0]["value"][0], result[1]["value"][0], "each at its own time");
+    }
+    assert_eq!(
+        ask(&["sum(process_cpu_seconds_total)", "--time", "action"])["data"]["result"].as_array().map(Vec::len),
+        Some(2)
+    );
+    assert_eq!(ask(&["1 + 1"])["data"]["resultType"], "scalar");
+}
+
+#[test]
+fn timeline_and_clocks_take_capture_directories_and_shells_get_their_completions() {
+    let folder = folder();
+    let capture = sample("iptables-pod-crash-1").to_string_lossy().into_owned();
+    for command in ["timeline", "clocks"] {
+        let output = syncline(folder.path(), &[command, &capture]);
+        assert_eq!(code(&output), 0, "{output:?}");
+        assert!(out(&output).lines().count() > 3, "{command}");
+    }
+    for (shell, part) in [("bash", "complete -F"), ("zsh", "#compdef syncline"), ("fish", "complete -c syncline")] {
+        let script = out(&syncline(folder.path(), &["completions", shell]));
+        assert!(script.contains(part) && script.contains("compare"), "{shell}");
+    }
+    let pages = out(&syncline(folder.path(), &["man", "pages"]));
+    for page in ["syncline.1", "syncline-compare.1", "syncline-query.1"] {
+        assert!(pages.lines().any(|line| line.ends_with(page)), "{page} in {pages}");
+        let text = fs::read_to_string(folder.path().join("pages").join(page)).expect("a page");
+        assert!(text.contains(".TH ") && text.contains(".SH "), "{page}");
+    }
+}
+
+/// `capture.toml` states one version, the captures show another: the captures hold, and the run says so.
+#[test]
+fn what_a_capture_shows_beats_what_capture_toml_states_and_versions_are_columns() {
+    let folder = folder();
+    for (name, version) in [("old", "1.17.6"), ("new", "1.19.4")] {
+        let capture = folder.path().join(name);
+        fs::create_dir_all(capture.join("metrics")).expect("a folder");
+        let stated = "dataplane = \"cilium\"\nscenario = \"steady-state\"\nnode = \"a\"\nlabel = \"x\"\n[versions]\ncilium = \"1.17.6\"\n";
+        fs::write(capture.join("capture.toml"), stated).expect("written");
+        let page = format!(
+            "# HELP cilium_version Version\n# TYPE cilium_version gauge\ncilium_version{{version=\"{version}\"}} 1\n# HELP {name}_total x\n# TYPE {name}_total counter\n{name}_total 1\n"
+        );
+        fs::write(capture.join("metrics/cilium-agent.txt"), page).expect("written");
+    }
+    let output = syncline(folder.path(), &["report", "old", "new", "--out", "report", "--formats", "json"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let report: Value =
+        serde_json::from_slice(&fs::read(folder.path().join("report/report.json")).expect("a report")).expect("JSON");
+    let runs = report["runs"].as_array().expect("runs");
+    let of = |name: &str| runs.iter().find(|run| run["name"] == name).expect("a run");
+    assert_eq!(of("new")["facts"]["version/cilium"]["value"], "1.19.4", "{:#}", of("new")["facts"]);
+    let titles = |name: &str| of(name)["findings"].to_string();
+    assert!(
+        titles("new").contains("the captures disagree on version/cilium") && titles("new").contains("1.19.4 is taken")
+    );
+    assert!(!titles("old").contains("disagree"));
+    let columns: std::collections::BTreeSet<&str> =
+        report["verdicts"].as_array().expect("verdicts").iter().filter_map(|one| one["column"].as_str()).collect();
+    assert_eq!(columns.into_iter().collect::<Vec<_>>(), ["1.17", "1.19"]);
+    let ignored =
+        syncline(folder.path(), &["report", "old", "new", "--out", "one", "--formats", "json", "--ignore", "proxy"]);
+    assert_eq!(code(&ignored), 0, "{ignored:?}");
+    let text = fs::read_to_string(folder.path().join("one/report.json")).expect("a report");
+    assert!(!text.contains("\"column\":\"1.1"), "one column");
 }

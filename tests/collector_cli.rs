@@ -418,7 +418,27 @@ fn inspect_tells_a_program_all_that_the_manifest_and_the_rejects_hold() {
     assert_eq!(source(&told, "audit.log")["records"], 2);
     let table = String::from_utf8(collector(folder.path(), &["inspect", "made"]).stdout).expect("UTF-8");
     assert!(table.contains("audit.log") && table.contains("rejected-records"), "{table}");
-    assert_eq!(collector(folder.path(), &["inspect", "run"]).status.code(), Some(2));
+    // A capture is bundled first, and shows the same; nothing is left beside it.
+    let direct = collector(folder.path(), &["inspect", "run", "--format", "json"]);
+    let direct: Value = serde_json::from_slice(&direct.stdout).expect("JSON");
+    assert_eq!((&direct["sources"], &direct["rejects"]), (&told["sources"], &told["rejects"]));
+    assert_eq!(fs::read_dir(&captures).expect("a folder").count(), 1);
+    assert_eq!(collector(folder.path(), &["inspect", "no-such"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_folder_without_captures_is_refused_and_nothing_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("empty/deeper")).expect("a folder");
+    fs::create_dir(folder.path().join("hidden")).expect("a folder");
+    fs::write(folder.path().join("hidden/.x"), "x").expect("written");
+    for given in ["empty", "hidden"] {
+        let output = collector(folder.path(), &["bundle", given, "--out", "made"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("found no file"), "{output:?}");
+        assert_eq!(collector(folder.path(), &["inspect", given]).status.code(), Some(2));
+    }
+    assert!(!folder.path().join("made").exists());
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use syncline::cli::{clocks, judged, query, timeline};
+use clap::{CommandFactory, Parser, Subcommand};
+use syncline::cli::{clocks, compare, judged, query, shell, timeline};
 
 /// Line up what a cluster was told with what its dataplane did
 ///
 /// Exit codes: report 0 when it is written, whatever it says; check 0 judged
-/// and nothing worse, 1 a value is worse; query 1 the expression is wrong;
-/// every command 2 when it could not run.
+/// and nothing worse, 1 a value is worse; compare 1 --fail-on says so; query 1
+/// the expression is wrong, or --fail-if-any found a value; every command 2 when it could not run.
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Program {
@@ -31,6 +31,12 @@ enum Command {
     Clocks(clocks::ClocksArguments),
     /// Print the verdicts, for CI; no files
     Check(judged::CheckArguments),
+    /// Compare two sets of runs: versions, settings, clusters, before and after
+    Compare(compare::CompareArguments),
+    /// Print the completions of a shell
+    Completions(shell::CompletionsArguments),
+    /// Write the manual's pages into a directory
+    Man(shell::ManArguments),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +47,9 @@ fn main() -> ExitCode {
         Command::Timeline(arguments) => timeline::run(&arguments),
         Command::Clocks(arguments) => clocks::run(&arguments),
         Command::Check(arguments) => judged::check(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
+        Command::Man(arguments) => shell::man(&arguments, Program::command()),
     };
     result.unwrap_or_else(|error| {
         // Whoever reads the output may stop early (`| head`).

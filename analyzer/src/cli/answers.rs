@@ -5,6 +5,8 @@ use std::io::Write;
 
 use syncline_promql::{Answer, Labels, MatrixSeries, PlanStep, SampleValue, Value, format_float, format_time};
 
+use crate::write::grid::{Cell, Screen, Style, grid};
+
 /// Columns of a drawn course.
 const CHART_WIDTH: usize = 40;
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -59,15 +61,10 @@ fn is_plain(name: &str) -> bool {
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn table(out: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
-    let rows = rows(answer);
-    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let (labels_width, time_width) = (width(0).max("series".len()), width(1));
-    writeln!(out, "{:labels_width$}  {:time_width$}  value", "series", "time")?;
-    for [labels, time, value] in &rows {
-        writeln!(out, "{labels:labels_width$}  {time:time_width$}  {value}")?;
-    }
-    Ok(())
+pub fn table(out: &mut impl Write, answer: &Answer, screen: Screen) -> std::io::Result<()> {
+    let mut lines = vec![["series", "time", "value"].map(|text| Cell::new(text, Style::Dim)).to_vec()];
+    lines.extend(rows(answer).into_iter().map(|row| row.map(Cell::from).to_vec()));
+    out.write_all(grid(&lines, screen).as_bytes())
 }
 
 /// Comma-separated values with a heading (RFC 4180).
@@ -91,26 +88,25 @@ fn csv_field(text: &str) -> String {
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn chart(out: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
-    let Value::Matrix(series) = &answer.value else { return table(out, answer) };
+pub fn chart(out: &mut impl Write, answer: &Answer, screen: Screen) -> std::io::Result<()> {
+    let Value::Matrix(series) = &answer.value else { return table(out, answer, screen) };
     let times = || series.iter().flat_map(|one| one.floats.iter().map(|(time, _)| *time));
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return table(out, answer) };
-    let mut lines = vec![["series".to_owned(), "least".to_owned(), "greatest".to_owned(), "last".to_owned()]];
-    let mut courses = vec![format!("from {} to {}", format_time(first), format_time(last))];
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return table(out, answer, screen) };
+    let times = format!("from {} to {}", format_time(first), format_time(last));
+    let header = ["series".to_owned(), "least".to_owned(), "greatest".to_owned(), "last".to_owned(), times];
+    let mut lines = vec![header.map(|text| Cell::new(text, Style::Dim)).to_vec()];
     for one in series.iter().filter(|one| !one.floats.is_empty()) {
         let values = || one.floats.iter().map(|(_, value)| *value).filter(|value| value.is_finite());
         let (least, greatest) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
         let shown = |value: f64| if value.is_finite() { short(value) } else { "-".to_owned() };
         let ending = one.floats.last().map_or_else(String::new, |(_, value)| short(*value));
-        lines.push([series_text(&one.labels), shown(least), shown(greatest), ending]);
-        courses.push(course(one, (first, last), (least, greatest)));
+        let numbers = [shown(least), shown(greatest), ending].map(Cell::number);
+        let mut line = vec![Cell::from(series_text(&one.labels))];
+        line.extend(numbers);
+        line.push(Cell::whole(course(one, (first, last), (least, greatest))));
+        lines.push(line);
     }
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
-    for ([labels, least, greatest, ending], course) in lines.iter().zip(&courses) {
-        let [w0, w1, w2, w3] = widths;
-        writeln!(out, "{labels:w0$}  {least:>w1$}  {greatest:>w2$}  {ending:>w3$}  {course}")?;
-    }
+    out.write_all(grid(&lines, screen).as_bytes())?;
     let histograms = series.iter().filter(|one| !one.histograms.is_empty()).count();
     if histograms > 0 {
         writeln!(out, "{histograms} series of native histograms are not drawn; --format table prints them")?;
@@ -170,22 +166,26 @@ mod tests {
         Answer { value, warnings: Vec::new(), infos: Vec::new(), selected: Vec::new(), plan: Vec::new() }
     }
 
-    fn printed(print: fn(&mut Vec<u8>, &Answer) -> std::io::Result<()>, answer: &Answer) -> String {
+    fn printed(print: impl Fn(&mut Vec<u8>, &Answer) -> std::io::Result<()>, answer: &Answer) -> String {
         let mut out = Vec::new();
         print(&mut out, answer).expect("memory takes it");
         String::from_utf8(out).expect("text")
     }
 
+    fn drawn(out: &mut Vec<u8>, answer: &Answer) -> std::io::Result<()> {
+        chart(out, answer, Screen::default())
+    }
+
     #[test]
     fn a_course_rises_has_gaps_and_says_where_there_is_no_number() {
         let points: Vec<(i64, f64)> = (0..40).filter(|at| *at != 20).map(|at| (at * 1000, at as f64)).collect();
-        let text = printed(chart, &of(&points));
+        let text = printed(drawn, &of(&points));
         let line = text.lines().nth(1).expect("a series");
         let words: Vec<&str> = line.split_whitespace().take(5).collect();
         assert_eq!(words[..4], ["{job=\"a\"}", "0", "39", "39"], "{text}");
         assert!(words[4].starts_with('▁'), "{text}");
         assert!(line.ends_with('█') && line.chars().filter(|letter| BLOCKS.contains(letter)).count() == 39, "{text}");
-        let text = printed(chart, &of(&[(0, f64::NAN), (1000, 2.0)]));
+        let text = printed(drawn, &of(&[(0, f64::NAN), (1000, 2.0)]));
         assert!(text.contains('?'), "{text}");
     }
 

@@ -7,13 +7,17 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::{Grouping, TableFormat};
-use crate::result::load::load;
+use super::against::{self, Against};
+use super::{Grouping, print};
+use crate::result::load::{load, nothing};
+use crate::verdict::change::Change;
 use crate::verdict::list::{ListFormat, list};
 use crate::verdict::queries::questions;
 use crate::verdict::{Catalogue, Status};
 use crate::view::{self, Options};
-use crate::write::{self, Format, terminal};
+use crate::write::grid::Screen;
+use crate::write::terminal::Failing;
+use crate::write::{self, Format, changes, junit, terminal};
 
 /// Arguments of `syncline report`.
 #[derive(Args, Debug)]
@@ -55,14 +59,31 @@ pub struct CheckArguments {
     /// Bundles, or capture directories (bundled first)
     #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
     inputs: Vec<PathBuf>,
+    /// Catalogue (TOML) whose rows replace those of the built-in one
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+    /// Earlier runs: what is worse in them too does not fail, and what a row
+    /// measures must not have become costlier
+    #[arg(long, num_args = 1.., value_name = "RUNS")]
+    baseline: Vec<PathBuf>,
     #[command(flatten)]
     grouping: Grouping,
-    /// Inconclusive and not measured count as failures too
+    /// What could not be decided counts as a failure too
     #[arg(long)]
     strict: bool,
     /// How to print
-    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
-    format: TableFormat,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
+    format: CheckFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CheckFormat {
+    /// Aligned columns, for people
+    Table,
+    /// JSON
+    Json,
+    /// JUnit's XML, for CI
+    Junit,
 }
 
 /// Arguments of `syncline expectations`.
@@ -112,7 +133,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     );
     let files = write::render(&judged, &results, &formats)?;
     let written = write::to_directory(&files, &arguments.out, arguments.force)?;
-    print(&terminal::summary(&judged.view))?;
+    print(&terminal::summary(&judged.view, Screen::stdout()))?;
     print(&terminal::decision(&judged.view))?;
     for path in written {
         print(&format!("{}\n", path.display()))?;
@@ -120,17 +141,37 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints verdicts. Exit code 1 where a value is worse (with `--strict` also where it could not be decided).
+/// Prints verdicts. Exit code 1 where a value is worse (with `--strict` also where it could not be decided), or, against a
+/// baseline, where it became so or costlier.
 ///
 /// # Errors
 /// Inputs that cannot be used.
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
-    let catalogue = catalogue(None)?;
+    let catalogue = catalogue(arguments.expectations.as_ref())?;
+    let keys = arguments.grouping.keys()?;
     let results = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane))?;
-    let judged = view::build(&results, &catalogue, &Options { keys: arguments.grouping.keys()?, ..Options::default() });
-    match arguments.format {
-        TableFormat::Table => print(&terminal::summary(&judged.view))?,
-        TableFormat::Json => print(&terminal::check_json(&judged.verdicts))?,
+    let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), ..Options::default() });
+    let before = match arguments.baseline.as_slice() {
+        [] => None,
+        paths => Some(Against::new(&load(paths, &nothing)?, &results, &judged.verdicts, &catalogue, &keys)),
+    };
+    let failing = Failing { strict: arguments.strict, known: before.as_ref().map_or(&[], |before| &before.known) };
+    let changes: &[Change] = before.as_ref().map_or(&[], |before| &before.changes.all);
+    let costlier = |one: &Change| against::is_costlier(one, &catalogue, arguments.strict);
+    match (arguments.format, &before) {
+        (CheckFormat::Table, _) => {
+            let screen = Screen::stdout();
+            print(&terminal::summary(&judged.view, screen))?;
+            if let Some(before) = &before {
+                print(&format!("\n{}", changes::table(&before.document, screen)))?;
+                for line in before.lines(&judged.verdicts) {
+                    print(&format!("{line}\n"))?;
+                }
+            }
+        }
+        (CheckFormat::Json, None) => print(&terminal::check_json(&judged.verdicts))?,
+        (CheckFormat::Json, Some(_)) => print(&terminal::against_json(&judged.verdicts, changes))?,
+        (CheckFormat::Junit, _) => print(&junit::verdicts(&judged.verdicts, &failing, changes, &costlier))?,
     }
     if judged.verdicts.iter().all(|verdict| verdict.status == Status::NotMeasured) {
         let modes: BTreeSet<String> = results.iter().map(|one| view::dataplane_name(&one.run.dataplane)).collect();
@@ -145,7 +186,8 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    Ok(ExitCode::from(terminal::exit_code(&judged.verdicts, arguments.strict)))
+    let fails = failing.any(&judged.verdicts) || changes.iter().any(costlier);
+    Ok(ExitCode::from(u8::from(fails)))
 }
 
 /// Lists the catalogue.
@@ -160,9 +202,4 @@ pub fn expectations(arguments: &ExpectationsArguments) -> anyhow::Result<ExitCod
     };
     print(&list(&catalogue(None)?, format)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

@@ -1,10 +1,15 @@
 //! The commands of `syncline`: each reads its arguments, runs the stages, prints.
 
+pub mod against;
 pub mod answers;
 pub mod clocks;
+pub mod compare;
+pub mod hints;
 pub mod judged;
 pub mod query;
+pub mod shell;
 pub mod timeline;
+pub mod times;
 
 use clap::{Args, ValueEnum};
 
@@ -39,4 +44,9 @@ impl Grouping {
     pub fn keys(&self) -> anyhow::Result<Keys> {
         Keys::of(self.by.as_deref(), self.ignore.as_deref())
     }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

@@ -2,8 +2,10 @@
 //!
 //! Standard output has the answer: a table, CSV, or exactly what Prometheus' HTTP API would answer (`--format json`).
 //! An expression that cannot be parsed or evaluated is answered likewise, with exit code 1.
+//!
+//! Several bundles are asked together, each series with the label `run`, where a time is given that is the same for all. Without
+//! one, and at times that count from a phase (`action+10s`), each run is asked by itself at its own.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -13,15 +15,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use syncline_promql::{
-    MemoryStorage, Options, Series, error_to_json, eval_error_to_json, instant, parse, parse_error_to_json, range,
-    to_json,
+    Answer, Expr, Options, Value, error_to_json, eval_error_to_json, parse, parse_error_to_json, to_json,
 };
 
-use super::answers;
+use super::times::{absolute, duration, relative};
+use super::{answers, hints};
 use crate::bundle::Bundle;
 use crate::bundle::witnesses::{self, Aside};
+use crate::events::Run;
+use crate::query::ask::{self, Part, Times};
 use crate::result::copies::Distinct;
 use crate::result::given;
+use crate::write::grid::Screen;
 
 /// Arguments of `syncline query`.
 #[derive(Args, Debug)]
@@ -30,10 +35,13 @@ pub struct QueryArguments {
     /// One or more bundles or capture directories, then the expression
     #[arg(required = true, num_args = 1.., value_name = "BUNDLE>... <PROMQL", hide_possible_values = true)]
     operands: Vec<String>,
-    /// Time of an instant query: RFC 3339 or Unix seconds [default: the last sample]
+    /// Time of an instant query: RFC 3339, Unix seconds, or start, baseline,
+    /// action, tail, end, each with + or - a duration (action+10s); -5m is
+    /// ahead of the end [default: each run's last sample]
     #[arg(long, value_name = "T", conflicts_with_all = ["start", "end", "step"])]
     time: Option<String>,
-    /// First time of a range query [default with --step: the first sample]
+    /// First time of a range query, written alike [default with --step: the
+    /// first sample]
     #[arg(long, value_name = "T", requires = "step")]
     start: Option<String>,
     /// Last time of a range query [default with --step: the last sample]
@@ -54,6 +62,9 @@ pub struct QueryArguments {
     /// How to print the answer [default: table; chart for a range query on a terminal]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Exit with 1 where the answer has a value: for CI, with a condition
+    #[arg(long)]
+    fail_if_any: bool,
     /// Print to standard error what was selected, what was left aside and why,
     /// and how long each step took
     #[arg(long)]
@@ -80,7 +91,7 @@ impl QueryArguments {
 }
 
 /// Options of `query` that `--help` lists, and their short forms.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--time",
     "--start",
     "--end",
@@ -90,6 +101,7 @@ const FLAGS: [&str; 11] = [
     "--memory",
     "--format",
     "--explain",
+    "--fail-if-any",
     "--help",
     "-h",
 ];
@@ -112,7 +124,7 @@ pub fn shielded(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-/// Evaluates and prints. Exit code 1: the expression is wrong or cannot be evaluated.
+/// Evaluates and prints. Exit code 1: the expression is wrong or cannot be evaluated, or `--fail-if-any` found a value.
 ///
 /// # Errors
 /// A bundle that cannot be read, or a time or duration that is none.
@@ -133,27 +145,16 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let (Distinct { bundles, .. }, _temporary) = given::bundles(&paths)?;
-    let labels = run_labels(&bundles);
     let query = parse(expression);
-    // An expression that names its metrics needs no others; the default times are those of what it selects.
-    let wanted: Option<HashSet<String>> =
-        query.as_ref().ok().and_then(|query| query.metric_names()).map(|names| names.into_iter().collect());
-    let mut series = Vec::new();
-    let mut aside: Vec<String> = Vec::new();
-    for (bundle, label) in bundles.iter().zip(&labels) {
-        let extra = (bundles.len() > 1).then_some(("run", label.as_str()));
-        let selected = witnesses::select(bundle, wanted.as_ref(), extra)?;
-        series.extend(selected.series);
-        aside.extend(selected.aside.iter().map(|one| left_aside(bundle, label, one)));
-        bundle.unchanged()?;
-    }
-    let firsts = |one: &Series| [one.times.first().copied(), one.histograms.first().map(|sample| sample.time)];
-    let lasts = |one: &Series| [one.times.last().copied(), one.histograms.last().map(|sample| sample.time)];
-    let first = series.iter().flat_map(firsts).flatten().min().unwrap_or(0);
-    let last = series.iter().flat_map(lasts).flatten().max().unwrap_or(0);
-    let number = series.len();
-    let samples = series.iter().map(|one| one.times.len() + one.histograms.len()).sum::<usize>();
-    let storage = MemoryStorage::new(series);
+    let parts = ask::parts(&bundles, query.as_ref().ok())?;
+    let number: usize = parts.iter().map(|part| part.series.len()).sum();
+    let held = |one: &syncline_promql::Series| one.times.len() + one.histograms.len();
+    let samples: usize = parts.iter().flat_map(|part| &part.series).map(held).sum();
+    let aside: Vec<String> = bundles
+        .iter()
+        .zip(&parts)
+        .flat_map(|(bundle, part)| part.aside.iter().map(|one| left_aside(bundle, &part.run, one)))
+        .collect();
     let loaded = begun.elapsed();
 
     let mut out = std::io::stdout().lock();
@@ -161,17 +162,10 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         Ok(query) => query,
         Err(error) => return refuse(&mut out, format, &parse_error_to_json(&error), &error.to_string()),
     };
-    let answer = match &arguments.step {
-        Some(step) => {
-            let start = arguments.start.as_deref().map_or(Ok(first), milliseconds)?;
-            let end = arguments.end.as_deref().map_or(Ok(last), milliseconds)?;
-            let step = i64::try_from(duration(step)?.as_millis())?;
-            if let Some(message) = range_error(start, end, step) {
-                return refuse(&mut out, format, &error_to_json("bad_data", &message), &message);
-            }
-            range(&storage, &query, start, end, step, &options)
-        }
-        None => instant(&storage, &query, arguments.time.as_deref().map_or(Ok(last), milliseconds)?, &options),
+    let answer = match arguments.when(&query, &bundles, &parts)? {
+        When::Refused(message) => return refuse(&mut out, format, &error_to_json("bad_data", &message), &message),
+        When::Together(times) => ask::together(parts, &query, times, &options),
+        When::Apart(times) => ask::apart(parts.into_iter().zip(times).collect(), &query, &options),
     };
     let answer = match answer {
         Ok(answer) => answer,
@@ -181,12 +175,17 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     match format {
         Format::Json => writeln!(out, "{}", to_json(&answer))?,
         Format::Csv => answers::csv(&mut out, &answer)?,
-        Format::Table => answers::table(&mut out, &answer)?,
-        Format::Chart => answers::chart(&mut out, &answer)?,
+        Format::Table => answers::table(&mut out, &answer, Screen::stdout())?,
+        Format::Chart => answers::chart(&mut out, &answer, Screen::stdout())?,
     }
     if format != Format::Json {
         for note in answer.warnings.iter().chain(&answer.infos) {
             eprintln!("{note}");
+        }
+    }
+    if !has_any(&answer) {
+        for line in hints::of(&query, &bundles)? {
+            eprintln!("{line}");
         }
     }
     if arguments.explain {
@@ -202,7 +201,101 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         eprintln!("evaluated in {:.3} ms", milliseconds(evaluated - loaded));
         eprintln!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(arguments.fail_if_any && has_any(&answer))))
+}
+
+/// Whether an answer has a value: a series, or a number that is not nought.
+fn has_any(answer: &Answer) -> bool {
+    match &answer.value {
+        Value::Vector(elements) => !elements.is_empty(),
+        Value::Matrix(series) => !series.is_empty(),
+        Value::Scalar { value, .. } => *value != 0.0 && !value.is_nan(),
+        Value::String { text, .. } => !text.is_empty(),
+    }
+}
+
+/// When an expression is evaluated.
+enum When {
+    /// Once, over all runs.
+    Together(Times),
+    /// Over each run by itself, in the order of the bundles.
+    Apart(Vec<Times>),
+    /// A range that the HTTP API would refuse.
+    Refused(String),
+}
+
+impl QueryArguments {
+    fn when(&self, query: &Expr, bundles: &[Bundle], parts: &[Part]) -> anyhow::Result<When> {
+        let given = || [&self.time, &self.start, &self.end].into_iter().flatten();
+        let relative = given().any(|text| absolute(text).is_none());
+        let step =
+            self.step.as_deref().map(|step| anyhow::Ok(i64::try_from(duration(step)?.as_millis())?)).transpose()?;
+        // What asks for no metric has no time of its own.
+        let constant = query.metric_names().is_some_and(|names| names.is_empty());
+        let own_end = self.time.is_none() && step.is_none() && !constant;
+        if !relative && (bundles.len() == 1 || !own_end) {
+            let times = self.times(step, ask::span(parts), &|text| absolute(text).context("a time"))?;
+            return Ok(refused(times).map_or(When::Together(times), When::Refused));
+        }
+        let mut all = Vec::with_capacity(bundles.len());
+        for (bundle, part) in bundles.iter().zip(parts) {
+            let run = if relative { Some(Run::load(bundle.clone())?) } else { None };
+            let place = |text: &str| match (absolute(text), &run) {
+                (Some(at), _) => Ok(at),
+                (None, Some(run)) => on_samples(run, query, text),
+                (None, None) => bail!("`{text}` is not a valid time"),
+            };
+            let times = self.times(step, part.span, &place)?;
+            if let Some(message) = refused(times) {
+                return Ok(When::Refused(message));
+            }
+            all.push(times);
+        }
+        // One run alone needs no label.
+        Ok(match all.as_slice() {
+            [times] => When::Together(*times),
+            _ => When::Apart(all),
+        })
+    }
+
+    /// The times of one evaluation; `place` reads a time as ns.
+    fn times(
+        &self,
+        step: Option<i64>,
+        span: Option<(i64, i64)>,
+        place: &dyn Fn(&str) -> anyhow::Result<i64>,
+    ) -> anyhow::Result<Times> {
+        let (first, last) = span.unwrap_or((0, 0));
+        let of = |text: &Option<String>, otherwise: i64| {
+            let ns = text.as_deref().map(place).transpose()?;
+            anyhow::Ok(ns.map_or(otherwise, milliseconds))
+        };
+        Ok(match step {
+            Some(step) => Times::Range(of(&self.start, first)?, of(&self.end, last)?, step),
+            None => Times::At(of(&self.time, last)?),
+        })
+    }
+}
+
+/// To the nearest millisecond, as the HTTP API does.
+fn milliseconds(ns: i64) -> i64 {
+    ns.saturating_add(500_000).div_euclid(1_000_000)
+}
+
+/// A time that counts from a phase, on the clock of the samples: moved by the middle of the offset between the two.
+fn on_samples(run: &Run, query: &Expr, text: &str) -> anyhow::Result<i64> {
+    let at = relative(text)?.within(run)?;
+    let names = query.metric_names().map(|names| names.into_iter().collect());
+    let chosen = witnesses::choose(&run.bundle, names.as_ref())?;
+    let Some(clock) = chosen.first().map(|one| one.row.clock.as_ref()) else { return Ok(at) };
+    let from = run.windows.clock.as_str();
+    if clock == from {
+        return Ok(at);
+    }
+    let offset = run.clocks.offset(from, clock).with_context(|| {
+        format!("`{text}`: nothing in {} relates the samples' clock {clock} to {from}, on which its phases are: give a time", run.name)
+    })?;
+    Ok(at.saturating_add(offset.low + (offset.high - offset.low) / 2))
 }
 
 /// What was not used of a source, and why.
@@ -227,7 +320,8 @@ fn refuse(out: &mut impl Write, format: Format, json: &str, text: &str) -> anyho
 }
 
 /// What the HTTP API would refuse of a range.
-fn range_error(start: i64, end: i64, step: i64) -> Option<String> {
+fn refused(times: Times) -> Option<String> {
+    let Times::Range(start, end, step) = times else { return None };
     if step <= 0 {
         let text = "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer";
         return Some(text.to_owned());
@@ -236,43 +330,6 @@ fn range_error(start: i64, end: i64, step: i64) -> Option<String> {
         return Some("invalid parameter \"end\": end timestamp must not be before start time".to_owned());
     }
     None
-}
-
-/// The label `run` of each bundle: its name, else its directory's, made unique by the run's identity.
-fn run_labels(bundles: &[Bundle]) -> Vec<String> {
-    let names: Vec<String> = bundles
-        .iter()
-        .map(|bundle| {
-            let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
-            bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "bundle".to_owned())
-        })
-        .collect();
-    names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| {
-            let shared = names.iter().filter(|other| *other == name).count() > 1;
-            if shared {
-                format!("{name}-{}", bundles[at].manifest.run_id.chars().take(8).collect::<String>())
-            } else {
-                name.clone()
-            }
-        })
-        .collect()
-}
-
-/// RFC 3339 or Unix seconds, as milliseconds since 1970.
-fn milliseconds(text: &str) -> anyhow::Result<i64> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        if !seconds.is_finite() || seconds.abs() > 9e12 {
-            bail!("`{text}` is not a valid time: expected RFC 3339 or Unix seconds");
-        }
-        return Ok((seconds * 1e3).round() as i64);
-    }
-    let time: jiff::Timestamp =
-        text.parse().with_context(|| format!("`{text}` is not a valid time: expected RFC 3339 or Unix seconds"))?;
-    Ok(time.as_millisecond())
 }
 
 /// A number of bytes, by itself or with a unit: `512MiB`, `2GiB`, `500MB`.
@@ -292,55 +349,9 @@ fn bytes(text: &str) -> Result<usize, String> {
     size.ok_or_else(|| format!("`{text}` is no size: expected one as 512MiB or 2GiB"))
 }
 
-/// A duration as in Prometheus (`1m30s`), or seconds.
-pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
-    let wrong = || format!("`{text}` is no duration: expected one as 1m30s, or seconds");
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).with_context(wrong);
-    }
-    let units = [
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-        ("w", 604_800_000),
-        ("y", 31_536_000_000),
-    ];
-    let (mut rest, mut total, mut before) = (text, 0_u64, u64::MAX);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).with_context(wrong)?;
-        let count: u64 = rest[..digits].parse().ok().with_context(wrong)?;
-        rest = &rest[digits..];
-        let letters = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
-        let size =
-            units.iter().find(|(name, _)| *name == &rest[..letters]).map(|(_, size)| *size).with_context(wrong)?;
-        if size >= before {
-            bail!(wrong());
-        }
-        before = size;
-        total = count.checked_mul(size).and_then(|part| total.checked_add(part)).with_context(wrong)?;
-        rest = &rest[letters..];
-    }
-    if text.is_empty() {
-        bail!(wrong());
-    }
-    Ok(Duration::from_millis(total))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_those_of_prometheus() {
-        assert_eq!(duration("1m30s").expect("valid"), Duration::from_secs(90));
-        assert_eq!(duration("250ms").expect("valid"), Duration::from_millis(250));
-        assert_eq!(duration("0.5").expect("valid"), Duration::from_millis(500));
-        for wrong in ["", "1", "m", "1s1m", "1x", "-5s"] {
-            assert!(wrong == "1" || duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn sizes_have_units() {
@@ -369,9 +380,9 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_or_unix_seconds() {
-        assert_eq!(milliseconds("1795407750.679").expect("valid"), 1_795_407_750_679);
-        assert_eq!(milliseconds(" -1.5").expect("valid"), -1500);
-        assert_eq!(milliseconds("2026-11-23T04:22:30.5Z").expect("valid"), 1_795_407_750_500);
-        assert!(milliseconds("yesterday").is_err());
+        assert_eq!(absolute("1795407750.679").map(milliseconds), Some(1_795_407_750_679));
+        assert_eq!(absolute(" -1.5").map(milliseconds), Some(-1500));
+        assert_eq!(absolute("2026-11-23T04:22:30.5Z").map(milliseconds), Some(1_795_407_750_500));
+        assert!(absolute("yesterday").is_none());
     }
 }

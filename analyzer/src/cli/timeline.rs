@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::query::duration;
+use super::times::moment;
+use crate::events::Run;
 use crate::events::timeline::{Event, Filter, KINDS, UNDATED, each};
-use crate::events::{Run, Window};
 use crate::result::given;
 
 /// Arguments of `syncline timeline`.
@@ -22,7 +22,8 @@ pub struct TimelineArguments {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// First moment: RFC 3339, Unix seconds, or start, baseline, action, tail,
-    /// end, each with + or − a duration (action-5s); +30s is from the start
+    /// end, each with + or - a duration (action-5s); +30s is after the start,
+    /// -30s ahead of the end
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     from: Option<String>,
     /// End of the range (exclusive)
@@ -218,72 +219,4 @@ fn line_of(event: &Event, columns: &[Column]) -> String {
         (_, value) => value.to_string(),
     };
     columns.iter().map(text).collect::<Vec<_>>().join("  ")
-}
-
-/// A moment on the run's reference clock, ns.
-fn moment(text: &str, run: &Run) -> anyhow::Result<i64> {
-    let wrong = || {
-        format!(
-            "`{text}` is not a valid time: expected RFC 3339, Unix seconds, or start, baseline, action, tail, end with + or - a duration (action-5s)"
-        )
-    };
-    let text = text.trim();
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return i64::try_from(at.as_nanosecond()).ok().with_context(wrong);
-    }
-    let name = text.find(['+', '-']).map_or(text, |at| &text[..at]);
-    if let Some(seconds) = text.parse::<f64>().ok().filter(|_| !text.starts_with(['+', '-'])) {
-        let fits = seconds.is_finite() && seconds.abs() < 9e9;
-        // Whole seconds and their part apart: a double near 1.8e9 keeps 0.24 µs.
-        return fits
-            .then(|| (seconds.trunc() as i64) * 1_000_000_000 + (seconds.fract() * 1e9).round() as i64)
-            .with_context(wrong);
-    }
-    let windows = &run.windows;
-    let named = |window: &Option<Window>| {
-        window.as_ref().map(|window| window.start).with_context(|| format!("the run has no {name}"))
-    };
-    let own = || run.bundle.manifest.sources.iter().filter(|one| one.clock.as_deref() == Some(windows.clock.as_str()));
-    let first = || own().filter_map(|one| one.first).min();
-    let base = match name {
-        "" | "start" => windows.baseline.as_ref().map(|window| window.start).or_else(first).with_context(wrong)?,
-        "baseline" => named(&windows.baseline)?,
-        "action" => named(&windows.action)?,
-        "tail" => named(&windows.tail)?,
-        "end" => {
-            let last =
-                [&windows.tail, &windows.action, &windows.baseline].into_iter().flatten().map(|one| one.end).max();
-            last.or_else(|| own().filter_map(|one| one.last).max()).with_context(wrong)?
-        }
-        _ => bail!(wrong()),
-    };
-    let Some(rest) = text.get(name.len()..).filter(|rest| !rest.is_empty()) else { return Ok(base) };
-    let by = i64::try_from(duration(&rest[1..]).with_context(wrong)?.as_nanos()).ok().with_context(wrong)?;
-    Ok(if rest.starts_with('-') { base.saturating_sub(by) } else { base.saturating_add(by) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::measure::fixture;
-
-    #[test]
-    fn moments_are_absolute_or_count_from_the_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut run = fixture::run(folder.path(), "cilium", |_| ());
-        let window = |start, end| Some(Window { start, end, slack: 0 });
-        run.windows.baseline = window(1_000_000_000, 5_000_000_000);
-        run.windows.action = window(5_000_000_000, 9_000_000_000);
-        let check = |text: &str, expected: Option<i64>| assert_eq!(moment(text, &run).ok(), expected, "{text}");
-        check("1970-01-01T00:00:02.5Z", Some(2_500_000_000));
-        check("2.5", Some(2_500_000_000));
-        check("start", Some(1_000_000_000));
-        check("+1m30s", Some(91_000_000_000));
-        check("action-500ms", Some(4_500_000_000));
-        check("action+2", Some(7_000_000_000));
-        check("end", Some(9_000_000_000));
-        check("tail", None);
-        check("yesterday", None);
-        check("action+soon", None);
-    }
 }

@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     fn constraint(from: &str, to: &str, low: Option<i64>, high: Option<i64>, kind: &str) -> Constraint {
-        let evidence = Evidence { path: "x".to_owned(), record: 1, what: kind.to_owned() };
+        let evidence = Evidence { path: "x".to_owned(), record: 1, what: kind.to_owned(), ..Evidence::default() };
         Constraint {
             from: from.to_owned(),
             to: to.to_owned(),

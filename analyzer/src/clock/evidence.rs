@@ -38,7 +38,12 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     let path = |source: i32| {
         usize::try_from(source).ok().and_then(|at| bundle.manifest.sources.get(at)).map_or("?", |one| one.path.as_str())
     };
-    let evidence = |source: i32, record: i64, what: String| Evidence { path: path(source).to_owned(), record, what };
+    let evidence = |source: i32, record: i64, what: String| Evidence {
+        path: path(source).to_owned(),
+        record,
+        what,
+        ..Evidence::default()
+    };
     for fact in bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host"))))? {
         let domains: Vec<&str> = fact.value.split(',').map(str::trim).filter(|domain| !domain.is_empty()).collect();
         for pair in domains.windows(2) {

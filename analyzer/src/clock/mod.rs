@@ -19,7 +19,7 @@ pub use edges::PROGRAMMED;
 use pieces::Piece;
 use routes::Routes;
 
-/// Where a figure comes from: a line of a capture.
+/// Where a figure comes from: a line of a capture, or the range of records and the query that give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Evidence {
     /// Path of the source within the capture.
@@ -28,6 +28,12 @@ pub struct Evidence {
     pub record: i64,
     /// What stands there, in a few words.
     pub what: String,
+    /// Last record of a range that begins with `record`: the figure is a statistic of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<i64>,
+    /// SQL that gives the figure from the bundle's Parquet files (as DuckDB reads them); empty where the line itself says it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub query: String,
 }
 
 /// An offset interval, ns.

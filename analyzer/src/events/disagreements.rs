@@ -35,12 +35,13 @@ const ONE_VALUE: [&str; 12] = [
 /// Beginnings of keys of tools whose results are sets: what one file says belongs together.
 const SETS: [&str; 3] = ["client/", "kube-burner/", "clusterloader2/"];
 
-/// Who told a fact, the one to be believed first.
+/// Who told a fact, the one to be believed first: an option overrides on purpose, and what a capture shows beats what somebody
+/// wrote about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
     CommandLine,
-    CaptureToml,
     Capture,
+    CaptureToml,
 }
 
 /// A fact as one place tells it.
@@ -192,7 +193,7 @@ mod tests {
     use crate::events::facts::{disagreeing, minor};
 
     fn told(key: &str, value: &str, path: &str, record: i64) -> Told {
-        let evidence = Evidence { path: path.to_owned(), record, what: String::new() };
+        let evidence = Evidence { path: path.to_owned(), record, what: String::new(), ..Evidence::default() };
         Told { key: key.to_owned(), value: value.to_owned(), evidence, node: None, by: By::Capture }
     }
 
@@ -248,7 +249,8 @@ mod tests {
         assert_eq!((facts["mode"].0.as_str(), findings.len()), ("nftables", 0));
         let (facts, findings) =
             settle(vec![by(By::Capture, "iptables", "log"), by(By::CaptureToml, "ipvs", "capture.toml")]);
-        assert_eq!((facts["mode"].0.as_str(), findings.len()), ("ipvs", 1));
+        assert_eq!((facts["mode"].0.as_str(), findings.len()), ("iptables", 1));
+        assert!(findings[0].detail.ends_with("iptables is taken"), "{}", findings[0].detail);
         let (_, findings) = settle(vec![by(By::Capture, "iptables", "log"), by(By::CommandLine, "ipvs", "-")]);
         assert_eq!(findings.len(), 1);
     }

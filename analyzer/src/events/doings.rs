@@ -225,8 +225,12 @@ impl Doings {
         if (new_low, new_high) == (low, high) || new_low > new_high {
             return Said::Nothing;
         }
-        let evidence =
-            |one: &Doing| Evidence { path: path(one.source), record: one.record, what: self.what.to_owned() };
+        let evidence = |one: &Doing| Evidence {
+            path: path(one.source),
+            record: one.record,
+            what: self.what.to_owned(),
+            ..Evidence::default()
+        };
         let mut found = seen.clone();
         (found.low, found.high) = (Some(new_low), Some(new_high));
         found.witness = format!("{} ∩ {}", seen.witness, self.witness);

@@ -50,6 +50,7 @@ impl Entrances {
                     path: path(rule.source),
                     record: rule.record,
                     what: format!("{chain} leads to {target}"),
+                    ..Evidence::default()
                 };
                 let service = rule.service.as_deref().map(str::to_owned);
                 entrance.leads.entry(target.to_owned()).or_insert((service, evidence));

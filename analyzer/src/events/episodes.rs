@@ -251,6 +251,7 @@ fn committed(
         path: path(row.source),
         record: row.record,
         what: what.to_owned(),
+        ..Evidence::default()
     };
     let Some(audit) = audit else {
         // Without the request only a delivery is known: an upper bound.

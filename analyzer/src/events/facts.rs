@@ -1,7 +1,7 @@
 //! What all sources of a capture tell of the run itself: versions, the proxy's mode, settings, how large the cluster is.
 //!
-//! Options of the command line come first, then `capture.toml`, then what version files and objects say; what they leave open is
-//! told by metrics that carry versions as labels, by the proxy's first log lines, and by which metrics are there at all. Two that
+//! Options of the command line come first, then what a capture shows: version files and objects, metrics that carry versions as
+//! labels, the proxy's first log lines, and which metrics are there at all. What they leave open is told by `capture.toml`. Two that
 //! disagree are a finding ([`super::disagreements`]), whoever stated them: the first is taken, and every value stands beside it
 //! under `key@node`, or `key@file` where no node is known.
 //!
@@ -38,6 +38,8 @@ const LABELS: [(&str, &[&str], &str); 6] = [
     ("cadvisor_version_info", &["kernelVersion"], "version/linux"),
     ("cilium_version", &["version"], "version/cilium"),
 ];
+/// Where an option of the command line stands, as evidence.
+pub const COMMAND_LINE: &str = "command line";
 /// Lines of a log that are searched for settings.
 const STARTUP: i64 = 2_000;
 /// How kube-proxy's line about a sync begins, from which `config/full-sync` is told.
@@ -83,8 +85,8 @@ fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<T
             (_, Some(source)) if source.kind == "capture-toml" => By::CaptureToml,
             _ => By::Capture,
         };
-        let place = row.source.map_or_else(|| "command line".to_owned(), path);
-        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string() };
+        let place = row.source.map_or_else(|| COMMAND_LINE.to_owned(), path);
+        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string(), ..Evidence::default() };
         let node = row.source.and_then(|source| node_of(bundle, source));
         Told { key: row.key.into_owned(), value: row.value.into_owned(), evidence, node, by }
     });
@@ -126,7 +128,8 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
     for row in bundle.rows_named::<SeriesRow<'static>>(&names)? {
         let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
         let source = path(row.source);
-        let evidence = || Evidence { path: source.clone(), record: row.record, what: row.name.to_string() };
+        let evidence =
+            || Evidence { path: source.clone(), record: row.record, what: row.name.to_string(), ..Evidence::default() };
         for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| *name == row.name) {
             let Some(value) = wanted.iter().find_map(|label| labels.get(*label)).filter(|value| !value.is_empty())
             else {
@@ -182,7 +185,12 @@ fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> 
         }
         let fields = row.fields.as_deref().unwrap_or_default();
         if let Some((key, value)) = line(&row.message, fields) {
-            let evidence = Evidence { path: path(row.source), record: row.record, what: row.message.to_string() };
+            let evidence = Evidence {
+                path: path(row.source),
+                record: row.record,
+                what: row.message.to_string(),
+                ..Evidence::default()
+            };
             let node = node_of(bundle, row.source);
             told.push(Told { key: key.to_owned(), value, evidence, node, by: By::Capture });
         }
@@ -206,7 +214,8 @@ fn full_syncs(bundle: &Bundle, rows: &[LogRow<'static>], path: &dyn Fn(i32) -> S
     }
     for (source, (all, whole, row)) in found.into_iter().filter(|(_, (all, ..))| *all >= LEAST_SYNCS) {
         let value = if whole == all { "every sync" } else { "changed chains" };
-        let evidence = Evidence { path: path(source), record: row.record, what: row.message.to_string() };
+        let evidence =
+            Evidence { path: path(source), record: row.record, what: row.message.to_string(), ..Evidence::default() };
         let (key, node) = ("config/full-sync".to_owned(), node_of(bundle, source));
         told.push(Told { key, value: value.to_owned(), evidence, node, by: By::Capture });
     }
@@ -258,11 +267,19 @@ pub fn disagreeing<'f>(facts: &'f Facts, key: &str) -> Vec<(&'f str, &'f str)> {
     own.map(|(known, (value, _))| (&known[ahead.len()..], value.as_str())).collect()
 }
 
+/// Where a number stands that was counted over everything captured, as evidence.
+const WHOLE: &str = "the whole capture";
+
+/// Whether a number is what the captures happen to name, and so the least that it can be.
+pub fn is_least(facts: &Facts, key: &str) -> bool {
+    facts.get(key).is_some_and(|(_, evidence)| evidence.path == WHOLE)
+}
+
 /// Adds how large the cluster is, as far as it was counted.
 pub fn count(facts: &mut Facts, counted: [(&str, Option<u64>, &str); 3]) {
     for (key, number, what) in counted {
         let Some(number) = number else { continue };
-        let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what: what.to_owned() };
+        let evidence = Evidence { path: WHOLE.to_owned(), record: 0, what: what.to_owned(), ..Evidence::default() };
         facts.entry(format!("count/{key}")).or_insert((number.to_string(), evidence));
     }
 }

@@ -288,8 +288,12 @@ fn doing_stages(tight: &Observed, context: &Context<'_>) -> Vec<Stage> {
         } else {
             ((first.start + earlier).max(low), (last.end + later).min(high))
         };
-        let evidence =
-            Evidence { path: (context.seen.path)(first.source), record: first.record, what: record.what.to_owned() };
+        let evidence = Evidence {
+            path: (context.seen.path)(first.source),
+            record: first.record,
+            what: record.what.to_owned(),
+            ..Evidence::default()
+        };
         let at = Observed {
             low: Some(low),
             high: Some(high.max(low)),
@@ -355,6 +359,7 @@ fn unseen(
         path: (context.seen.path)(look.source),
         record: look.record,
         what: if wanted { "last look, not there yet" } else { "last look, still there" }.to_owned(),
+        ..Evidence::default()
     };
     let never = Observed {
         low: Some(look.time),
@@ -367,8 +372,12 @@ fn unseen(
 }
 
 fn observed(presence: &Presence, one: &Change, path: &dyn Fn(i32) -> String) -> Observed {
-    let evidence =
-        |look: &Look, what: &str| Evidence { path: path(look.source), record: look.record, what: what.to_owned() };
+    let evidence = |look: &Look, what: &str| Evidence {
+        path: path(look.source),
+        record: look.record,
+        what: what.to_owned(),
+        ..Evidence::default()
+    };
     // Where a witness goes on showing endpoints that get nothing any more, the look before proves no presence.
     let low = (one.present || !presence.shows_leaving).then_some(one.before.time);
     Observed {

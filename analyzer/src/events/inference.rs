@@ -80,6 +80,7 @@ impl Reasons {
                 path: path(rule.source),
                 record: rule.record,
                 what: what.to_owned(),
+                ..Evidence::default()
             });
         }
         found
@@ -108,6 +109,7 @@ impl Reasons {
                 path: source.path.clone(),
                 record: 0,
                 what: what.to_owned(),
+                ..Evidence::default()
             });
         }
         // In the order of names: what begins with a prefix lies between it and the next byte.
@@ -125,13 +127,16 @@ impl Reasons {
                 path: path(row.source),
                 record: row.record,
                 what: row.name.to_string(),
+                ..Evidence::default()
             });
         }
         Ok(())
     }
 
-    /// The dataplane, and what a reader must know of it. `stated` is what the capture says by itself.
-    pub fn decide(&self, stated: Option<&str>) -> (String, Vec<Finding>) {
+    /// The dataplane, and what a reader must know of it. `stated` is what somebody said of the capture, and whether that was an
+    /// option of the command line: it is followed whatever the captures show, where a line of `capture.toml` is not if nothing
+    /// captured bears it out and the states are of one other dataplane.
+    pub fn decide(&self, stated: Option<(&str, bool)>) -> (String, Vec<Finding>) {
         let of = |worth: Worth| {
             let mut names: Vec<&'static str> =
                 self.found.keys().filter(|(own, _)| *own == worth).map(|(_, name)| *name).collect();
@@ -142,8 +147,20 @@ impl Reasons {
             names
         };
         let state = of(Worth::State);
-        if let Some(stated) = stated {
+        if let Some((stated, by_option)) = stated {
             let foreign = !state.is_empty() && !state.contains(&stated);
+            let borne_out =
+                self.found.keys().any(|(_, name)| *name == stated || (*name == SOME_MODE && stated.starts_with(name)));
+            if let ([shown], true, false, false) = (state.as_slice(), foreign, borne_out, by_option) {
+                let finding = Finding {
+                    title: format!("{stated} is stated, but the captures are of {shown}"),
+                    detail: format!(
+                        "what is captured is followed, {shown}: no state, log or metric in it is of {stated}; correct capture.toml, or override it by --dataplane"
+                    ),
+                    evidence: self.evidence(|name| name != stated),
+                };
+                return ((*shown).to_owned(), vec![finding]);
+            }
             let finding = foreign.then(|| Finding {
                 title: format!("{stated} is stated, but the states captured are of {}", state.join(" and ")),
                 detail: "the statement is followed: what these states show is not judged as another dataplane's; correct the statement, or give the captures apart".to_owned(),
@@ -217,7 +234,12 @@ mod tests {
     fn reasons(all: &[(Worth, &'static str)]) -> Reasons {
         let mut found = Reasons::default();
         for (record, (worth, name)) in all.iter().enumerate() {
-            found.add(*worth, name, || Evidence { path: "x".to_owned(), record: record as i64, what: String::new() });
+            found.add(*worth, name, || Evidence {
+                path: "x".to_owned(),
+                record: record as i64,
+                what: String::new(),
+                ..Evidence::default()
+            });
         }
         found
     }
@@ -237,9 +259,16 @@ mod tests {
             let (found, said) = reasons(all).decide(None);
             assert_eq!((found.as_str(), said.len()), (expected, findings), "{all:?}");
         }
-        let (found, said) = reasons(&[(State, "cilium")]).decide(Some("kube-proxy-nftables"));
-        assert_eq!((found.as_str(), said.len()), ("kube-proxy-nftables", 1));
-        assert!(reasons(&[(State, "cilium"), (Metrics, SOME_MODE)]).decide(Some("cilium")).1.is_empty());
+        for (all, by_option, expected) in [
+            (&[(State, "cilium")][..], false, "cilium"),
+            (&[(State, "cilium")], true, "kube-proxy-nftables"),
+            (&[(State, "cilium"), (Output, SOME_MODE)], false, "kube-proxy-nftables"),
+            (&[(State, "cilium"), (State, "kube-proxy-ipvs")], false, "kube-proxy-nftables"),
+        ] {
+            let (found, said) = reasons(all).decide(Some(("kube-proxy-nftables", by_option)));
+            assert_eq!((found.as_str(), said.len()), (expected, 1), "{all:?}");
+        }
+        assert!(reasons(&[(State, "cilium"), (Metrics, SOME_MODE)]).decide(Some(("cilium", false))).1.is_empty());
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Run {
         let changes = episodes::changes(&rows, &clocks, &mut bounds, &path);
         findings.extend(disagreeing);
         reasons.add_programs(&bundle, &facts, &path)?;
-        let (dataplane, told) = reasons.decide(bundle.manifest.dataplane.as_deref());
+        let (dataplane, told) = reasons.decide(stated(&bundle, &facts));
         findings.extend(told);
         let complete = Some(col("moment").eq(lit("complete")));
         findings.extend(proxies::findings(&proxies::of(bundle.rows::<SyncRow<'static>>(complete)?, &path)));
@@ -181,6 +181,12 @@ impl Run {
         let folder = bundle.path.file_name().map(|name| name.to_string_lossy().into_owned());
         bundle.manifest.name.clone().or(folder).unwrap_or_else(|| "run".to_owned())
     }
+}
+
+/// The dataplane that somebody stated, and whether by an option of the command line.
+fn stated<'b>(bundle: &'b Bundle, facts: &facts::Facts) -> Option<(&'b str, bool)> {
+    let by_option = facts.get("dataplane").is_some_and(|(_, evidence)| evidence.path == facts::COMMAND_LINE);
+    Some((bundle.manifest.dataplane.as_deref()?, by_option))
 }
 
 /// All domains that anything is stamped by, and those of the node.
@@ -299,7 +305,7 @@ fn scenario(
             let told = stated.iter().find_map(|one| Some((*one, windows::scenario_of(one.command.as_deref()?)?)));
             let (marker, guess) = told.unwrap_or((start, "unknown"));
             let what = marker.command.as_deref().unwrap_or(&marker.label).to_owned();
-            let evidence = Evidence { path: path(marker.source), record: marker.record, what };
+            let evidence = Evidence { path: path(marker.source), record: marker.record, what, ..Evidence::default() };
             (guess, "the commands around which times stand", vec![evidence])
         }
         (None, None) => ("steady-state", "the absence of any scaling, restart or deletion", Vec::new()),

@@ -57,7 +57,12 @@ pub fn of(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> S
             high,
             clock: presence.clock.clone(),
             witness: presence.format.clone(),
-            evidence: vec![Evidence { path: path(look.source), record: look.record, what: what.to_owned() }],
+            evidence: vec![Evidence {
+                path: path(look.source),
+                record: look.record,
+                what: what.to_owned(),
+                ..Evidence::default()
+            }],
         };
         if seen.insert(presence.stream) {
             let (first, last) = (presence.first_look, presence.last_look);
@@ -76,6 +81,7 @@ pub fn of(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> S
                     path: path(change.before.source),
                     record: change.before.record,
                     what: "last look with the state before".to_owned(),
+                    ..Evidence::default()
                 },
                 ..Step::default()
             });

@@ -88,7 +88,12 @@ pub fn narrow(
 }
 
 fn cite(rule: &Taken, path: &dyn Fn(i32) -> String) -> Evidence {
-    Evidence { path: path(rule.source), record: rule.record, what: "the kernel took the Service's new rule".to_owned() }
+    Evidence {
+        path: path(rule.source),
+        record: rule.record,
+        what: "the kernel took the Service's new rule".to_owned(),
+        ..Evidence::default()
+    }
 }
 
 /// Whether a chain is that of a Service: `service-JKB34KST-default/test/tcp/http`.

@@ -62,7 +62,12 @@ fn lives(
         high: row.time,
         clock: row.clock.to_string(),
         witness: row.witness.to_string(),
-        evidence: vec![Evidence { path: path(row.source), record: row.record, what: what.to_owned() }],
+        evidence: vec![Evidence {
+            path: path(row.source),
+            record: row.record,
+            what: what.to_owned(),
+            ..Evidence::default()
+        }],
     };
     let earlier = |place: &mut Option<Observed>, new: Observed| {
         let later = place.as_ref().is_some_and(|known| known.clock != new.clock || known.high <= new.high);
@@ -73,7 +78,12 @@ fn lives(
     for row in bindings.iter().filter(|row| row.code.is_none_or(|code| (200..300).contains(&code))) {
         let pod = row.namespace.as_deref().zip(row.name.as_deref());
         let Some(uid) = pod.and_then(|pod| names.get(&pod)) else { continue };
-        let evidence = Evidence { path: path(row.source), record: row.record, what: "the pod was bound".to_owned() };
+        let evidence = Evidence {
+            path: path(row.source),
+            record: row.record,
+            what: "the pod was bound".to_owned(),
+            ..Evidence::default()
+        };
         let at = Observed {
             low: Some(row.received),
             high: Some(row.stage_time),

@@ -23,7 +23,7 @@ pub fn findings(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> Vec<Finding> {
     let mut evidence: Vec<Evidence> = Vec::new();
     let mut add = |source: i32, record: i64, text: &str| {
         let what = text.lines().find(|line| is_said(line)).unwrap_or_default().trim().to_owned();
-        evidence.push(Evidence { path: path(source), record, what });
+        evidence.push(Evidence { path: path(source), record, what, ..Evidence::default() });
     };
     // Events are most of the rows; what bpftrace says itself is none.
     for row in bundle.rows_or_note::<EventRow<'static>>(Some(col("event").is_null())) {
@@ -44,7 +44,12 @@ pub fn findings(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> Vec<Finding> {
     // A file that nothing could read has no rows: what it resembles says how it begins.
     for source in &bundle.manifest.sources {
         if let Some(nearest) = source.nearest.as_deref().filter(|nearest| is_said(nearest)) {
-            evidence.push(Evidence { path: source.path.clone(), record: 0, what: nearest.to_owned() });
+            evidence.push(Evidence {
+                path: source.path.clone(),
+                record: 0,
+                what: nearest.to_owned(),
+                ..Evidence::default()
+            });
         }
     }
     if evidence.is_empty() {

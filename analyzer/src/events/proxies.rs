@@ -145,6 +145,7 @@ fn overlaps(syncs: &[(String, SyncRow<'static>)], path: &dyn Fn(i32) -> String) 
                 path: path(row.source),
                 record: row.record,
                 what: format!("sync of {:.1} ms", row.duration.unwrap_or(0) as f64 / 1e6),
+                ..Evidence::default()
             };
             let known = overlap.get_or_insert_with(|| Overlap {
                 proxy: proxy.to_owned(),

@@ -52,6 +52,7 @@ pub fn read(
                 path: path(line.source),
                 record: line.record,
                 what: "the proxy's handler was called".to_owned(),
+                ..Evidence::default()
             };
             let at = Observed {
                 low: line.time,

@@ -155,7 +155,7 @@ impl Run {
 
     /// Evidence: one line of one source.
     pub fn evidence(&self, source: i32, record: i64, what: impl Into<String>) -> Evidence {
-        Evidence { path: self.path(source).to_owned(), record, what: what.into() }
+        Evidence { path: self.path(source).to_owned(), record, what: what.into(), ..Evidence::default() }
     }
 
     /// Whether the dataplane is kube-proxy in any mode.

@@ -62,7 +62,7 @@ pub fn actions(audit: &[AuditRow<'static>], path: &dyn Fn(i32) -> String) -> Vec
         };
         if let Some(scenario) = scenario {
             let what = format!("{} {} by {}", row.verb, row.uri, row.user);
-            let evidence = Evidence { path: path(row.source), record: row.record, what };
+            let evidence = Evidence { path: path(row.source), record: row.record, what, ..Evidence::default() };
             found.push(Action { scenario, time: row.received, clock: row.clock.to_string(), evidence });
         }
     }
@@ -144,6 +144,7 @@ pub fn from_markers(markers: &[MarkerRow<'static>], path: &dyn Fn(i32) -> String
         path: path(marker.source),
         record: marker.record,
         what: marker.label.to_string(),
+        ..Evidence::default()
     };
     let named = [find("baseline_start"), find("baseline_end"), action_start, stated];
     let evidence = named.into_iter().flatten().map(evidence).collect();

@@ -1,4 +1,4 @@
-//! Two groups of runs: Mann–Whitney's U with its exact p, the Hodges–Lehmann shift with its exact interval, Cliff's
+//! Two groups of runs: Mann–Whitney's U with its exact p, intervals of the shift and of the ratio with their coverage, Cliff's
 //! delta, Holm's correction for several comparisons.
 
 /// Result of Mann–Whitney's test.
@@ -86,12 +86,30 @@ pub fn hodges_lehmann(first: &[f64], second: &[f64]) -> Option<f64> {
     super::quantile::median(&differences)
 }
 
-/// Exact interval of the Hodges–Lehmann shift at a two-sided level: the pairwise differences between the ranks that U's
-/// distribution leaves in its tails (Lehmann, Nonparametrics, 1975). `None` where the groups are too small for the level.
-pub fn shift_interval(first: &[f64], second: &[f64], level: f64) -> Option<(f64, f64)> {
-    let (m, n) = (first.len(), second.len());
-    if m == 0 || n == 0 || m + n > EXACT_LIMIT {
+/// An interval of a location with the share of samples in which it holds the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Covered {
+    /// Null: open.
+    pub low: Option<f64>,
+    /// Null: open.
+    pub high: Option<f64>,
+    /// At least this share.
+    pub coverage: f64,
+}
+
+/// How many of the sorted pairwise values lie outside an interval at each end, and what the interval covers: as close to
+/// `level` from above as the numbers allow, else the whole range with what that covers; `None` below a half.
+///
+/// The tails are those of U (Lehmann, Nonparametrics, 1975): exact up to 60 values in all, else by the normal approximation.
+fn outside(m: usize, n: usize, level: f64) -> Option<(usize, f64)> {
+    if m == 0 || n == 0 {
         return None;
+    }
+    let tail = (1.0 - level) / 2.0;
+    if m + n > EXACT_LIMIT {
+        let (m, n) = (m as f64, n as f64);
+        let half = super::interval::Z95 * (m * n * (m + n + 1.0) / 12.0).sqrt();
+        return Some((((m * n / 2.0 - half).floor().max(1.0)) as usize, level));
     }
     // Ways to reach each U without ties: subsets of m of the ranks 1…m+n by their sum.
     let most = (m + n) * (m + n + 1) / 2;
@@ -105,21 +123,61 @@ pub fn shift_interval(first: &[f64], second: &[f64], level: f64) -> Option<(f64,
         }
     }
     let all: f64 = ways[m].iter().sum();
-    let tail = (1.0 - level) / 2.0;
-    let (mut below, mut outside) = (0.0, 0usize);
+    let (mut below, mut found) = (0.0, None);
     for u in 0..m * n {
         below += ways[m][u + m * (m + 1) / 2] / all;
+        if below > tail && found.is_some() {
+            break;
+        }
+        found = Some((u + 1, 1.0 - 2.0 * below));
         if below > tail {
             break;
         }
-        outside = u + 1;
     }
-    if outside == 0 {
-        return None;
+    found.filter(|(_, coverage)| *coverage >= 0.5)
+}
+
+/// The interval of the median pairwise value at a level; an end that is no number is open. `low` are the values that make
+/// it least, `high` those that make it greatest: the same ones, or each at an end of its own bounds.
+fn covered(mut low: Vec<f64>, mut high: Vec<f64>, (outside, coverage): (usize, f64)) -> Covered {
+    low.sort_by(f64::total_cmp);
+    high.sort_by(f64::total_cmp);
+    let ends = (low.get(outside - 1).copied(), high.len().checked_sub(outside).and_then(|at| high.get(at).copied()));
+    let finite = |end: Option<f64>| end.filter(|end| end.is_finite());
+    Covered { low: finite(ends.0), high: finite(ends.1), coverage }
+}
+
+/// Interval of the Hodges–Lehmann shift `second − first` at a two-sided level, or with what coverage the groups allow.
+/// Each value may lie anywhere within its bounds (`[low, high]`, null where open): the interval holds whatever it is.
+pub fn shift_interval(first: &[[Option<f64>; 2]], second: &[[Option<f64>; 2]], level: f64) -> Option<Covered> {
+    let pairs = |a: usize, b: usize, open: f64| {
+        let difference = |x: &[Option<f64>; 2], y: &[Option<f64>; 2]| Some(y[b]? - x[a]?);
+        first.iter().flat_map(|x| second.iter().map(move |y| difference(x, y).unwrap_or(open))).collect()
+    };
+    let outside = outside(first.len(), second.len(), level)?;
+    Some(covered(pairs(1, 0, f64::NEG_INFINITY), pairs(0, 1, f64::INFINITY), outside))
+}
+
+/// Interval of the ratio `second / first` of quantities that cannot be negative: as [`shift_interval`] of their logarithms.
+pub fn ratio_interval(first: &[[Option<f64>; 2]], second: &[[Option<f64>; 2]], level: f64) -> Option<Covered> {
+    let pairs = |a: usize, b: usize, open: f64| {
+        let ratio = |x: &[Option<f64>; 2], y: &[Option<f64>; 2]| {
+            let (above, below) = (y[b]?.max(0.0), x[a]?);
+            (below > 0.0).then(|| above / below)
+        };
+        first.iter().flat_map(|x| second.iter().map(move |y| ratio(x, y).unwrap_or(open))).collect()
+    };
+    let outside = outside(first.len(), second.len(), level)?;
+    Some(covered(pairs(1, 0, f64::NEG_INFINITY), pairs(0, 1, f64::INFINITY), outside))
+}
+
+/// The least p that the test can reach with so many values a side, all distinct: 2 / C(m + n, m).
+pub fn least_p(m: usize, n: usize) -> f64 {
+    let mut ways = 1.0f64;
+    for k in 1..=m.min(n) {
+        ways *= (m.max(n) + k) as f64 / k as f64;
     }
-    let mut differences: Vec<f64> = first.iter().flat_map(|a| second.iter().map(move |b| b - a)).collect();
-    differences.sort_by(f64::total_cmp);
-    Some((*differences.get(outside - 1)?, *differences.get(differences.len() - outside)?))
+    (2.0 / ways).min(1.0)
 }
 
 /// Holm's correction: p-values adjusted so that the chance of any false finding among them stays at the level that they
@@ -167,7 +225,9 @@ pub fn cliffs_delta(first: &[f64], second: &[f64]) -> Option<f64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{cliffs_delta, hodges_lehmann, holm, mann_whitney, runs_needed, shift_interval};
+    use super::{
+        cliffs_delta, hodges_lehmann, holm, least_p, mann_whitney, ratio_interval, runs_needed, shift_interval,
+    };
 
     fn close(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
@@ -197,13 +257,49 @@ mod tests {
     }
 
     /// Four against four: the tail of 2.5 % holds U = 0 only (1/70), so the interval spans all 16 differences; at 5 against
-    /// 5 it holds U ≤ 2 (4 of 252 ways), so the third difference from each end is the limit.
+    /// 5 it holds U ≤ 2 (4 of 252 ways), so the third difference from each end is the limit; at 3 against 3 the whole range
+    /// covers 18 of 20 ways.
     #[test]
     fn interval_of_the_shift() {
-        let group = |from: i32, count: i32| (0..count).map(|at| f64::from(from + at)).collect::<Vec<_>>();
-        assert_eq!(shift_interval(&group(0, 4), &group(10, 4), 0.95), Some((7.0, 13.0)));
-        assert_eq!(shift_interval(&group(0, 5), &group(10, 5), 0.95), Some((7.0, 13.0)));
-        assert_eq!(shift_interval(&group(0, 3), &group(10, 3), 0.95), None);
+        let group = |from: i32, count: i32| (0..count).map(|at| exact(f64::from(from + at))).collect::<Vec<_>>();
+        let check = |count: i32, low: f64, high: f64, coverage: f64| {
+            let found = shift_interval(&group(0, count), &group(10, count), 0.95).unwrap();
+            assert_eq!((found.low, found.high), (Some(low), Some(high)), "{count}");
+            close(found.coverage, coverage);
+        };
+        check(4, 7.0, 13.0, 1.0 - 2.0 / 70.0);
+        check(5, 7.0, 13.0, 1.0 - 8.0 / 252.0);
+        check(3, 8.0, 12.0, 0.9);
+        assert_eq!(shift_interval(&group(0, 1), &group(10, 1), 0.95), None);
+        assert!(shift_interval(&group(0, 40), &group(10, 40), 0.95).is_some_and(|found| found.low.is_some()));
+    }
+
+    fn exact(value: f64) -> [Option<f64>; 2] {
+        [Some(value), Some(value)]
+    }
+
+    #[test]
+    fn a_ratio_holds_whatever_the_bounds_leave_and_stays_open_where_they_do() {
+        let first: Vec<_> = [1.0, 1.1, 1.2, 1.3].map(exact).into();
+        let second: Vec<_> =
+            first.iter().map(|[low, high]| [low.map(|x| 2.0 * x - 0.1), high.map(|x| 2.0 * x + 0.1)]).collect();
+        let found = ratio_interval(&first, &second, 0.95).unwrap();
+        close(found.low.unwrap(), 1.9 / 1.3);
+        close(found.high.unwrap(), 2.7);
+        let mut open = second.clone();
+        open[0][1] = None;
+        assert_eq!(ratio_interval(&first, &open, 0.95).unwrap().high, None);
+        let mut zero = first.clone();
+        zero[0] = [Some(0.0), Some(1.0)];
+        assert_eq!(ratio_interval(&zero, &second, 0.95).unwrap().high, None, "a divisor that may be zero");
+    }
+
+    #[test]
+    fn least_p_of_the_tables() {
+        close(least_p(3, 3), 0.1);
+        close(least_p(4, 4), 2.0 / 70.0);
+        close(least_p(3, 10), 2.0 / 286.0);
+        close(least_p(1, 1), 1.0);
     }
 
     #[test]

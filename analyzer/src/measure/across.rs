@@ -6,7 +6,7 @@
 //! | `update_work_growth` | exponent of `update_work` over Services, from the smallest, a middle and the largest size |
 //! | `update_work_size_ratio`, `cpu_size_ratio`, `memory_size_ratio` | largest size / smallest size |
 //!
-//! `variant` is the dataplane, `run` is empty. Sizes are numbers of Services to one significant figure; runs of one
+//! `variant` is the dataplane (and the column, where it has several), `run` is empty. Sizes are numbers of Services to one significant figure; runs of one
 //! size are replicates and give their median.
 
 use std::collections::BTreeMap;
@@ -24,31 +24,32 @@ const REMEDY: &str =
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub name: &'a str,
-    pub dataplane: &'a str,
+    /// Its dataplane, and by what it differs from other runs of it: `cilium 1.17`. Only runs of one column are set side by side.
+    pub column: &'a str,
     pub scenario: &'a str,
     /// Services in its cluster.
     pub services: Option<u64>,
 }
 
-/// All names above for each dataplane of `runs`; `measured` holds the rows of [`super::all`] of these runs.
+/// All names above for each column of `runs`; `measured` holds the rows of [`super::all`] of these runs.
 pub fn across(runs: &[Subject<'_>], measured: &[&Measurement]) -> Vec<Measurement> {
-    let mut dataplanes: Vec<&str> = runs.iter().map(|r| r.dataplane).collect();
-    dataplanes.sort_unstable();
-    dataplanes.dedup();
+    let mut columns: Vec<&str> = runs.iter().map(|r| r.column).collect();
+    columns.sort_unstable();
+    columns.dedup();
     let mut found = Vec::new();
-    for dataplane in dataplanes {
-        let of: Vec<&Subject<'_>> = runs.iter().filter(|r| r.dataplane == dataplane).collect();
+    for column in columns {
+        let of: Vec<&Subject<'_>> = runs.iter().filter(|r| r.column == column).collect();
         let scale: Vec<&Subject<'_>> = of.iter().copied().filter(|r| r.scenario == "scale-up").collect();
         // Growth compares like with like: scale-ups where there are enough of them, else every run with a baseline.
         let like = if sizes(&scale).len() >= 3 { &scale } else { &of };
-        found.push(memory_per_service(dataplane, like, measured));
-        found.push(work_growth(dataplane, like, measured));
+        found.push(memory_per_service(column, like, measured));
+        found.push(work_growth(column, like, measured));
         for (name, source) in [
             ("update_work_size_ratio", "update_work"),
             ("cpu_size_ratio", "cpu_baseline"),
             ("memory_size_ratio", "memory_bytes"),
         ] {
-            found.push(size_ratio(dataplane, name, source, like, measured));
+            found.push(size_ratio(column, name, source, like, measured));
         }
     }
     found
@@ -103,10 +104,10 @@ fn by_size(runs: &[&Subject<'_>], measured: &[&Measurement], name: &str) -> BTre
         .collect()
 }
 
-fn start(dataplane: &str, name: &str, unit: &str) -> Measurement {
+fn start(column: &str, name: &str, unit: &str) -> Measurement {
     Measurement {
         name: name.into(),
-        variant: dataplane.into(),
+        variant: column.into(),
         unit: unit.into(),
         window: "over runs".into(),
         ..Measurement::default()
@@ -129,8 +130,8 @@ fn lacking(found: &BTreeMap<u64, (f64, Estimate, usize)>, least: usize) -> Optio
     })
 }
 
-fn memory_per_service(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
-    let mut row = start(dataplane, "memory_per_service", "bytes");
+fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+    let mut row = start(column, "memory_per_service", "bytes");
     row.statistic = "slope".into();
     let found = by_size(runs, measured, "memory_bytes");
     if let Some(missing) = lacking(&found, 3) {
@@ -161,8 +162,8 @@ fn memory_per_service(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measu
     row
 }
 
-fn work_growth(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
-    let mut row = start(dataplane, "update_work_growth", "1");
+fn work_growth(column: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+    let mut row = start(column, "update_work_growth", "1");
     row.statistic = "exponent".into();
     let found = by_size(runs, measured, "update_work");
     if let Some(missing) = lacking(&found, 3) {
@@ -192,14 +193,8 @@ fn work_growth(dataplane: &str, runs: &[&Subject<'_>], measured: &[&Measurement]
     row
 }
 
-fn size_ratio(
-    dataplane: &str,
-    name: &str,
-    source: &str,
-    runs: &[&Subject<'_>],
-    measured: &[&Measurement],
-) -> Measurement {
-    let mut row = start(dataplane, name, "ratio");
+fn size_ratio(column: &str, name: &str, source: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+    let mut row = start(column, name, "ratio");
     row.statistic = "largest size / smallest size".into();
     let found = by_size(runs, measured, source);
     if let Some(missing) = lacking(&found, 3) {
@@ -226,7 +221,7 @@ mod tests {
     use crate::math::Estimate;
 
     fn subject(run: &Run) -> Subject<'_> {
-        Subject { name: &run.name, dataplane: &run.dataplane, scenario: &run.scenario, services: run.services }
+        Subject { name: &run.name, column: &run.dataplane, scenario: &run.scenario, services: run.services }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use super::readings::{self, Reading, Series, Step};
 use super::{Interval, Measurement, Missing};
 use super::{could_have_shown, sync_census};
+use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, exact, quantile};
 
@@ -314,6 +315,13 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
                 first.witness
             );
             late.evidence = after.iter().take(3).map(|s| s.last.evidence(run, "regenerated late")).collect();
+            // That none came late is shown by all that was read behind the last commit.
+            late.evidence.extend(counts.iter().filter_map(|one| {
+                let window = whole(run, one)?;
+                let read: Vec<&Reading> =
+                    one.readings.iter().filter(|r| r.high > last && r.high < window.end).collect();
+                range(run, one, read.first()?, read.last()?, "increase")
+            }));
         }
         (None, _) => late.missing = Some(missing()),
         (_, None) => {
@@ -359,6 +367,26 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
         found.push(row);
     }
     found
+}
+
+/// Readings of a series from one to another as evidence, with PromQL over them; `None` where they stand in several files.
+fn range(run: &Run, series: &Series, first: &Reading, last: &Reading, function: &str) -> Option<Evidence> {
+    if first.source != last.source {
+        return None;
+    }
+    let labels: Vec<String> = series
+        .labels
+        .iter()
+        .filter(|(name, _)| *name != "__name__")
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
+    let seconds = ((last.high - first.high) as f64 / 1e9).ceil().max(1.0);
+    let (low, high) = (first.record.min(last.record), first.record.max(last.record));
+    Some(Evidence {
+        last: Some(high),
+        query: format!("{function}({}{{{}}}[{seconds:.0}s])", series.name, labels.join(",")),
+        ..run.evidence(first.source, low, format!("readings of {}", series.name))
+    })
 }
 
 fn distribution(run: &Run, row: &mut Measurement, values: &[f64], last: &Reading, name: &str) {

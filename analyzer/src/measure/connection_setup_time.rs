@@ -27,6 +27,8 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             row.estimate = Estimate::exact(median);
             row.ci = interval::of_quantile(&sorted, 0.5, 0.95).map(|(low, high)| Interval { level: 0.95, low, high });
             row.quantiles = quantile::exact_all(&sorted);
+            let median = format!("quantile_disc(connect, 0.5) FILTER (WHERE NOT {}) / 1e9", requests::FAILED_SQL);
+            row.evidence = requests::cite(run, phase, "new", &median);
             row.method = "connect times of successful new connections, measured by the client; the interval is of order statistics".into();
             row
         })

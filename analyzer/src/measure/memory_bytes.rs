@@ -1,4 +1,4 @@
-//! `memory_bytes`: the proxy's memory, median of its working set in the baseline.
+//! `memory_bytes`: the proxy's memory, median of its working set in the baseline, between the least and the greatest that was read.
 
 use super::proxy_cpu;
 use super::readings::{self, Series};
@@ -47,7 +47,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
 /// Medians of each container, summed: with several nodes the figure is per node, so their mean.
 fn fill(run: &Run, found: &[Series], phase: Phase, row: &mut Measurement) {
     let mut medians = Vec::new();
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    let (mut lows, mut highs) = (Vec::new(), Vec::new());
     for series in found {
         let Some(window) = run.window(phase, &series.clock) else { continue };
         let inside: Vec<_> = series.readings.iter().filter(|r| window.contains(r.high)).collect();
@@ -55,8 +55,8 @@ fn fill(run: &Run, found: &[Series], phase: Phase, row: &mut Measurement) {
         let Some(median) = quantile::of(&values, 0.5) else { continue };
         medians.push(median);
         row.n += values.len() as u64;
-        low = values.iter().copied().fold(low, f64::min);
-        high = values.iter().copied().fold(high, f64::max);
+        lows.push(values.iter().copied().fold(f64::INFINITY, f64::min));
+        highs.push(values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         if let (Some(first), Some(last)) = (inside.first(), inside.last()) {
             row.evidence.push(first.evidence(run, format!("{} {}", series.name, first.value)));
             row.evidence.push(last.evidence(run, format!("{} {}", series.name, last.value)));
@@ -68,9 +68,33 @@ fn fill(run: &Run, found: &[Series], phase: Phase, row: &mut Measurement) {
     if medians.is_empty() {
         return;
     }
-    // The gauge is exact at its stamps; between them memory was not seen.
-    row.estimate = Estimate::exact(medians.iter().sum::<f64>() / medians.len() as f64);
+    // The gauge is exact at its stamps, and it swings: what it held in the window is a range, not its median.
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    row.estimate = Estimate::between(mean(&lows), mean(&medians), mean(&highs));
     row.details.insert("containers".into(), medians.len() as f64);
-    row.details.insert("min".into(), low);
-    row.details.insert("max".into(), high);
+    row.details.insert("min".into(), lows.iter().copied().fold(f64::INFINITY, f64::min));
+    row.details.insert("max".into(), highs.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{self, SECOND};
+    use crate::events::{Window, Windows};
+
+    #[test]
+    fn a_gauge_that_swings_has_its_range_as_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = fixture::run(folder.path(), "cilium", |tables| {
+            let points: Vec<(i64, f64)> = (0..60)
+                .map(|t| (t, [452e6, 520e6, 521e6, 522e6, 537e6][usize::try_from(t % 5).unwrap_or(0)]))
+                .collect();
+            let labels = r#"{"container":"cilium-agent"}"#;
+            fixture::series(tables, 0, "tsdb", "container_memory_working_set_bytes", labels, &points);
+        });
+        let window = Some(Window { start: 0, end: 60 * SECOND, slack: 0 });
+        run.windows = Windows { clock: "node-a".into(), baseline: window, ..Windows::default() };
+        let row = &super::measure(&run)[0];
+        let estimate = row.estimate;
+        assert_eq!((estimate.low, estimate.value, estimate.high), (Some(452e6), Some(521e6), Some(537e6)));
+    }
 }

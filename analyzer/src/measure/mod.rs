@@ -6,6 +6,7 @@
 
 pub mod alerts;
 pub mod api_processing_time;
+pub mod background;
 
 use std::collections::BTreeMap;
 
@@ -33,11 +34,13 @@ mod nftables_rewrites;
 pub mod node_busy;
 pub mod packet_cost;
 pub mod packet_loss_ratio;
+pub mod process_cpu;
 pub mod propagation;
 pub mod proxy_cpu;
 pub mod readings;
 pub mod recovery_time;
 pub mod request_failure_ratio;
+pub mod request_failures_per_pod;
 pub mod request_latency_ratio;
 pub mod requests;
 pub mod rules_rewritten_per_change;
@@ -56,7 +59,9 @@ const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
     cpu::measure,
     memory_bytes::measure,
     node_busy::measure,
+    process_cpu::measure,
     request_failure_ratio::measure,
+    request_failures_per_pod::measure,
     request_latency_ratio::measure,
     connection_setup_time::measure,
     impact_duration::measure,

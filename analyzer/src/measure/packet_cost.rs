@@ -16,8 +16,11 @@ use crate::math::{Estimate, arithmetic};
 /// Kernel ticks a second, by which softirq time is sampled.
 const TICKS: f64 = 250.0;
 
-/// Packets of one short request both ways: three of the handshake, request and answer with their acknowledgements, the closing.
-const PACKETS_A_REQUEST: f64 = 10.0;
+/// Packets of one successful request both ways, by kind: least, usual, most.
+///
+/// A new connection has three of the handshake, request and answer, and its closing: six where a reset closes it and
+/// acknowledgements ride along, twelve where each stands alone. On a connection that is kept there are request and answer alone.
+const PACKETS: [(&str, [f64; 3]); 2] = [("new", [6.0, 10.0, 12.0]), ("keepalive", [2.0, 3.0, 4.0])];
 
 /// Programs on the path of a packet.
 const PACKET_PROGRAMS: [&str; 8] = [
@@ -171,18 +174,23 @@ fn softirq(run: &Run) -> Measurement {
         );
     };
     row.n = packets as u64;
-    row.estimate = arithmetic::ratio(rate, Estimate::exact(per_second));
+    // The fewest packets give the upper bound.
+    row.estimate = arithmetic::ratio(rate, per_second);
     row.method = format!("softirq CPU of the node (witness: {}) over packets of the workload: {told}", cpus[0].witness);
     row.notes.push("All softirq work of the node is charged to the workload: an upper bound.".into());
     row.details.insert("softirq_seconds".into(), used);
     row.details.insert("ticks".into(), ticks);
     row.details.insert("packets".into(), packets);
-    row.details.insert("packets_per_second".into(), per_second);
+    for (name, value) in [("", per_second.value), ("_least", per_second.low), ("_most", per_second.high)] {
+        if let Some(value) = value {
+            row.details.insert(format!("packets_per_second{name}"), value);
+        }
+    }
     row
 }
 
 /// Packets of the workload in the baseline, per second too, and what told them.
-fn packets(run: &Run) -> Option<(f64, f64, String)> {
+fn packets(run: &Run) -> Option<(f64, Estimate, String)> {
     let service = run.service_under_test.as_deref().unwrap_or("");
     let (namespace, name) = service.split_once('/').unwrap_or(("", ""));
     let mut total = (0.0, 0.0);
@@ -200,22 +208,69 @@ fn packets(run: &Run) -> Option<(f64, f64, String)> {
         }
     }
     if total.0 > 0.0 {
-        return Some((total.0, total.1, format!("container_network_*_packets_total of pods {service}-…, both ways")));
+        let told = format!("container_network_*_packets_total of pods {service}-…, both ways");
+        return Some((total.0, Estimate::exact(total.1), told));
     }
-    let attempts = ["new", "keepalive"]
-        .iter()
-        .filter_map(|kind| requests::tally(run, Phase::Baseline, kind))
-        .map(|t| t.attempts)
-        .sum::<u64>() as f64;
     let clock = requests::clocks(run).into_iter().next()?;
     let seconds = run.window(Phase::Baseline, &clock)?.seconds();
-    if attempts <= 0.0 || seconds <= 0.0 {
+    let mut packets = [0.0; 3];
+    let mut told = Vec::new();
+    for (kind, each) in PACKETS {
+        let Some(tally) = requests::tally(run, Phase::Baseline, kind) else { continue };
+        let succeeded = (tally.attempts - tally.failures.min(tally.attempts)) as f64;
+        // A failed attempt has one packet at least, and no more than a whole request.
+        let failed = tally.failures as f64;
+        for (sum, (count, of_failed)) in packets.iter_mut().zip(each.into_iter().zip([1.0, 1.0, each[2]])) {
+            *sum += succeeded * count + failed * of_failed;
+        }
+        told.push(format!("{} requests ({kind}) × {} to {}", tally.attempts, each[0], each[2]));
+    }
+    if packets[0] <= 0.0 || seconds <= 0.0 {
         return None;
     }
-    let packets = attempts * PACKETS_A_REQUEST;
-    Some((
-        packets,
-        packets / seconds,
-        format!("{attempts} requests of the client × {PACKETS_A_REQUEST} (no packet counter of its pods was captured)"),
-    ))
+    let [least, usual, most] = packets.map(|count| count / seconds);
+    let told = format!("{} of the client (no packet counter of its pods was captured)", told.join(", "));
+    Some((packets[1], Estimate::between(least, usual, most), told))
+}
+
+#[cfg(test)]
+mod tests {
+    use syncline_schema::requests::RequestRow;
+
+    use super::super::fixture::{self, SECOND};
+    use crate::events::{Window, Windows};
+
+    /// A quarter of the requests kept their connection: ten packets for each would be no bound.
+    #[test]
+    fn packets_are_counted_by_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+            for at in 0..4000 {
+                let kind = if at % 4 == 0 { "keepalive" } else { "new" };
+                let row = RequestRow {
+                    record: at + 1,
+                    clock: "node-a".into(),
+                    time: at * SECOND / 100,
+                    kind: kind.into(),
+                    status: Some(200),
+                    ..RequestRow::default()
+                };
+                tables.push(&row).unwrap();
+            }
+            let points: Vec<(i64, f64)> = (0..=40).map(|t| (t, 0.02 * t as f64)).collect();
+            let labels = r#"{"cpu":"0","mode":"softirq"}"#;
+            fixture::series(tables, 0, "tsdb", "node_cpu_seconds_total", labels, &points);
+        });
+        let window = Some(Window { start: 0, end: 40 * SECOND, slack: 0 });
+        run.windows = Windows { clock: "node-a".into(), baseline: window, ..Windows::default() };
+        let rows = super::measure(&run);
+        let row = &rows[0];
+        let close = |found: Option<f64>, wanted: f64| found.is_some_and(|found| (found / wanted - 1.0).abs() < 0.01);
+        // 75 new and 25 kept requests a second.
+        assert!(close(row.details.get("packets_per_second").copied(), 75.0 * 10.0 + 25.0 * 3.0), "{row:#?}");
+        assert!(close(row.details.get("packets_per_second_least").copied(), 75.0 * 6.0 + 25.0 * 2.0), "{row:#?}");
+        assert!(close(row.estimate.value, 0.02 / 825.0), "{row:#?}");
+        // The bound must hold even if each request had no more packets than it needs: ten each would have said less.
+        assert!(row.upper_bound_only && row.estimate.high.is_some_and(|high| high >= 0.02 / 500.0), "{row:#?}");
+    }
 }

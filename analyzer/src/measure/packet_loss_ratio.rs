@@ -16,6 +16,7 @@ use syncline_schema::trace::EventRow;
 use super::requests;
 use super::sync_census;
 use super::{Interval, Measurement, Missing};
+use crate::clock::Evidence;
 use crate::events::{Phase, Run};
 use crate::math::{Estimate, exact};
 
@@ -111,7 +112,7 @@ fn syn(row: &EventRow, targets: &BTreeSet<String>) -> Option<Retransmit> {
 
 /// Whether a script that would have seen retransmits ran (it printed such an event, or its map), and to the end of the action: a trace
 /// that ended ahead of it saw nothing of the rest.
-fn traced(run: &Run) -> Result<(), Missing> {
+fn traced(run: &Run) -> Result<Vec<Evidence>, Missing> {
     let words = ["RETRANSMIT", "RST_RECV", "CONNECT_FAILED"].map(|word| col("event").eq(lit(word)));
     let words = words.into_iter().reduce(Expr::or);
     let maps = col("map").eq(lit("@rst_recv")).or(col("map").eq(lit("@retransmits")));
@@ -130,22 +131,40 @@ fn traced(run: &Run) -> Result<(), Missing> {
         Some(action) => last(*source).is_some_and(|last| last >= action.end - action.slack),
         None => true,
     };
+    let whole = |(source, _): &(i32, String)| {
+        let file = run.bundle.manifest.sources.get(usize::try_from(*source).ok()?)?;
+        Some(Evidence {
+            last: i64::try_from(file.records).ok().filter(|last| *last > 1),
+            query: format!(
+                "SELECT count(*) FROM 'trace_events.parquet' WHERE source = {source} AND event = 'RETRANSMIT' AND text LIKE '%state=2%'"
+            ),
+            ..run.evidence(*source, 1, "the whole trace")
+        })
+    };
     if sources.iter().any(reaches) {
-        return Ok(());
+        return Ok(sources.iter().filter(|one| reaches(one)).filter_map(whole).collect());
     }
     let what = "the trace of TCP retransmits ends ahead of the action: what was lost in the rest is not known";
     Err(Missing { what: what.into(), remedy: TRACE.into() })
 }
 
-fn excess(run: &Run, variant: &str, traced: &Result<(), Missing>, retransmits: &[&Retransmit]) -> Measurement {
+fn excess(
+    run: &Run,
+    variant: &str,
+    traced: &Result<Vec<Evidence>, Missing>,
+    retransmits: &[&Retransmit],
+) -> Measurement {
     let mut row = Measurement::new(run, "packet_loss_ratio", "ratio");
     row.variant = variant.into();
     row.window = "action against baseline".into();
     row.statistic = "(SYN retransmits − expected by the baseline's rate) / attempts".into();
-    if let Err(missing) = traced {
-        row.missing = Some(missing.clone());
-        return row;
-    }
+    let traced = match traced {
+        Ok(traced) => traced,
+        Err(missing) => {
+            row.missing = Some(missing.clone());
+            return row;
+        }
+    };
     let (Some(before), Some(during)) =
         (requests::tally(run, Phase::Baseline, "new"), requests::tally(run, Phase::Action, "new"))
     else {
@@ -189,6 +208,8 @@ fn excess(run: &Run, variant: &str, traced: &Result<(), Missing>, retransmits: &
         .take(5)
         .map(|r| run.evidence(r.evidence.0, r.evidence.1, format!("SYN retransmit from {}", r.from)))
         .collect();
+    row.evidence.extend(traced.iter().cloned());
+    row.evidence.extend(requests::cite(run, Phase::Action, "new", "count(*)"));
     row
 }
 

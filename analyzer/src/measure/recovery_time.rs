@@ -20,7 +20,7 @@ use crate::events::{Direction, Episode, Observed, Phase, Run};
 use crate::math::{Estimate, arithmetic, quantile};
 
 /// How long no request may fail before a failure counts as the last, ns.
-const QUIET: i64 = 5_000_000_000;
+pub(super) const QUIET: i64 = 5_000_000_000;
 
 /// All variants.
 pub fn measure(run: &Run) -> Vec<Measurement> {

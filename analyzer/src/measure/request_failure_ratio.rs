@@ -3,7 +3,7 @@
 //! | variant | what |
 //! |---|---|
 //! | (none) | new connections in the action |
-//! | `excess` | the same, less the share that fails in the baseline |
+//! | `excess` | the same, less the share that fails in the baseline by the kinds seen in the action |
 //! | `without refusals` | refusals left out: a pod that ends at once on SIGTERM refuses, whatever the dataplane does |
 //! | `excess without refusals` | both |
 //! | `baseline`, `tail` | new connections there |
@@ -20,13 +20,13 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let action = requests::tally(run, Phase::Action, "new");
     let tail = requests::tally(run, Phase::Tail, "new");
     let kept = requests::tally(run, Phase::Action, "keepalive");
-    let left = |t: Tally| Tally { failures: t.failures - t.refused.min(t.failures), ..t };
-    let without = action.map(left);
-    let mut found = vec![proportion(run, "", "action", action)];
-    found.push(excess(run, "excess", baseline, action));
+    let left = |tally: &Option<Tally>| tally.as_ref().map(Tally::without_refusals);
+    let without = left(&action);
+    let mut found = vec![proportion(run, "", "action", action.clone())];
+    found.push(excess(run, "excess", baseline.clone(), action));
     let mut rows = [
-        proportion(run, "without refusals", "action", without),
-        excess(run, "excess without refusals", baseline.map(left), without),
+        proportion(run, "without refusals", "action", without.clone()),
+        excess(run, "excess without refusals", left(&baseline), without),
     ];
     for row in &mut rows {
         row.notes.push(
@@ -65,6 +65,9 @@ fn proportion(run: &Run, variant: &str, window: &str, tally: Option<Tally>) -> M
     ] {
         row.details.insert(name.into(), value as f64);
     }
+    for (kind, n) in &tally.kinds {
+        row.details.insert(format!("failures: {kind}"), *n as f64);
+    }
     if let Some(upper) = exact::proportion_upper(tally.failures, tally.attempts, 0.95) {
         row.details.insert("upper95".into(), upper);
     }
@@ -76,14 +79,17 @@ fn excess(run: &Run, variant: &str, baseline: Option<Tally>, action: Option<Tall
     let (Some(before), Some(during)) = (baseline, action) else {
         return Measurement { variant: variant.into(), window: "action against baseline".into(), ..absent(run) };
     };
-    let mut row = proportion(run, variant, "action against baseline", Some(during));
-    let share = |t: Tally| t.failures as f64 / t.attempts as f64;
-    row.estimate = Estimate::exact(share(during) - share(before));
+    // A kind that the action did not show cannot speak for what it did.
+    let background = before.failures_of_kinds_in(&during);
+    let mut row = proportion(run, variant, "action against baseline", Some(during.clone()));
+    let share = |failures: u64, attempts: u64| failures as f64 / attempts as f64;
+    row.estimate = Estimate::exact(share(during.failures, during.attempts) - share(background, before.attempts));
     row.statistic = "difference of ratios".into();
-    row.ci = interval::newcombe((during.failures, during.attempts), (before.failures, before.attempts))
+    row.ci = interval::newcombe((during.failures, during.attempts), (background, before.attempts))
         .map(|(low, high)| Interval { level: 0.95, low, high });
     row.details.insert("baseline_attempts".into(), before.attempts as f64);
-    row.details.insert("baseline_failures".into(), before.failures as f64);
+    row.details.insert("baseline_failures".into(), background as f64);
+    row.details.insert("baseline_failures_of_other_kinds".into(), (before.failures - background) as f64);
     row
 }
 
@@ -97,8 +103,11 @@ fn absent(run: &Run) -> Measurement {
     )
 }
 
-/// The first failures of the window, by line.
+/// The first failures of the window, by line; then all attempts, as a range.
 fn evidence(run: &Run, row: &mut Measurement) {
+    if row.missing.is_some() {
+        return;
+    }
     let phase = match row.window.as_str() {
         "baseline" => Phase::Baseline,
         "tail" => Phase::Tail,
@@ -113,5 +122,10 @@ fn evidence(run: &Run, row: &mut Measurement) {
             let text = failure.error.as_deref().unwrap_or("failed");
             row.evidence.push(run.evidence(failure.source, failure.record, text));
         }
+    }
+    let share = format!("1.0 * count(*) FILTER (WHERE {}) / count(*)", requests::FAILED_SQL);
+    row.evidence.extend(requests::cite(run, phase, kind, &share));
+    if row.variant.starts_with("excess") {
+        row.evidence.extend(requests::cite(run, Phase::Baseline, kind, &share));
     }
 }

@@ -32,6 +32,9 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             row.ci = Some(Interval { level: 0.9, low, high });
         }
     }
+    let p99 = format!("quantile_disc(latency, 0.99) FILTER (WHERE NOT {}) / 1e9", requests::FAILED_SQL);
+    row.evidence = requests::cite(run, Phase::Action, "new", &p99);
+    row.evidence.extend(requests::cite(run, Phase::Baseline, "new", &p99));
     for (name, value) in [
         ("baseline_p99", p99_before),
         ("action_p99", p99_during),

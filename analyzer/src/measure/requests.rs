@@ -1,17 +1,21 @@
 //! Access to the client's requests: counts and sorted columns of one window, by lazy scans that read only what they need.
 //!
-//! A request belongs to the window in which it was *sent*. A failure is an error text, an answer of 5xx, or no answer.
+//! A request belongs to the window in which it was *sent*. A failure is an error text, an answer of 5xx, or no answer; its
+//! *kind* ([`kind_of`]) is what it looked like to the client. A kind that occurs without any action too is subtracted by its rate.
+
+use std::collections::BTreeMap;
 
 use polars::prelude::{DataType, Expr, IntoLazy, LazyFrame, SortMultipleOptions, UniqueKeepStrategy, col, len, lit};
 use syncline_schema::requests::RequestRow;
 
+use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 
 /// What to capture where there are no requests.
 pub const REMEDY: &str = "Run a load generator against the Service that writes one JSON line a request: ts, kind (new, keepalive), latency_ns, connect_ns, status, backend, err.";
 
 /// Attempts and failures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub attempts: u64,
     pub failures: u64,
@@ -19,6 +23,51 @@ pub struct Tally {
     pub refused: u64,
     /// Failures by a time-out.
     pub timeouts: u64,
+    /// Failures by kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+}
+
+/// Kind of a refused connection.
+pub const REFUSED: &str = "refused";
+/// Kind of an attempt that timed out.
+pub const TIMEOUT: &str = "time-out";
+
+impl Tally {
+    /// The same without refusals.
+    pub fn without_refusals(&self) -> Tally {
+        let mut rest = self.clone();
+        rest.failures -= self.refused.min(self.failures);
+        rest.refused = 0;
+        rest.kinds.remove(REFUSED);
+        rest
+    }
+
+    /// Failures here of kinds that also occur in `other`.
+    pub fn failures_of_kinds_in(&self, other: &Tally) -> u64 {
+        self.kinds.iter().filter(|(kind, _)| other.kinds.contains_key(*kind)).map(|(_, n)| n).sum()
+    }
+}
+
+/// What a failure looked like to the client, by its error text and status.
+pub fn kind_of(error: Option<&str>, status: Option<i32>) -> &'static str {
+    let Some(error) = error else {
+        return if status.is_some_and(|status| status >= 500) { "answered 5xx" } else { "no answer" };
+    };
+    let error = error.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| error.contains(word));
+    if has(&["refused"]) {
+        REFUSED
+    } else if has(&["timeout", "timed out", "deadline exceeded"]) {
+        TIMEOUT
+    } else if has(&["reset", "broken pipe"]) {
+        "reset"
+    } else if has(&["eof", "closed"]) {
+        "closed early"
+    } else if has(&["no route", "no_route", "unreachable"]) {
+        "unreachable"
+    } else {
+        "other"
+    }
 }
 
 /// A failed request.
@@ -67,6 +116,9 @@ pub fn tally(run: &Run, phase: Phase, kind: &str) -> Option<Tally> {
         sum.failures += one.failures;
         sum.refused += one.refused;
         sum.timeouts += one.timeouts;
+        for (kind, n) in one.kinds {
+            *sum.kinds.entry(kind).or_default() += n;
+        }
     }
     (sum.attempts > 0).then_some(sum)
 }
@@ -76,16 +128,62 @@ fn tally_window(run: &Run, clock: &str, window: &Window, kind: &str) -> Option<T
     let counted = scan.clone().select([len().cast(DataType::Int64).alias("attempts")]).collect().ok()?;
     let attempts = counted.column("attempts").ok()?.i64().ok()?.get(0)?;
     // Only the texts of the failed ones are read.
-    let failed = scan.filter(failed()).select([col("error")]).collect().ok()?;
+    let failed = scan.filter(failed()).select([col("error"), col("status")]).collect().ok()?;
     let texts = failed.column("error").ok()?.str().ok()?;
+    let statuses = failed.column("status").ok()?.i32().ok()?;
     let mut tally = Tally { attempts: attempts.max(0) as u64, ..Tally::default() };
-    for text in texts.iter() {
+    for (text, status) in texts.iter().zip(statuses.iter()) {
         tally.failures += 1;
-        let text = text.unwrap_or("");
-        tally.refused += u64::from(text.contains("refused"));
-        tally.timeouts += u64::from(text.contains("timeout") || text.contains("timed out"));
+        let kind = kind_of(text, status);
+        tally.refused += u64::from(kind == REFUSED);
+        tally.timeouts += u64::from(kind == TIMEOUT);
+        *tally.kinds.entry(kind).or_default() += 1;
     }
     Some(tally)
+}
+
+/// SQL of what [`failed`] counts.
+pub const FAILED_SQL: &str = "(error IS NOT NULL OR coalesce(status, 0) >= 500 OR coalesce(status, 0) = 0)";
+
+/// The requests of a kind in a phase as evidence: for each client's file the range of its records, and SQL that gives `figure`
+/// (an expression over the columns of `requests`) from them.
+pub fn cite(run: &Run, phase: Phase, kind: &str, figure: &str) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    for clock in clocks(run) {
+        let Some(window) = run.window(phase, &clock) else { continue };
+        let Some(scan) = within(run, &clock, window.start, window.end, kind) else { continue };
+        let ranges = scan
+            .group_by([col("source")])
+            .agg([
+                col("record").min().alias("first"),
+                col("record").max().alias("last"),
+                len().cast(DataType::Int64).alias("n"),
+            ])
+            .sort(["source"], SortMultipleOptions::default())
+            .collect();
+        let Ok(ranges) = ranges else { continue };
+        let (Ok(sources), Ok(first), Ok(last), Ok(n)) =
+            (ranges.column("source"), ranges.column("first"), ranges.column("last"), ranges.column("n"))
+        else {
+            continue;
+        };
+        let (Ok(sources), Ok(first), Ok(last), Ok(n)) = (sources.i32(), first.i64(), last.i64(), n.i64()) else {
+            continue;
+        };
+        for (((source, first), last), n) in sources.iter().zip(first.iter()).zip(last.iter()).zip(n.iter()) {
+            let (Some(source), Some(first), Some(last), Some(n)) = (source, first, last, n) else { continue };
+            let word = super::proxy_cpu::word(phase);
+            found.push(Evidence {
+                last: Some(last),
+                query: format!(
+                    "SELECT {figure} FROM 'requests.parquet' WHERE source = {source} AND kind = '{kind}' AND time >= {} AND time < {}",
+                    window.start, window.end
+                ),
+                ..run.evidence(source, first, format!("{n} requests ({kind}) of the {word}"))
+            });
+        }
+    }
+    found
 }
 
 /// A column of the successful requests of a phase in seconds, sorted (`latency` or `connect`).
@@ -199,6 +297,9 @@ mod tests {
         let window = Window { start: 0, end: 90 * SECOND, slack: 0 };
         let found = tally_window(&run, "node-a", &window, "new").unwrap();
         assert_eq!((found.attempts, found.failures, found.refused, found.timeouts), (6, 4, 1, 1));
+        let kinds: Vec<(&str, u64)> = found.kinds.iter().map(|(kind, n)| (*kind, *n)).collect();
+        assert_eq!(kinds, [("answered 5xx", 1), ("no answer", 1), ("refused", 1), ("time-out", 1)]);
+        assert_eq!(found.without_refusals().failures, 3);
         assert_eq!(
             failures(&run, "node-a", 0, 90 * SECOND).iter().map(|f| f.record).collect::<Vec<_>>(),
             [3, 4, 5, 6, 7]

@@ -98,7 +98,11 @@ fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Optio
             counted.estimate = Estimate::exact(high.len() as f64);
             counted.statistic = format!("syncs of {least:.3} s or more");
             counted.details.insert("threshold_seconds".into(), least);
-            counted.evidence = high.iter().take(5).map(|s| s.evidence.clone()).collect();
+            // That none was so long is shown by the longest.
+            counted.evidence = match high.as_slice() {
+                [] => lines(&longest(&part.action), 3),
+                _ => high.iter().take(5).map(|s| s.evidence.clone()).collect(),
+            };
         }
         _ => absent(run, &mut counted, &part.whole),
     }
@@ -152,7 +156,22 @@ fn row(run: &Run, census: &Census, name: &str, unit: &str, syncs: &[&Sync]) -> M
     row.n = syncs.len() as u64;
     row.lower_bound_only = census.lower_bound_only;
     row.method = method(census);
+    row.evidence = lines(syncs, LINES);
     row
+}
+
+/// Lines of syncs cited for a sum of all.
+const LINES: usize = 12;
+
+fn lines(syncs: &[&Sync], most: usize) -> Vec<crate::clock::Evidence> {
+    syncs.iter().take(most).map(|one| one.evidence.clone()).collect()
+}
+
+/// Longest first.
+fn longest<'a>(syncs: &[&'a Sync]) -> Vec<&'a Sync> {
+    let mut sorted = syncs.to_vec();
+    sorted.sort_by(|a, b| key(b).total_cmp(&key(a)).then(a.end.cmp(&b.end)));
+    sorted
 }
 
 fn method(census: &Census) -> String {
@@ -218,9 +237,7 @@ fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measu
     if let Some(sum) = sum.value {
         row.details.insert("total_seconds".into(), sum);
     }
-    let mut longest: Vec<&&Sync> = syncs.iter().collect();
-    longest.sort_by(|a, b| key(b).total_cmp(&key(a)).then(a.end.cmp(&b.end)));
-    row.evidence = longest.iter().take(3).map(|s| s.evidence.clone()).collect();
+    row.evidence = lines(&longest(syncs), 3);
     row
 }
 

@@ -5,6 +5,8 @@
 //! capture has, a histogram whose top bucket is full, a first bucket that is wider than the value, a handful of
 //! observations.
 
+pub mod ask;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Serialize;

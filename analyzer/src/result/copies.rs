@@ -115,6 +115,7 @@ fn evidence(pairs: &[(String, String)]) -> Vec<Evidence> {
         path: path.clone(),
         record: 0,
         what: format!("the same content as {other}"),
+        ..Evidence::default()
     };
     pairs.iter().take(6).map(one).collect()
 }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | dataplane and mode | the run |
 //! | `kubernetes`, `proxy`, `kernel` | versions, to the minor one |
-//! | `nodes`, `cores` | counted |
+//! | `nodes`, `cores` | objects and metrics that list all of them |
 //! | `min-sync-period`, `full-sync` | only where the program itself said that it is in force; a ConfigMap's key may be ignored |
 //! | `label` | `capture.toml` |
 //!
@@ -63,6 +63,20 @@ impl Keys {
             keys.names.remove(at);
         }
         Ok(keys)
+    }
+}
+
+impl Keys {
+    /// What runs tell of each fact of the key, the dataplane first: name, and its distinct values in order.
+    pub fn told(&self, runs: &[&RunResult]) -> Vec<(String, Vec<String>)> {
+        let distinct = |of: &dyn Fn(&Header) -> Option<String>| {
+            let values: BTreeSet<Ordered> =
+                runs.iter().filter_map(|one| of(&one.run)).map(|one| Ordered(Some(one))).collect();
+            values.into_iter().filter_map(|one| one.0).collect()
+        };
+        let dataplane = ("dataplane".to_owned(), distinct(&|run| Some(run.dataplane.clone())));
+        let named = |name: &String| (name.clone(), distinct(&|run| value(run, name)));
+        std::iter::once(dataplane).chain(self.names.iter().map(named)).collect()
     }
 }
 
@@ -166,7 +180,8 @@ fn value(run: &Header, name: &str) -> Option<String> {
         "proxy" => minor(facts, "version/cilium"),
         "kubernetes" => minor(facts, "version/kubernetes"),
         "kernel" => minor(facts, "version/linux"),
-        "nodes" => plain("count/nodes"),
+        // The nodes that captures happen to name are some of the cluster's.
+        "nodes" => plain("count/nodes").filter(|_| !crate::events::facts::is_least(facts, "count/nodes")),
         "cores" => plain(CORES),
         "min-sync-period" | "full-sync" => in_force(facts, &format!("config/{name}")),
         "label" => plain("label"),
@@ -185,7 +200,7 @@ fn in_force(facts: &Facts, key: &str) -> Option<String> {
 }
 
 /// A fact in words.
-fn phrase(name: &str, value: Option<&str>) -> String {
+pub fn phrase(name: &str, value: Option<&str>) -> String {
     match (name, value) {
         ("proxy", Some(value)) => value.to_owned(),
         ("proxy", None) => "version not stated".to_owned(),
@@ -200,7 +215,7 @@ fn phrase(name: &str, value: Option<&str>) -> String {
 /// The fact of a node's CPUs.
 pub(super) fn cores(counted: Option<(f64, String)>) -> Option<(String, (String, Evidence))> {
     let (count, what) = counted.filter(|(count, _)| count.is_finite() && *count >= 1.0)?;
-    let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what };
+    let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what, ..Evidence::default() };
     Some((CORES.to_owned(), (format!("{count}"), evidence)))
 }
 

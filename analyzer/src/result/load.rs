@@ -6,6 +6,7 @@ use anyhow::Context;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
 use super::copies::Distinct;
+use super::group::{self, Keys};
 use super::{RunResult, given};
 use crate::bundle::Bundle;
 use crate::events::Run;
@@ -52,7 +53,8 @@ fn evaluate(bundles: Vec<Bundle>, asks: Asks<'_>) -> anyhow::Result<Vec<RunResul
             of_one(bundle, name, asks).context(place)
         })
         .collect::<anyhow::Result<_>>()?;
-    let subjects: Vec<Subject<'_>> = results.iter().map(subject).collect();
+    let columns = named_columns(&results);
+    let subjects: Vec<Subject<'_>> = results.iter().zip(&columns).map(|(one, column)| subject(one, column)).collect();
     let flat: Vec<&Measurement> = results.iter().flat_map(|result| &result.measurements).collect();
     let over_runs = across::across(&subjects, &flat);
     for found in over_runs {
@@ -64,9 +66,21 @@ fn evaluate(bundles: Vec<Bundle>, asks: Asks<'_>) -> anyhow::Result<Vec<RunResul
     Ok(results)
 }
 
-fn subject(result: &RunResult) -> Subject<'_> {
+fn subject<'r>(result: &'r RunResult, column: &'r str) -> Subject<'r> {
     let run = &result.run;
-    Subject { name: &run.name, dataplane: &run.dataplane, scenario: &run.scenario, services: run.services }
+    Subject { name: &run.name, column, scenario: &run.scenario, services: run.services }
+}
+
+/// The column of each run, by name.
+fn named_columns(results: &[RunResult]) -> Vec<String> {
+    let all = group::columns(results, &Keys::default());
+    let of = |result: &RunResult| {
+        let own = all.iter().find(|(_, runs)| runs.iter().any(|one| std::ptr::eq(*one, result)));
+        own.map_or_else(String::new, |(column, _)| {
+            format!("{} {}", column.dataplane, column.words).trim_end().to_owned()
+        })
+    };
+    results.iter().map(of).collect()
 }
 
 fn of_one(bundle: Bundle, name: String, asks: Asks<'_>) -> anyhow::Result<RunResult> {

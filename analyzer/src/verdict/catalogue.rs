@@ -37,18 +37,18 @@ pub struct Row {
     /// Least number of things measured that a verdict needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_samples: Option<u64>,
-    /// Least number of runs; below it a reading with `when = "few-runs"` decides.
+    /// Number of runs from which the figure is worth more than one endpoint's luck: with fewer that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_runs: Option<usize>,
-    /// Whether two windows are compared, so that load in one of them spoils the verdict.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub two_windows: bool,
     /// Whether runs of another scenario may stand in where there is none of this one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub borrow: bool,
     /// How its ratios are shown.
     #[serde(default, skip_serializing_if = "Show::is_default")]
     pub show: Show,
+    /// Whether the figure measures the size of the cluster rather than its dataplane.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sized: bool,
     /// Whether the shape of a metric is claimed: what each one did stands beside the verdict.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shape: bool,
@@ -222,9 +222,9 @@ pub struct Reading {
     /// Factor from the measurement's unit to the row's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// `few-runs`: decides in place of the others below `min_runs`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
+    /// Nothing is claimed in its unit: shown, never judged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unclaimed: bool,
 }
 
 /// What can be wrong with a catalogue.
@@ -333,7 +333,7 @@ impl Row {
             }
         }
         for (name, side) in [("cilium", &self.cilium), ("kube-proxy", &self.kube_proxy)] {
-            let bounded = |r: &&Reading| r.low.is_some() || r.high.is_some() || r.shown_only;
+            let bounded = |r: &&Reading| r.low.is_some() || r.high.is_some() || r.shown_only || r.unclaimed;
             let own = side.low.is_some() || side.high.is_some();
             let needs_range = matches!(
                 side.kind,
@@ -355,9 +355,6 @@ impl Row {
             }
             if reading.scale.is_some_and(|s| !s.is_finite() || s <= 0.0) {
                 return Some("reading: scale must be a positive number".into());
-            }
-            if reading.when.as_deref().is_some_and(|w| w != "few-runs") {
-                return Some("reading: when can only be few-runs".into());
             }
         }
         None

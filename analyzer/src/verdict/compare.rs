@@ -7,7 +7,8 @@ use super::figure::{GroupFigure, of_group, ratio};
 use super::judge::{Claim, Figure, Status, judge};
 use super::reason::Grown;
 use super::row::{blank, claim_of, judge_row};
-use super::{ReadingVerdict, Reason, RunResult, Verdict, load, one_figure, overall, settle};
+use super::saturation::{self, Effect, Pressure};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, one_figure, overall, settle};
 use crate::math::{Estimate, growth};
 use crate::measure::Missing;
 use crate::result::group::Column;
@@ -23,7 +24,11 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Option<V
     }
     let scenario = if row.scenario == "compare" { "compare" } else { row.scenario.as_str() };
     let mut verdict = blank(row, side, dataplane, scenario, None);
-    let sizes = sizes(side, runs);
+    // A claim about the steady state is not judged by what updates do; of memory every run's baseline tells.
+    let steady = row.scenario == "steady-state" && side.kind != ClaimKind::Slope;
+    let own: Vec<&RunResult> =
+        runs.iter().copied().filter(|one| !steady || one.run.scenario == "steady-state").collect();
+    let sizes = sizes(side, &own);
     let least = usize::try_from(row.min_samples.unwrap_or(3).min(3)).unwrap_or(3);
     let span = match (sizes.first(), sizes.last()) {
         (Some(first), Some(last)) if first.0 > 0.0 => last.0 / first.0,
@@ -75,7 +80,7 @@ pub fn across_sizes(row: &Row, dataplane: &str, runs: &[&RunResult]) -> Option<V
             worst = Some((status, reason));
         }
     }
-    (verdict.status, verdict.reason) = worst.unwrap_or_else(|| (Status::NotMeasured, Reason::NoReading));
+    (verdict.status, verdict.reason) = worst.unwrap_or((Status::NotMeasured, Reason::NoReading));
     if verdict.readings.iter().any(|reading| reading.status != verdict.status) {
         let each: Vec<String> =
             verdict.readings.iter().map(|one| format!("{}: {}", one.label, one.status.word())).collect();
@@ -164,23 +169,35 @@ fn one(row: &Row, side: &Side, reading: &Reading, sizes: &Sizes<'_>) -> (Status,
                 (Some(low), Some(high)) => Some((high - low) / 2.0),
                 _ => None,
             };
+            let (status, reason) = judge(&slope, &claim);
+            // An interval that lies beyond the claim as a whole says so, however wide it is.
+            let beyond = matches!(reason, Reason::Above | Reason::Below);
             match (half, side.high) {
-                (Some(half), Some(high)) if half > high => (Status::Inconclusive, Reason::SlopeTooWide { half }, slope),
-                _ => {
-                    let (status, reason) = judge(&slope, &claim);
-                    (status, between(reason), slope)
+                (Some(half), Some(high)) if half > high && !beyond => {
+                    (Status::Inconclusive, Reason::SlopeTooWide { half }, slope)
                 }
+                _ => (status, between(reason), slope),
             }
         }
         _ => growth_verdict(row, side, &points, grown, &between),
     };
-    match load::apart(groups.iter().flat_map(|group| &group.runs)) {
-        Some(words) if status != Status::NotMeasured => {
-            let reason = Reason::Load { words, otherwise: Some(Box::new(reason)) };
-            (Status::Inconclusive, reason, figure, groups)
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    let claim = claim_of(row, side, None);
+    let (status, reason) = saturation::weigh(status, reason, &claim, &over_sizes(effect, &groups));
+    (status, reason, figure, groups)
+}
+
+/// What load may have done to a growth: the larger size's figure over the smaller one's, of any two.
+fn over_sizes(effect: Effect, groups: &[GroupFigure]) -> Pressure {
+    let mut all = Pressure::default();
+    for (at, larger) in groups.iter().enumerate() {
+        for smaller in groups.iter().take(at) {
+            let found = saturation::of_ratio(effect, &larger.runs, &smaller.runs);
+            all.raised = all.raised.or(found.raised);
+            all.lowered = all.lowered.or(found.lowered);
         }
-        _ => (status, reason, figure, groups),
     }
+    all
 }
 
 /// O(1) is a last figure within 1.25 × the first; otherwise the exponent of the growth above the smallest size decides:
@@ -316,8 +333,10 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[&RunResul
             }
         }
     }
-    let compares = |(_, a, b): &(_, GroupFigure, GroupFigure)| load::apart(a.runs.iter().chain(&b.runs)).is_none();
-    let at = found.iter().position(compares).unwrap_or(0);
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    let pressure = |own: &GroupFigure, others: &GroupFigure| saturation::of_ratio(effect, &others.runs, &own.runs);
+    let alike = |(_, a, b): &(_, GroupFigure, GroupFigure)| pressure(a, b) == Pressure::default();
+    let at = found.iter().position(alike).unwrap_or(0);
     let Some((key, own, others)) = found.into_iter().nth(at) else {
         verdict.reason = Reason::NoCommonScenario {
             measurement: reading.measurement.clone(),
@@ -335,14 +354,11 @@ fn between_dataplanes(row: &Row, side: &Side, dataplane: &str, runs: &[&RunResul
     let figure = Figure { value: over.value, low: over.low, high: over.high, n: 2, ..Figure::default() };
     let (status, reason) = judge(&figure, &claim_of(row, side, None));
     let indirect = own.figure.upper_only || others.figure.upper_only;
-    let load = load::apart(own.runs.iter().chain(&others.runs));
-    let doubtful = (indirect || load.is_some()) && status != Status::NotMeasured;
-    verdict.status = if doubtful { Status::Inconclusive } else { status };
-    verdict.reason = match load {
-        Some(words) => Reason::Load { words, otherwise: None },
-        None if own.figure.upper_only && others.figure.upper_only => Reason::RatioOfUpperBounds,
-        None if indirect => Reason::RatioWithAnUpperBound,
-        None => reason,
+    (verdict.status, verdict.reason) = if status != Status::NotMeasured && indirect {
+        let both = own.figure.upper_only && others.figure.upper_only;
+        (Status::Inconclusive, if both { Reason::RatioOfUpperBounds } else { Reason::RatioWithAnUpperBound })
+    } else {
+        saturation::weigh(status, reason, &claim_of(row, side, None), &pressure(&own, &others))
     };
     verdict.services = key.1;
     verdict.notes.push(format!("From the {} runs.", key.2));
@@ -367,7 +383,11 @@ fn from_rows(row: &Row, side: &Side, dataplane: &str, own: &[&RunResult], earlie
     for part in &parts {
         let of = |measured, bounds: Option<[Option<f64>; 2]>| {
             let [low, high] = bounds.unwrap_or_default();
-            judge(&Figure { value: measured, low, high, n: part.n, ..Figure::default() }, &claim_of(row, side, None))
+            let claim = claim_of(row, side, None);
+            let figure = Figure { value: measured, low, high, n: part.n, ..Figure::default() };
+            let (status, reason) = judge(&figure, &claim);
+            let pressure = saturation::pressure(saturation::effect(&part.measurement), &part.runs);
+            saturation::weigh(status, reason, &claim, &pressure)
         };
         let (mut status, mut reason) = of(part.measured, part.measured_bounds);
         let judged_so = part.id == "T4.3" || part.status == Status::NotMeasured;

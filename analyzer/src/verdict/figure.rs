@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::catalogue::Reading;
 use super::judge::Figure;
-use super::{RunResult, load};
+use super::{RunResult, saturation};
 use crate::clock::Evidence;
 use crate::math::Estimate;
 use crate::measure::{Measurement, Missing, before_after};
@@ -22,8 +22,10 @@ pub struct RunFigure {
     pub left_out: Option<String>,
     /// How it was measured.
     pub method: String,
-    /// Share of the node's CPU that was busy meanwhile; null where nothing tells.
+    /// Share of the node's CPU that was busy meanwhile (niced time not counted); null where nothing tells.
     pub busy: Option<f64>,
+    /// The same in the window that it is compared with, where there is one.
+    pub against_busy: Option<f64>,
 }
 
 /// What a group of runs gives for a reading.
@@ -56,6 +58,7 @@ pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>
         }
         let Some(estimate) = statistic(measurement, &reading.statistic) else { continue };
         let estimate = scaled(estimate, reading.scale.unwrap_or(1.0));
+        let (busy, against_busy) = saturation::of_figure(result, measurement);
         let too_few = min_samples.is_some_and(|least| measurement.n < least);
         all.runs.push(RunFigure {
             run: result.run.name.clone(),
@@ -65,7 +68,8 @@ pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>
             n: measurement.n,
             left_out: too_few.then(|| format!("{} of at least {}", measurement.n, min_samples.unwrap_or(0))),
             method: measurement.method.clone(),
-            busy: load::during(result, measurement),
+            busy,
+            against_busy,
         });
         all.unit = unit_of(measurement, reading);
         if too_few { few.push((estimate, measurement)) } else { counted.push((estimate, measurement)) }

@@ -38,7 +38,7 @@ fn table(catalogue: &Catalogue) -> String {
         let judged: Vec<String> = row
             .readings
             .iter()
-            .filter(|r| !r.shown_only && r.when.is_none())
+            .filter(|r| !r.shown_only && !r.unclaimed)
             .map(|r| {
                 if r.statistic == "value" {
                     r.measurement.clone()
@@ -99,7 +99,7 @@ fn row_json(row: &Row) -> Value {
         .map(|r| {
             json!({
                 "on": r.on, "measurement": r.measurement, "variant": r.variant, "statistic": r.statistic,
-                "label": r.label, "shown_only": r.shown_only, "low": r.low, "high": r.high,
+                "label": r.label, "shown_only": r.shown_only, "unclaimed": r.unclaimed, "low": r.low, "high": r.high,
             })
         })
         .collect();
@@ -111,6 +111,7 @@ fn row_json(row: &Row) -> Value {
         "unit": row.unit,
         "direction": row.direction,
         "show": row.show,
+        "sized": row.sized,
         "documented": { "quote": row.documented.quote.join(" … "), "query": row.documented.query.join("\n") },
         "sound": { "reason": row.sound.reason, "query": row.sound.query, "readings": readings, "combine": row.combine },
         "provenance": row.documented.heading,

@@ -9,16 +9,17 @@
 //! A value that cannot be judged is never a pass: `holds` needs a finite value whose whole interval lies inside.
 
 pub mod catalogue;
+pub mod change;
 mod circumstances;
 pub mod compare;
 pub mod figure;
 pub mod judge;
 pub mod list;
-pub mod load;
 pub mod queries;
 pub mod reason;
 pub mod replicates;
 pub mod row;
+pub mod saturation;
 mod settle;
 
 use serde::Serialize;
@@ -77,6 +78,13 @@ pub struct Verdict {
     pub evidence: Vec<Evidence>,
     pub notes: Vec<String>,
     pub missing: Option<Missing>,
+}
+
+impl Verdict {
+    /// Whether it says anything of the claim: what cannot fail is not counted among what holds.
+    pub fn counts(&self) -> bool {
+        *self.reason.core() != Reason::CannotFail
+    }
 }
 
 /// One reading of a claim and what it would say.

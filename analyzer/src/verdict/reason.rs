@@ -32,6 +32,68 @@ pub enum Grown {
     WithinBounds,
 }
 
+/// What load may have done to a figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    Raised,
+    Lowered,
+}
+
+impl Moved {
+    fn word(self) -> &'static str {
+        match self {
+            Moved::Raised => "raised",
+            Moved::Lowered => "lowered",
+        }
+    }
+}
+
+/// Where the node was loaded: shares of its CPU time, 0 to 1, niced time not counted.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loaded {
+    /// While something was measured.
+    While { run: String, busy: f64 },
+    /// In the action, against the window that it is compared with.
+    Windows { run: String, other: f64, action: f64 },
+    /// In two runs that are compared.
+    Sides { less: (String, f64), more: (String, f64) },
+}
+
+impl Loaded {
+    /// How far the loads are apart; a single one from none.
+    pub fn apart(&self) -> f64 {
+        match self {
+            Loaded::While { busy, .. } => *busy,
+            Loaded::Windows { other, action, .. } => (action - other).abs(),
+            Loaded::Sides { less, more } => more.1 - less.1,
+        }
+    }
+}
+
+impl fmt::Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loaded::While { run, busy } => {
+                write!(f, "the node's CPU was {:.0} % busy in {run} when this was measured", 100.0 * busy)
+            }
+            Loaded::Windows { run, other, action } => write!(
+                f,
+                "the node's CPU was {:.0} % busy in the baseline and {:.0} % in the action of {run}",
+                100.0 * other,
+                100.0 * action
+            ),
+            Loaded::Sides { less, more } => write!(
+                f,
+                "the node's CPU was {:.0} % busy in {} and {:.0} % in {} when this was measured",
+                100.0 * less.1,
+                less.0,
+                100.0 * more.1,
+                more.0
+            ),
+        }
+    }
+}
+
 /// Why a verdict has its status. Numbers are in the unit of the row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
@@ -65,8 +127,8 @@ pub enum Reason {
     OnlyABound,
     /// Fewer things measured than needed.
     TooFew { n: u64, least: u64 },
-    /// Two honest readings of one claim differ.
-    Ambiguous { readings: Vec<(String, Status)> },
+    /// Two honest readings of one claim differ; `not_worse`: by neither it is worse than claimed, which is what a user asks.
+    Ambiguous { readings: Vec<(String, Status)>, not_worse: bool },
     /// “possible” without a number.
     CannotFail,
     /// The alert's expression never exceeded its threshold.
@@ -118,7 +180,9 @@ pub enum Reason {
     /// One of the two figures of a ratio is an upper bound.
     RatioWithAnUpperBound,
     /// The machine's load could have produced what would be said otherwise.
-    Load { words: String, otherwise: Option<Box<Reason>> },
+    Load { loaded: Loaded, moved: Moved, otherwise: Option<Box<Reason>> },
+    /// The node was loaded, but that could not have produced the verdict.
+    InSpiteOfLoad { loaded: Loaded, moved: Moved, reason: Box<Reason> },
     /// A verdict of one run.
     InThisRun(Box<Reason>),
     /// Which figure of the growth is meant.
@@ -134,7 +198,9 @@ impl Reason {
     pub fn core(&self) -> &Reason {
         match self {
             Reason::InThisRun(inner) | Reason::OfGrowth(_, inner) => inner.core(),
-            Reason::Between { reason, .. } | Reason::OfRow { reason, .. } => reason.core(),
+            Reason::Between { reason, .. } | Reason::OfRow { reason, .. } | Reason::InSpiteOfLoad { reason, .. } => {
+                reason.core()
+            }
             other => other,
         }
     }
@@ -186,7 +252,11 @@ impl Reason {
             Reason::RatioOfUpperBounds | Reason::RatioWithAnUpperBound => "ratio-of-upper-bounds",
             Reason::Load { .. } => "load",
             // `core` took these off.
-            Reason::InThisRun(_) | Reason::OfGrowth(..) | Reason::Between { .. } | Reason::OfRow { .. } => "",
+            Reason::InThisRun(_)
+            | Reason::OfGrowth(..)
+            | Reason::Between { .. }
+            | Reason::OfRow { .. }
+            | Reason::InSpiteOfLoad { .. } => "",
         }
     }
 }
@@ -284,10 +354,11 @@ impl fmt::Display for Reason {
                 return write!(f, "no scenario has {measurement} of both {dataplane} and {other}");
             }
             Reason::TooFew { n, least } => return write!(f, "too few samples: {n} of at least {least}"),
-            Reason::Ambiguous { readings } => {
+            Reason::Ambiguous { readings, not_worse } => {
                 let each: Vec<String> =
                     readings.iter().map(|(label, status)| format!("read as “{label}”, {}", status.phrase())).collect();
-                return write!(f, "ambiguous claim: {}", each.join(", "));
+                let side = if *not_worse { "; by either, it is not worse than claimed" } else { "" };
+                return write!(f, "ambiguous claim: {}{side}", each.join(", "));
             }
             Reason::NoEvent { attempts } => {
                 return write!(f, "no event beyond the baseline's in {attempts} attempts");
@@ -301,8 +372,20 @@ impl fmt::Display for Reason {
                     "the slope is known to ± {half:.0} bytes per Service only, more than the claim itself: more runs of each size would settle it"
                 );
             }
-            Reason::Load { words, otherwise: Some(otherwise) } => return write!(f, "load: {words} ({otherwise})"),
-            Reason::Load { words, otherwise: None } => return write!(f, "load: {words}"),
+            Reason::Load { loaded, moved, otherwise } => {
+                write!(f, "load: {loaded}, and that alone can have {} the figure", moved.word())?;
+                return match otherwise {
+                    Some(otherwise) => write!(f, " (without it: {otherwise})"),
+                    None => Ok(()),
+                };
+            }
+            Reason::InSpiteOfLoad { loaded, moved, reason } => {
+                return write!(
+                    f,
+                    "{reason}, in spite of load: {loaded}, which can only have {} the figure",
+                    moved.word()
+                );
+            }
             Reason::InThisRun(inner) => return write!(f, "{inner}, in this run"),
             Reason::OfGrowth(what, inner) => return write!(f, "{what}: {inner}"),
             Reason::Between { first, last, reason } => {
@@ -341,10 +424,14 @@ mod tests {
     #[test]
     fn what_load_hides_is_not_its_kind() {
         let few = Some(Box::new(Reason::TooFew { n: 3, least: 20 }));
-        let load = Reason::Load { words: "the node was busy".to_owned(), otherwise: few };
+        let loaded = Loaded::While { run: "x".to_owned(), busy: 0.97 };
+        let load = Reason::Load { loaded, moved: Moved::Raised, otherwise: few };
         assert!(load.is_load() && !load.is_too_few());
         let text = serde_json::to_value(&load).unwrap();
         assert_eq!(text["reason_kind"], "load");
-        assert_eq!(text["reason"], "load: the node was busy (too few samples: 3 of at least 20)");
+        assert_eq!(
+            text["reason"],
+            "load: the node's CPU was 97 % busy in x when this was measured, and that alone can have raised the figure (without it: too few samples: 3 of at least 20)"
+        );
     }
 }

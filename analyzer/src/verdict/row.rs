@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::catalogue::{Beyond, ClaimKind, Combine, Reading, Row, Side};
 use super::figure::{GroupFigure, of_group};
 use super::judge::{Claim, Status, judge};
-use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, load, one_figure, settle};
+use super::{ReadingVerdict, Reason, RunResult, Verdict, circumstances, one_figure, saturation, settle};
 use crate::measure::Missing;
 use crate::result::group::{Column, Keys, columns};
 
@@ -117,14 +117,9 @@ pub(super) fn claim_of(row: &Row, side: &Side, reading: Option<&Reading>) -> Cla
 fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[&RunResult]) -> Verdict {
     let mut verdict = blank(row, side, dataplane, &key.0, key.1);
     let min_samples = side.min_samples.or(row.min_samples);
-    let few_runs = row.min_runs.is_some_and(|least| runs.len() < least);
     let mut deciding: Vec<(ReadingVerdict, GroupFigure)> = Vec::new();
     for reading in row.readings_of(dataplane) {
-        let stands_in = reading.when.as_deref() == Some("few-runs");
-        if stands_in && !few_runs {
-            continue;
-        }
-        let shown_only = reading.shown_only || (few_runs && !stands_in);
+        let shown_only = reading.shown_only || reading.unclaimed;
         let figure = of_group(runs, reading, min_samples);
         let (status, reason) = judge_reading(row, side, reading, &figure, min_samples);
         let judged = ReadingVerdict {
@@ -168,13 +163,33 @@ fn judge_group(row: &Row, side: &Side, dataplane: &str, key: &GroupKey, runs: &[
         }
         verdict.runs = figure.runs;
     }
+    if let Some(least) = row.min_runs.filter(|least| runs.len() < *least) {
+        let (n, word) = (runs.len(), if runs.len() == 1 { "run" } else { "runs" });
+        verdict.notes.push(format!("{n} {word}: from {least} on, no single endpoint would decide this figure."));
+    }
+    if row.sized {
+        verdict.notes.push(format!("This measures the size of the cluster{}.", size_of(runs)));
+    }
     if runs.len() == 1 && matches!(verdict.status, Status::Holds | Status::Better | Status::Worse) {
         verdict.reason = Reason::InThisRun(Box::new(verdict.reason));
     }
-    load::windows(row, runs, &mut verdict);
     verdict.notes.extend(circumstances::notes(row, &verdict, runs));
     verdict.notes.extend(settle::settle(row, &verdict, runs, min_samples));
     verdict
+}
+
+/// `, which has 5 Services and 44 ready endpoints of the Service under test`.
+fn size_of(runs: &[&RunResult]) -> String {
+    let most = |of: fn(&crate::result::Header) -> Option<u64>| runs.iter().filter_map(|one| of(&one.run)).max();
+    match (most(|run| run.services), most(|run| run.baseline_endpoints)) {
+        (Some(services), Some(endpoints)) => format!(
+            ", which has {services} Services, and {endpoints} endpoints of the Service under test: a small cluster has little of it, whatever its dataplane"
+        ),
+        (Some(services), None) => {
+            format!(", which has {services} Services: a small cluster has little of it, whatever its dataplane")
+        }
+        _ => ": a small cluster has little of it, whatever its dataplane".to_owned(),
+    }
 }
 
 /// The measurement's unit, else the row's.
@@ -201,14 +216,20 @@ fn judge_reading(
         );
         return (Status::NotMeasured, reason);
     }
+    if reading.unclaimed {
+        return (Status::NotMeasured, Reason::NothingClaimed);
+    }
     // "none" says itself how many attempts it needs; an excess counts from any number.
     if figure.too_few && side.kind != ClaimKind::Zero {
         return (Status::Inconclusive, Reason::TooFew { n: figure.figure.n, least: least.unwrap_or(0) });
     }
-    judge(&figure.figure, &claim_of(row, side, Some(reading)))
+    let claim = claim_of(row, side, Some(reading));
+    let (status, reason) = judge(&figure.figure, &claim);
+    let effect = saturation::effect(&format!("{} {}", reading.measurement, reading.statistic));
+    saturation::weigh(status, reason, &claim, &saturation::pressure(effect, &figure.runs))
 }
 
-/// Makes one verdict of several readings; the answer is the reading whose figure is shown.
+/// Makes one verdict of several readings, load weighed in each; the answer is the reading whose figure is shown.
 fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict: &mut Verdict) -> Option<usize> {
     let status = |at: usize| deciding.get(at).map(|(r, _)| r.status);
     let worst = |at: &usize| match status(*at) {
@@ -234,7 +255,9 @@ fn decide(combine: Combine, deciding: &[(ReadingVerdict, GroupFigure)], verdict:
     if combine == Combine::Agree && deciding.iter().any(|(r, _)| r.status != reading.status) {
         verdict.status = Status::Inconclusive;
         let readings = deciding.iter().map(|(r, _)| (r.label.clone(), r.status)).collect();
-        verdict.reason = Reason::Ambiguous { readings };
+        // Whoever asks whether it costs more than was said has an answer all the same.
+        let not_worse = deciding.iter().all(|(r, _)| matches!(r.status, Status::Holds | Status::Better));
+        verdict.reason = Reason::Ambiguous { readings, not_worse };
     }
     Some(at)
 }

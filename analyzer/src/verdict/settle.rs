@@ -17,7 +17,10 @@ pub fn settle(row: &Row, verdict: &Verdict, runs: &[&RunResult], least: Option<u
         return None;
     }
     let said = if verdict.reason.is_load() {
-        "repeat the run on a node whose CPU stays below 90 % in both windows".to_owned()
+        "repeat the run on a node whose CPU stays below 90 %, equally busy in whatever is compared; what is niced does not count".to_owned()
+    } else if verdict.reason.is_ambiguous() && verdict.readings.iter().any(|one| one.reason.is_load()) {
+        "repeat the run on a node whose CPU stays below 90 %: one of the two readings is open because of its load"
+            .to_owned()
     } else if verdict.reason.is_ambiguous() {
         "no capture: the claim can be read in two ways, and the proposal must say which one it means".to_owned()
     } else if row.scenario == "alert" {
@@ -121,6 +124,7 @@ fn sampling(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::reason::{Loaded, Moved};
     use crate::verdict::{Catalogue, Reason};
 
     fn said(id: &str, change: impl Fn(&mut Verdict)) -> Option<String> {
@@ -142,7 +146,11 @@ mod tests {
             (verdict.reason, verdict.n) = (Reason::TooFew { n: 1, least: 20 }, 1)
         });
         check("A1", "below 90 %", &|verdict| {
-            verdict.reason = Reason::Load { words: "the node".to_owned(), otherwise: None }
+            verdict.reason = Reason::Load {
+                loaded: Loaded::While { run: "x".to_owned(), busy: 0.97 },
+                moved: Moved::Raised,
+                otherwise: None,
+            }
         });
         check("C2", "bpf_stats_enabled", &|verdict| verdict.bound = Some("upper bound".to_owned()));
         check("T5.1", "400 samples (there are 100)", &|verdict| {

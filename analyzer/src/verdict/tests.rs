@@ -67,9 +67,9 @@ fn a_median_stands_side_by_side_with_its_sampling_interval() {
     };
     let runs = [with(C), with(K)];
     let results: Vec<RunResult> = runs.iter().map(|(run, m)| result(run, m.clone())).collect();
-    let all = replicates::comparisons(&results);
-    let one = all.iter().find(|one| one.measurement == "connection_setup_time").expect("compared");
-    assert_eq!(one.first.hull, [Some(0.0009), Some(0.0012)]);
+    let all = replicates::comparisons(&results, &Keys::default());
+    let one = all.iter().find(|one| one.change.figure.measurement == "connection_setup_time").expect("compared");
+    assert_eq!(one.change.a.hull, [Some(0.0009), Some(0.0012)]);
 }
 
 #[test]
@@ -173,7 +173,9 @@ fn a_loaded_window_against_a_quiet_one_is_inconclusive() {
     let busy =
         |variant: &str, value| Measurement { variant: variant.into(), ..measured("node_busy", value, value, value, 1) };
     let with = |b, a| {
-        let m = vec![measured("cpu_increase_points", 1.0, 0.9, 1.1, 30), busy("baseline", b), busy("action", a)];
+        let points = measured("cpu_increase_points", 1.0, 0.9, 1.1, 30);
+        let points = Measurement { window: "action against baseline".into(), ..points };
+        let m = vec![points, busy("baseline", b), busy("action", a)];
         status(&judged(&[(run("a", C, "scale-up", 5), m)]), "A3", C)
     };
     assert_eq!(with(0.5, 0.6), Status::Holds);
@@ -182,12 +184,93 @@ fn a_loaded_window_against_a_quiet_one_is_inconclusive() {
 }
 
 #[test]
-fn settle_time_of_few_runs_is_judged_by_a1() {
+fn the_figure_of_a_row_and_its_verdict_come_from_one_reading() {
     let m = || vec![measured("settle_time", 0.3, 0.2, 0.4, 1), measured("endpoint_propagation", 0.9, 0.8, 1.0, 43)];
-    let few = judged(&[(run("a", C, "scale-up", 5), m())]);
-    assert_eq!(status(&few, "T3.1", C), Status::Worse);
+    let one = judged(&[(run("a", C, "scale-up", 5), m())]);
+    let verdict = overall(&one, "T3.1", C).expect("T3.1");
+    assert_eq!((verdict.status, verdict.measured), (Status::Holds, Some(0.3)));
+    assert_eq!(verdict.measurement, "settle_time value");
+    assert!(verdict.notes.iter().any(|note| note.starts_with("1 run: from 3 on")), "{:?}", verdict.notes);
+    assert!(verdict.readings.iter().any(|one| one.shown_only && one.measured == Some(0.9)));
     let names = ["a", "b", "c"].map(|name| (run(name, C, "scale-up", 5), m()));
     assert_eq!(status(&judged(&names), "T3.1", C), Status::Holds);
+}
+
+#[test]
+fn load_decides_by_direction_row_by_row() {
+    let busy =
+        |variant: &str, value| Measurement { variant: variant.into(), ..measured("node_busy", value, value, value, 1) };
+    let with = |dataplane: &str, m: Measurement| {
+        let all = vec![m, busy("baseline", 0.5), busy("action", 0.98)];
+        judged(&[(run("a", dataplane, "scale-up", 5), all)])
+    };
+    let in_window = |m: Measurement, window: &str| Measurement { window: window.into(), ..m };
+    let slow = with(C, in_window(measured("endpoint_propagation", 0.9, 0.8, 1.0, 43), "action"));
+    let verdict = overall(&slow, "A1", C).expect("A1");
+    assert!(verdict.status == Status::Inconclusive && verdict.reason.is_load(), "{}", verdict.reason);
+    let quick = with(K, in_window(measured("endpoint_propagation", 0.9, 0.8, 1.0, 43), "action"));
+    let verdict = overall(&quick, "A1", K).expect("A1");
+    assert_eq!((verdict.status, verdict.reason.kind()), (Status::Better, "below"));
+    assert!(verdict.reason.to_string().contains("in spite of load"), "{}", verdict.reason);
+    // Nothing failed on a saturated node: more could have, so that none is worth all the more.
+    let mut none = in_window(measured("request_failure_ratio", 0.0, 0.0, 0.0009, 4000), "action against baseline");
+    none.variant = "excess".into();
+    assert_eq!(status(&with(C, none.clone()), "A4", C), Status::Holds);
+    none.estimate = Estimate { value: Some(0.01), low: Some(0.008), high: Some(0.012) };
+    assert!(overall(&with(C, none), "A4", C).is_some_and(|v| v.reason.is_load()));
+    // Memory does not depend on it.
+    let memory = with(C, in_window(measured("memory_bytes", 6e8, 6e8, 6e8, 60), "action"));
+    assert_eq!(status(&memory, "T5.2", C), Status::Worse);
+}
+
+#[test]
+fn a_slope_that_lies_above_the_claim_as_a_whole_is_above_it() {
+    let at = |services: u64, bytes: f64| {
+        (run(&format!("k{services}"), K, "scale-up", services), vec![measured("memory_bytes", bytes, bytes, bytes, 30)])
+    };
+    // About 18 KB a Service, known to some ± 7: wider than the claim of 5, but all of it above.
+    let verdicts = judged(&[at(5, 37e6), at(6, 38e6), at(505, 50e6), at(500, 40e6), at(2005, 74e6), at(2000, 72e6)]);
+    let verdict = overall(&verdicts, "C6", K).expect("C6");
+    let [low, high] = verdict.measured_bounds.expect("bounds");
+    assert!(low.is_some_and(|low| low > 6250.0) && high > low, "{low:?} {high:?}");
+    assert_eq!(verdict.status, Status::Worse, "{}", verdict.reason);
+}
+
+#[test]
+fn a_steady_state_is_not_judged_by_a_restart() {
+    let mut operations = measured("reconciler_duration", 0.02, 0.02, 0.02, 60);
+    operations.quantiles.insert("p50".into(), Estimate::exact(0.005));
+    let restart = judged(&[(run("r", C, "rolling-restart", 5), vec![operations.clone()])]);
+    assert_eq!(status(&restart, "B3", C), Status::NotMeasured);
+    let steady = judged(&[(run("s", C, "steady-state", 5), vec![operations])]);
+    assert_eq!(status(&steady, "B3", C), Status::Worse);
+    let work = |services: u64| {
+        (run(&format!("k{services}"), K, "scale-up", services), vec![measured("update_work", 1.0, 1.0, 1.0, 9)])
+    };
+    let sizes = judged(&[work(5), work(500), work(2000)]);
+    assert_eq!(status(&sizes, "B3", K), Status::NotMeasured);
+    assert_ne!(status(&sizes, "K2", K), Status::NotMeasured);
+}
+
+#[test]
+fn what_cannot_fail_does_not_count_among_what_holds() {
+    let verdicts = judged(&[(run("k", K, "scale-up", 5), vec![measured("restore_failures", 7.0, 7.0, 7.0, 1)])]);
+    let verdict = overall(&verdicts, "E4", K).expect("E4");
+    assert_eq!((verdict.status, verdict.reason.kind(), verdict.counts()), (Status::Holds, "cannot-fail", false));
+}
+
+#[test]
+fn two_readings_on_one_side_of_what_a_user_asks_say_so() {
+    let with = |value: f64| {
+        let of = |variant: &str, value| Measurement {
+            variant: variant.into(),
+            ..measured("impact_duration", value, value, value, 2000)
+        };
+        let verdicts = judged(&[(run("k", K, "rolling-restart", 5), vec![of("", 40.0), of("seconds", value)])]);
+        overall(&verdicts, "T4.2", K).map(|v| v.reason.to_string()).unwrap_or_default()
+    };
+    assert!(with(10.0).ends_with("by either, it is not worse than claimed"), "{}", with(10.0));
+    assert!(!with(90.0).contains("not worse"), "{}", with(90.0));
 }
 
 #[test]

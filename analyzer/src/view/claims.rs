@@ -65,7 +65,7 @@ fn side(dataplane: &str, runs: &[RunResult], verdicts: &[Verdict], catalogue: &C
         .collect();
     let total = judged.len();
     // A claim that nothing could contradict is no claim that was confirmed.
-    let idle = |v: &Verdict| v.reason.kind() == "cannot-fail";
+    let idle = |v: &Verdict| !v.counts();
     let of = |status: Status, idles: bool| {
         let own = judged.iter().filter(|(_, v)| v.status == status && idle(v) == idles);
         own.map(|(id, _)| (*id).to_owned()).collect::<Vec<String>>()
@@ -75,7 +75,7 @@ fn side(dataplane: &str, runs: &[RunResult], verdicts: &[Verdict], catalogue: &C
     let idles: Vec<String> = Status::ALL.into_iter().flat_map(|status| of(status, true)).collect();
     if !idles.is_empty() {
         let words = "claims nothing that could fail";
-        all.push((Standing { words, class: "at-none", mark: "–", ..Standing::summary(Status::Holds) }, idles));
+        all.push((Standing { words, class: "at-none", mark: "–", status: "" }, idles));
     }
     let counts: Vec<Count> = all
         .into_iter()
@@ -94,13 +94,22 @@ fn side(dataplane: &str, runs: &[RunResult], verdicts: &[Verdict], catalogue: &C
         counts.get(Status::ALL.len()).map_or_else(String::new, |c| format!("; {} claim nothing that could fail", c.n));
     let own = runs.iter().filter(|r| r.run.dataplane == dataplane).count();
     let name = dataplane_name(dataplane);
+    let sized: Vec<&str> = judged
+        .iter()
+        .filter(|(id, v)| v.status == Status::Better && catalogue.row(id).is_some_and(|row| row.sized))
+        .map(|(id, _)| *id)
+        .collect();
+    let sized = match sized.as_slice() {
+        [] => String::new(),
+        ids => format!(" ({} says no more than that the cluster is small)", ids.join(", ")),
+    };
     let off = |n: u64, word: &str| match n {
         0 => format!("none is off it to your {word}"),
         1 => format!("1 is off it to your {word}"),
         n => format!("{n} are off it to your {word}"),
     };
     let sentence = format!(
-        "{name}: of {} documented values (resting on {} figures) {} were found as claimed; {}, {}; {} could not be decided and {} not measured{idle}.",
+        "{name}: of {} documented values (resting on {} figures) {} were found as claimed; {}{sized}, {}; {} could not be decided and {} not measured{idle}.",
         total,
         figures.len(),
         n(Status::Holds),

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use super::changes::words;
 use super::{dataplane_name, number};
 use crate::result::RunResult;
-use crate::verdict::replicates::{Comparison, Group, comparisons};
+use crate::result::group::{Column, Keys};
+use crate::verdict::change::Sample;
+use crate::verdict::replicates::{Pair, comparisons};
 
 /// One comparison.
 #[derive(Clone, Debug, Serialize)]
@@ -20,47 +23,46 @@ pub struct Row {
 }
 
 /// All of them.
-pub fn build(runs: &[RunResult]) -> Vec<Row> {
-    comparisons(runs).iter().map(row).collect()
+pub fn build(runs: &[RunResult], keys: &Keys) -> Vec<Row> {
+    comparisons(runs, keys).iter().map(row).collect()
 }
 
-fn row(one: &Comparison) -> Row {
+/// A column's name: `Cilium 1.19`.
+pub fn column_name(column: &Column) -> String {
+    format!("{} {}", dataplane_name(&column.dataplane), column.words).trim_end().to_owned()
+}
+
+fn row(pair: &Pair) -> Row {
+    let one = &pair.change;
     let show = |value: f64| number::figure(value, &one.unit, number::Show::Unit);
-    let span = |low: Option<f64>, high: Option<f64>| number::interval(low, high, &one.unit, number::Show::Unit);
-    let side = |group: &Group| {
-        let median = group.median.map_or_else(|| "open".to_owned(), show);
-        let runs = group.runs.len();
+    let span = |[low, high]: [Option<f64>; 2]| number::interval(low, high, &one.unit, number::Show::Unit);
+    let side = |column: &Column, sample: &Sample| {
+        let median = sample.median.map_or_else(|| "open".to_owned(), show);
+        let runs = sample.runs.len();
         let word = if runs == 1 { "run" } else { "runs" };
-        let exact = group.interval.map(|[low, high]| format!(", 95 % {}", span(Some(low), Some(high))));
-        let spread =
-            group.spread.filter(|_| runs > 1).map(|[low, high]| format!(", runs {}", span(Some(low), Some(high))));
+        let exact = sample.interval.map(|ends| format!(", 95 % {}", span(ends.map(Some))));
+        let spread = sample.spread.filter(|_| runs > 1).map(|ends| format!(", runs {}", span(ends.map(Some))));
         format!(
             "{}: {median} ({}, {runs} {word}{}{})",
-            dataplane_name(&group.dataplane),
-            span(group.hull[0], group.hull[1]),
+            column_name(column),
+            span(sample.hull),
             spread.unwrap_or_default(),
             exact.unwrap_or_default()
         )
     };
-    let times = |low: Option<f64>, high: Option<f64>| number::interval(low, high, "ratio", number::Show::Times);
     let services = one.services.map_or_else(String::new, |services| format!(", about {services} Services"));
-    let within = one.shift_interval.map(|[low, high]| format!(" ({})", span(Some(low), Some(high))));
+    let shift_interval = match one.shift_interval {
+        [None, None] => String::new(),
+        ends => format!(" ({}{})", span(ends), words::covers(one)),
+    };
     Row {
         group: format!("{}{services}", one.scenario),
-        measurement: if one.statistic == "value" {
-            one.measurement.clone()
-        } else {
-            format!("{} {}", one.measurement, one.statistic)
-        },
-        first: side(&one.first),
-        second: side(&one.second),
-        ratio: format!(
-            "{} ({})",
-            one.ratio.value.map_or_else(|| "–".to_owned(), |value| number::figure(value, "ratio", number::Show::Times)),
-            times(one.ratio.low, one.ratio.high)
-        ),
-        shift: one.shift.map_or_else(|| "–".to_owned(), show) + &within.unwrap_or_default(),
+        measurement: words::figure(&one.figure),
+        first: side(&pair.a, &one.a),
+        second: side(&pair.b, &one.b),
+        ratio: words::ratio(one),
+        shift: one.shift.map_or_else(|| "–".to_owned(), show) + &shift_interval,
         delta: one.delta.map_or_else(|| "–".to_owned(), |delta| format!("{delta:.2}")),
-        meaning: one.meaning.clone(),
+        meaning: words::meaning(one),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod also_measured;
 pub mod before_after;
+pub mod changes;
 pub mod chart;
 pub mod claims;
 pub mod comparison;
@@ -120,7 +121,7 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
         propagation: propagation::build(runs, charts.propagation),
         stages: stages::build(runs),
         before_after: before_after::build(runs),
-        comparison: comparison::build(runs),
+        comparison: comparison::build(runs, &options.keys),
         cpu: charts.cpu,
         distributions: distributions::build(runs),
         queries: queries::build(&answers, catalogue),

@@ -200,7 +200,7 @@ mod tests {
     fn what_decides_most_comes_first_and_what_nothing_decides_last() {
         let catalogue = Catalogue::built_in().unwrap();
         let few = || Reason::TooFew { n: 1, least: 20 };
-        let two = || Reason::Ambiguous { readings: Vec::new() };
+        let two = || Reason::Ambiguous { readings: Vec::new(), not_worse: false };
         let all = [
             verdict("A2", "cilium", Status::Inconclusive, two()),
             verdict("T3.2", "cilium", Status::Inconclusive, two()),

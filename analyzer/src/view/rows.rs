@@ -122,6 +122,7 @@ impl Standing {
     /// Of a verdict: with the side on which the figure lies.
     pub fn of(status: Status, reason: &Reason) -> Standing {
         let words = match (status, reason.kind()) {
+            (_, "nothing-claimed") => "no claim",
             (Status::Holds, "cannot-fail") => "claims nothing that could fail",
             (Status::Holds, "never-above") => "did not fire, as claimed",
             (Status::Better, "above") => "above the claim, good for you",
@@ -358,7 +359,12 @@ pub fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, sho
 pub fn evidence_line(evidence: &Evidence) -> String {
     let place =
         if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.clone() };
-    if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) }
+    let place = match evidence.last {
+        Some(last) => format!("{place}–{last}"),
+        None => place,
+    };
+    let line = if evidence.what.is_empty() { place } else { format!("{place}  {}", cut(&evidence.what, 160)) };
+    if evidence.query.is_empty() { line } else { format!("{line}: {}", evidence.query) }
 }
 
 /// At most so many characters.

@@ -104,7 +104,7 @@ fn summary(verdicts: &[Verdict]) -> Vec<Value> {
     seen.into_iter()
         .filter_map(|(id, dataplane)| {
             let v = overall(verdicts, id, dataplane)?;
-            Some(json!({ "id": id, "dataplane": dataplane, "status": v.status, "scenario": v.scenario, "services": v.services }))
+            Some(json!({ "id": id, "dataplane": dataplane, "status": v.status, "scenario": v.scenario, "services": v.services, "counted": v.counts() }))
         })
         .collect()
 }

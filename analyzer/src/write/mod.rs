@@ -2,8 +2,11 @@
 //!
 //! Files go to a temporary directory beside the target, which is renamed at the end: a report is whole or absent.
 
+pub mod changes;
+pub mod grid;
 pub mod html;
 pub mod json;
+pub mod junit;
 pub mod markdown;
 pub mod notes;
 pub mod terminal;

@@ -2,21 +2,26 @@
 
 use std::fmt::Write;
 
-use crate::verdict::list::columns;
+use serde_json::json;
+
+use super::grid::{self, Screen, Style};
+use crate::verdict::change::Change;
 use crate::verdict::{Catalogue, Status, Verdict};
 use crate::view::View;
 use crate::view::rows::{Cell, RowView};
 
 /// Table of all rows with the counts below: what `report` and `check` print.
-pub fn summary(view: &View) -> String {
-    let mut lines = vec![["ROW", "CLAIM", "CILIUM", "KUBE-PROXY (IPTABLES)"].map(str::to_owned)];
+pub fn summary(view: &View, screen: Screen) -> String {
+    let header = ["ROW", "CLAIM", "CILIUM", "KUBE-PROXY (IPTABLES)"];
+    let mut lines = vec![header.map(|text| grid::Cell::new(text, Style::Dim)).to_vec()];
     for row in view.sections.iter().flat_map(|s| &s.rows) {
-        let cell =
-            |dataplane: &str| row.cells.iter().find(|c| c.dataplane == dataplane).map_or_else(String::new, words);
-        lines.push([row.id.clone(), claim(row), cell("cilium"), cell("kube-proxy-iptables")]);
+        let cell = |dataplane: &str| {
+            let found = row.cells.iter().find(|c| c.dataplane == dataplane);
+            found.map_or_else(grid::Cell::default, |cell| grid::Cell::new(words(cell), style(cell)))
+        };
+        lines.push(vec![row.id.clone().into(), claim(row).into(), cell("cilium"), cell("kube-proxy-iptables")]);
     }
-    let mut text = columns(&lines);
-    text.push('\n');
+    let mut text = String::new();
     for side in &view.claims {
         let of = |status: &str| side.counts.iter().filter(|c| c.status == status).map(|c| c.n).sum::<u64>();
         let counts: Vec<String> =
@@ -29,7 +34,20 @@ pub fn summary(view: &View) -> String {
     for problem in &view.problems {
         let _ = writeln!(text, "Could not be read: {problem}");
     }
-    printable(&text)
+    format!("{}\n{}", grid::grid(&lines, screen), printable(&text))
+}
+
+/// Colour of a verdict.
+fn style(cell: &Cell) -> Style {
+    let is = |status: Status| cell.worst.as_ref().is_some_and(|group| group.standing.status == status.word());
+    let styles = [
+        (Status::Worse, Style::Red),
+        (Status::Inconclusive, Style::Yellow),
+        (Status::NotMeasured, Style::Dim),
+        (Status::Holds, Style::Green),
+        (Status::Better, Style::Cyan),
+    ];
+    styles.into_iter().find(|(status, _)| is(*status)).map_or(Style::Plain, |(_, style)| style)
 }
 
 /// What the head to head comes to, a sentence for each column that is set against the first.
@@ -69,20 +87,41 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Exit code of `check`: 0 judged and nothing worse, 1 a value is worse, with `strict` also what could not be decided.
-pub fn exit_code(verdicts: &[Verdict], strict: bool) -> u8 {
-    let fails = |v: &Verdict| match v.status {
-        Status::Worse => true,
-        Status::Inconclusive | Status::NotMeasured => strict,
-        Status::Holds | Status::Better => false,
-    };
-    // Nothing judged is not a pass either.
-    u8::from(verdicts.iter().any(fails) || (strict && verdicts.is_empty()))
+/// What makes a verdict fail `check`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Failing<'k> {
+    /// What could not be decided fails too.
+    pub strict: bool,
+    /// Places of verdicts that are worse, and were so in the baseline: they do not fail.
+    pub known: &'k [usize],
+}
+
+impl Failing<'_> {
+    /// Whether a verdict, at its place among all, fails.
+    pub fn fails(&self, at: usize, verdict: &Verdict) -> bool {
+        match verdict.status {
+            Status::Worse => !self.known.contains(&at),
+            Status::Inconclusive | Status::NotMeasured => self.strict,
+            Status::Holds | Status::Better => false,
+        }
+    }
+
+    /// Whether any does. Nothing judged is not a pass either, where everything must be decided.
+    pub fn any(&self, verdicts: &[Verdict]) -> bool {
+        verdicts.iter().enumerate().any(|(at, verdict)| self.fails(at, verdict)) || (self.strict && verdicts.is_empty())
+    }
 }
 
 /// `check --format json`: the verdicts as `report.json` has them.
 pub fn check_json(verdicts: &[Verdict]) -> String {
     format!("{:#}\n", super::json::verdicts(verdicts))
+}
+
+/// `check --baseline … --format json`: the verdicts, and the comparisons with the baseline (a: baseline, b: now).
+pub fn against_json(verdicts: &[Verdict], changes: &[Change]) -> String {
+    let document =
+        json!({ "verdicts": super::json::verdicts(verdicts), "against_baseline": super::changes::json(changes) });
+    format!("{document:#}\n")
 }
 
 /// Rows of the catalogue that no run could be judged by, for a closing hint.

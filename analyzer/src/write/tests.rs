@@ -39,7 +39,7 @@ fn run(name: &str, dataplane: &str) -> Header {
         service_under_test: Some(EVIL.into()),
         facts: BTreeMap::from([(
             EVIL.to_owned(),
-            (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into() }),
+            (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into(), ..Evidence::default() }),
         )]),
         findings: vec![Finding { title: EVIL.into(), detail: EVIL.into(), evidence: vec![] }],
         manifest,
@@ -58,7 +58,7 @@ fn measured(name: &str, value: f64) -> Measurement {
         quantiles: ["p50", "p95", "max"].map(|q| (q.to_owned(), estimate)).into(),
         method: EVIL.into(),
         notes: vec![EVIL.into()],
-        evidence: vec![Evidence { path: EVIL.into(), record: 7, what: EVIL.into() }],
+        evidence: vec![Evidence { path: EVIL.into(), record: 7, what: EVIL.into(), ..Evidence::default() }],
         ..Default::default()
     }
 }
@@ -254,7 +254,12 @@ fn many(n: usize) -> Vec<RunResult> {
             header.scenario = scenarios[at / 3 % 4].into();
             header.services = Some([5, 500, 2000][at / 12 % 3]);
             for fact in 0..60 {
-                let evidence = Evidence { path: format!("config/file-{fact}.txt"), record: 1, what: long.clone() };
+                let evidence = Evidence {
+                    path: format!("config/file-{fact}.txt"),
+                    record: 1,
+                    what: long.clone(),
+                    ..Evidence::default()
+                };
                 header.facts.insert(format!("config/key-{fact}"), (format!("value {fact}"), evidence));
             }
             for finding in 0..6 {

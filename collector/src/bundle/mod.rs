@@ -47,6 +47,11 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
         }
     }
     let entries = input::walk(&options.inputs).map_err(|error| BundleError::Usage(error.to_string()))?;
+    if entries.iter().all(|entry| entry.skipped) {
+        let given: Vec<String> = options.inputs.iter().map(|path| path.display().to_string()).collect();
+        let hidden = if entries.is_empty() { "" } else { " but hidden ones" };
+        return Err(BundleError::Usage(format!("{}: expected captures, found no file{hidden}", given.join(", "))));
+    }
     let statements = capture_toml::find(&entries)?;
     let partial = sibling(&options.out, "partial");
     let _ = fs::remove_dir_all(&partial);

@@ -14,6 +14,7 @@ use syncline_schema::FORMAT_VERSION;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 
+use crate::bundle::{BundleOptions, bundle};
 use crate::layers::LAYERS;
 use crate::parse::FORMATS;
 use crate::write::{integrity, rebuild};
@@ -21,8 +22,8 @@ use crate::write::{integrity, rebuild};
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArguments {
-    /// A bundle
-    #[arg(value_name = "BUNDLE")]
+    /// A bundle, or a capture file or directory (bundled first)
+    #[arg(value_name = "BUNDLE|CAPTURE_DIR")]
     bundle: PathBuf,
     /// Print snapshot N (from 0) of a source (path or index) as it was captured
     #[arg(long, value_name = "SOURCE:N")]
@@ -38,12 +39,26 @@ enum Format {
     Json,
 }
 
-/// Prints what is in a bundle.
+/// Prints what is in a bundle, or would be in that of a capture.
 ///
 /// # Errors
-/// No bundle, or a table that cannot be read.
+/// Neither bundle nor capture, or a table that cannot be read.
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
-    let file = arguments.bundle.join(MANIFEST);
+    let given = &arguments.bundle;
+    if given.join(MANIFEST).is_file() {
+        return show(given, arguments);
+    }
+    if !given.exists() {
+        bail!("{}: expected a bundle or a capture, found nothing", given.display());
+    }
+    let folder = tempfile::tempdir().context("a temporary directory for the bundle")?;
+    let out = folder.path().join("bundle");
+    bundle(&BundleOptions { inputs: vec![given.clone()], out: out.clone(), ..BundleOptions::default() })?;
+    show(&out, arguments)
+}
+
+fn show(bundle: &Path, arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
+    let file = bundle.join(MANIFEST);
     let text = std::fs::read_to_string(&file).with_context(|| format!("{}: expected a bundle", file.display()))?;
     let manifest: Manifest = serde_json::from_str(&text)
         .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
@@ -54,18 +69,18 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             file.display()
         );
     }
-    integrity::check(&arguments.bundle, &manifest)?;
+    integrity::check(bundle, &manifest)?;
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;
         let number: i64 = number.parse().with_context(|| format!("`{number}`: expected the number of a snapshot"))?;
         let index = source_index(&manifest, source)?;
-        out.write_all(&rebuild::snapshot(&arguments.bundle, index, number)?)?;
+        out.write_all(&rebuild::snapshot(bundle, index, number)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     match arguments.format {
         Format::Json => {
-            let rejects: Vec<serde_json::Value> = first_rejects(&arguments.bundle, 100)?
+            let rejects: Vec<serde_json::Value> = first_rejects(bundle, 100)?
                 .into_iter()
                 .map(|one| {
                     serde_json::json!({"source": path_of(&manifest, one.source), "record": one.record, "offset": one.offset, "reason": one.reason, "excerpt": one.excerpt})
@@ -75,7 +90,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
             value["rejects"] = rejects.into();
             writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
         }
-        Format::Table => table(&mut out, &manifest, &arguments.bundle)?,
+        Format::Table => table(&mut out, &manifest, bundle)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! The questions that a migration asks, and which figure of a run answers each.
 
-use crate::math::{Estimate, exact};
+use crate::math::Estimate;
 use crate::measure::Measurement;
 use crate::result::RunResult;
 use crate::verdict::figure::statistic;
@@ -19,8 +19,6 @@ pub enum Load {
 pub enum Source {
     /// A statistic of a measurement's main figure.
     Statistic(&'static str, &'static str),
-    /// Failed new connections of the action beyond the baseline's rate, for each pod that it took away.
-    FailuresPerPod,
     /// CPU-seconds above the baseline's rate, for each endpoint that changed.
     CpuPerChange,
     /// Interrupt work for each packet, by the same division on every dataplane.
@@ -118,7 +116,7 @@ pub const QUESTIONS: [Question; 11] = [
         stem: "failures",
         title: "Failed new connections",
         short: "failed new connections per replaced pod",
-        source: Source::FailuresPerPod,
+        source: Source::Statistic("request_failures_per_pod", "value"),
         unit: "1",
         per: "per replaced pod",
         scenarios: &["rolling-restart", "pod-crash"],
@@ -231,7 +229,6 @@ pub fn answer(question: &Question, result: &RunResult) -> Option<Answer> {
             let found = given(result, name, "")?;
             (statistic(found, which)?, found.n, found)
         }
-        Source::FailuresPerPod => failures_per_pod(result)?,
         Source::CpuPerChange => cpu_per_change(result)?,
         Source::PacketCost => {
             let both = [given(result, "packet_cost", "upper bound"), given(result, "packet_cost", "")];
@@ -255,23 +252,6 @@ fn busy(result: &RunResult, measurement: &Measurement) -> Option<f64> {
 }
 
 type Found<'a> = (Estimate, u64, &'a Measurement);
-
-fn failures_per_pod<'a>(result: &'a RunResult) -> Option<Found<'a>> {
-    let found = given(result, "request_failure_ratio", "excess")?;
-    let detail = |name: &str| found.details.get(name).copied().filter(|x| x.is_finite() && *x >= 0.0);
-    let gone = *given(result, "endpoint_removal", "")?.details.get("endpoints changed")?;
-    if gone.is_nan() || gone < 1.0 {
-        return None;
-    }
-    let (failures, attempts) = (detail("failures")?, detail("attempts")?);
-    let expected = match (detail("baseline_failures"), detail("baseline_attempts")) {
-        (Some(failed), Some(tried)) if tried > 0.0 => failed / tried * attempts,
-        _ => return None,
-    };
-    let (low, high) = exact::poisson(failures as u64, 0.95);
-    let each = |count: f64| (count - expected).max(0.0) / gone;
-    Some((Estimate::between(each(low), each(failures), each(high)), attempts as u64, found))
-}
 
 fn cpu_per_change<'a>(result: &'a RunResult) -> Option<Found<'a>> {
     let found = given(result, "cpu_excess_seconds", "")?;
