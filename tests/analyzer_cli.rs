@@ -331,6 +331,34 @@ fn timeline_and_clocks_print_what_a_program_can_read() {
 }
 
 #[test]
+fn the_short_form_fits_a_comment_and_nodes_multiply() {
+    let folder = folder();
+    let runs = ["cilium-pod-crash-1", "iptables-pod-crash-1"].map(|run| bundled(folder.path(), run));
+    let short = ["report", &runs[0], &runs[1], "--out", "short", "--formats", "short", "--nodes", "50"];
+    assert_eq!(code(&syncline(folder.path(), &short)), 0);
+    let made = report_of(folder.path(), "short");
+    assert_eq!(made.keys().collect::<Vec<_>>(), [Path::new("summary.md")]);
+    let text = String::from_utf8(made[Path::new("summary.md")].clone()).expect("UTF-8");
+    assert!(text.chars().count() <= 60_000 && !text.contains("]("), "{} characters", text.chars().count());
+    for part in ["Head to head", "on 50 nodes", "do not cover", "Is the document right?", "What to capture next"] {
+        assert!(text.contains(part), "{part}");
+    }
+    let pages = ["report", &runs[0], &runs[1], "--out", "pages", "--formats", "html", "--per-run"];
+    assert_eq!(code(&syncline(folder.path(), &pages)), 0);
+    let made = report_of(folder.path(), "pages");
+    let html = String::from_utf8(made[Path::new("report.html")].clone()).expect("UTF-8");
+    let linked: Vec<&Path> = made.keys().map(|path| &**path).filter(|path| path.starts_with("runs")).collect();
+    assert_eq!(linked.len(), 2);
+    for page in linked {
+        assert!(html.contains(&format!("href=\"{}\"", page.display())), "{} is not linked", page.display());
+    }
+    // A report with pages is a report: --force replaces it.
+    assert_eq!(code(&syncline(folder.path(), &[&pages[..], &["--force"]].concat())), 0);
+    let none = ["report", &runs[0], "--out", "none", "--nodes", "0"];
+    assert_eq!(code(&syncline(folder.path(), &none)), 2);
+}
+
+#[test]
 fn titles_and_notes_are_shown_not_run() {
     let folder = folder();
     let run = bundled(folder.path(), "iptables-pod-crash-1");

@@ -52,8 +52,9 @@ pub struct Side {
     pub n: u64,
     /// Least and greatest share of the node's CPU that was busy.
     pub busy: Option<[f64; 2]>,
+    /// Low and high end of each run's figure.
     #[serde(skip)]
-    pub values: Vec<f64>,
+    pub ends: Vec<[Option<f64>; 2]>,
 }
 
 /// A column over the first one.
@@ -62,7 +63,8 @@ pub struct Ratio {
     pub value: Option<f64>,
     pub bounds: [Option<f64>; 2],
     pub finding: Finding,
-    /// Exact two-sided p over the runs; null where no number of this size could be significant.
+    /// Exact two-sided p over the runs, whatever their figures are within their bounds; null where no number of this size
+    /// could be significant.
     pub p: Option<f64>,
     /// After Holm's correction over all questions.
     pub p_adjusted: Option<f64>,
@@ -188,23 +190,38 @@ fn side(answers: &[Answer]) -> Option<Side> {
         bounds: [whole.low, whole.high],
         n: answers.iter().map(|one| one.n).min().unwrap_or(0),
         busy: busy.first().zip(busy.last()).map(|(low, high)| [*low, *high]),
-        values,
+        ends: answers.iter().map(|one| [one.estimate.low, one.estimate.high]).collect(),
     })
 }
 
 fn ratio(own: &Side, first: &Side) -> Option<Ratio> {
     let whole = |side: &Side| Estimate { value: side.median, low: side.bounds[0], high: side.bounds[1] };
     let found = arithmetic::ratio(whole(own), whole(first));
-    let enough = own.values.len().min(first.values.len()) >= compare::MINIMUM_RUNS
-        && own.median.is_some()
-        && first.median.is_some();
     Some(Ratio {
         value: found.value,
         bounds: [found.low, found.high],
         finding: apart(own.bounds, first.bounds),
-        p: if enough { compare::mann_whitney(&first.values, &own.values).map(|test| test.p) } else { None },
+        p: adverse(own, first),
         p_adjusted: None,
     })
+}
+
+/// The test over the runs with each figure at that end of its bounds that speaks against a difference: a p that holds whatever
+/// the figures are within their bounds. `None` with too few runs, or an open end.
+fn adverse(own: &Side, first: &Side) -> Option<f64> {
+    let (mine, other) = (own.median?, first.median?);
+    if own.runs.min(first.runs) < compare::MINIMUM_RUNS {
+        return None;
+    }
+    let at = |side: &Side, end: usize| side.ends.iter().map(|ends| ends[end]).collect::<Option<Vec<f64>>>();
+    let higher = mine > other;
+    let (mine, other) = (at(own, usize::from(!higher))?, at(first, usize::from(higher))?);
+    let (a, b) = (quantile::median(&mine)?, quantile::median(&other)?);
+    // At these ends nothing is left of the difference, or it turns round.
+    if a == b || (a > b) != higher {
+        return Some(1.0);
+    }
+    compare::mann_whitney(&other, &mine).map(|test| test.p)
 }
 
 /// Which side an interval lies on, if the two do not touch.
@@ -289,24 +306,34 @@ mod tests {
     }
 
     #[test]
-    fn enough_runs_are_told_apart_by_the_test() {
-        let spread = |from: f64| (0..6).map(|at| from + 0.02 * f64::from(at)).collect::<Vec<f64>>();
-        let sides = vec![one(&spread(1.0)), one(&spread(1.15))];
-        let ratios = vec![ratio(sides[1].as_ref().unwrap(), sides[0].as_ref().unwrap())];
-        assert_eq!(ratios[0].as_ref().unwrap().finding, Finding::NotToldApart, "their hulls overlap");
-        let compared = Compared {
-            question: "x".into(),
-            scenario: "scale-up".into(),
-            services: None,
-            unit: "s".into(),
-            sides,
-            ratios,
+    fn enough_runs_are_told_apart_by_the_test_unless_their_bounds_leave_it_open() {
+        let spread = |from: f64, bound: f64| {
+            let answers: Vec<Answer> = (0..6)
+                .map(|at| {
+                    let x = from + 0.02 * f64::from(at);
+                    Answer { estimate: Estimate::between(x - bound, x, x + bound), n: 7, busy: None }
+                })
+                .collect();
+            side(&answers)
         };
-        let mut all = vec![(&QUESTIONS[0], vec![compared])];
-        correct(&mut all);
-        let found = all[0].1[0].ratios[0].clone().unwrap();
-        assert_eq!(found.finding, Finding::Higher);
-        assert!(found.p_adjusted.unwrap() < 0.05);
+        let found = |bound: f64| {
+            let sides = vec![spread(1.0, bound), spread(1.1, bound)];
+            let ratios = vec![ratio(sides[1].as_ref().unwrap(), sides[0].as_ref().unwrap())];
+            assert_eq!(ratios[0].as_ref().unwrap().finding, Finding::NotToldApart, "their hulls overlap");
+            let (question, scenario, unit) = ("x".into(), "scale-up".into(), "s".into());
+            let mut all =
+                vec![(&QUESTIONS[0], vec![Compared { question, scenario, services: None, unit, sides, ratios }])];
+            correct(&mut all);
+            all[0].1[0].ratios[0].clone().unwrap()
+        };
+        let narrow = found(0.01);
+        assert_eq!(narrow.finding, Finding::Higher);
+        assert!(narrow.p_adjusted.unwrap() < 0.05, "{narrow:?}");
+        let wide = found(0.2);
+        assert_eq!((wide.finding, wide.p_adjusted), (Finding::NotToldApart, Some(1.0)));
+        // Three runs a side cannot be significant.
+        let few = |x: f64| one(&[x, x + 0.001, x + 0.002]);
+        assert_eq!(ratio(&few(2.0).unwrap(), &few(1.0).unwrap()).unwrap().p, None);
     }
 
     #[test]
