@@ -64,7 +64,7 @@
   var marked = null;
   function follow() {
     var now = null;
-    places.forEach(function (place, at) { if (place && place.getBoundingClientRect().top < 120) now = links[at]; });
+    places.forEach(function (place, at) { if (place && place.getBoundingClientRect().top < 180) now = links[at]; });
     if (now === marked) return;
     if (marked) marked.removeAttribute('aria-current');
     if (now) {
