@@ -120,14 +120,12 @@ pub fn build(verdicts: &[Verdict], catalogue: &Catalogue, table: &HeadToHead) ->
             found.push(next);
             found.len() - 1
         });
-        if let Some(one) = found.get_mut(at) {
-            if let Some(undecided) = undecided {
-                match one.rows.iter_mut().find(|(name, _)| *name == undecided.name) {
-                    Some((_, ids)) => ids.push(undecided.id.clone()),
-                    None => one.rows.push((undecided.name.clone(), vec![undecided.id.clone()])),
-                }
-                one.decides.push(undecided);
+        if let (Some(one), Some(undecided)) = (found.get_mut(at), undecided) {
+            match one.rows.iter_mut().find(|(name, _)| *name == undecided.name) {
+                Some((_, ids)) => ids.push(undecided.id.clone()),
+                None => one.rows.push((undecided.name.clone(), vec![undecided.id.clone()])),
             }
+            one.decides.push(undecided);
         }
     };
     let few = table.all.iter().filter(|one| {
