@@ -278,7 +278,7 @@ fn two_states_of_two_nodes_are_no_before_and_after() {
 fn the_documents_own_procedure_stands_in_the_answer() {
     let report = Capture::of("n10-false-holds", &[]).report();
     for (page, from, to) in
-        [(&report.html, "id=\"answer\"", "id=\"verdicts\""), (&report.markdown, "## The answer", "## All verdicts")]
+        [(&report.html, "id=\"answer\"", "id=\"verdicts\""), (&report.markdown, "## Head to head", "## All rows")]
     {
         let answer = page.split(from).nth(1).and_then(|rest| rest.split(to).next()).expect("the answer");
         assert!(

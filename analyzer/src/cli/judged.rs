@@ -28,9 +28,15 @@ pub struct ReportArguments {
     /// Directory to write the report to; whole or absent
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Formats to write
-    #[arg(long, value_name = "LIST", default_value = "md,html,json")]
+    /// Formats to write: md, short (for a comment), html, json
+    #[arg(long, value_name = "LIST", default_value = "md,short,html,json")]
     formats: String,
+    /// Nodes of the cluster: CPU and memory of one node are multiplied
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    nodes: Option<u64>,
+    /// Write a page for each run too (HTML)
+    #[arg(long)]
+    per_run: bool,
     /// Catalogue (TOML) whose rows replace those of the built-in one
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
@@ -117,11 +123,18 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     let judged = view::build(
         &results,
         &catalogue,
-        &Options { title: arguments.title.clone(), notes, keys: arguments.grouping.keys()? },
+        &Options {
+            title: arguments.title.clone(),
+            notes,
+            keys: arguments.grouping.keys()?,
+            nodes: arguments.nodes,
+            per_run: arguments.per_run && formats.contains(&Format::Html),
+        },
     );
     let files = write::render(&judged, &results, &formats)?;
     let written = write::to_directory(&files, &arguments.out, arguments.force)?;
     print(&terminal::summary(&judged.view, Screen::stdout()))?;
+    print(&terminal::decision(&judged.view))?;
     for path in written {
         print(&format!("{}\n", path.display()))?;
     }

@@ -1,8 +1,7 @@
-//! The course of a run over time: CPU, syncs, failed requests, markers, endpoints, in seconds since the action began on the
+//! The course of a run over time: CPU, syncs, failed requests, endpoints, in seconds since the action began on the
 //! clock of the run's windows.
 
 use polars::prelude::{col, lit};
-use syncline_schema::markers::MarkerRow;
 use syncline_schema::requests::RequestRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
 use syncline_schema::syncs::SyncRow;
@@ -15,16 +14,14 @@ pub type Points = Vec<(f64, f64)>;
 /// What a picture of a run needs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curves {
-    /// Commands and markers.
-    pub events: Vec<(f64, String)>,
     /// Ready endpoints of the Service under test after each change (middle of what is known).
     pub ready: Points,
     /// Endpoints that the dataplane held: latest time that the captures allow.
     pub dataplane: Points,
     /// Syncs: start and end.
     pub syncs: Points,
-    /// Cores between this stamp and the one before.
-    pub cpu: Points,
+    /// Cores between this stamp and the one before; null where the counter was stale ahead of it.
+    pub cpu: Vec<(f64, Option<f64>)>,
     /// Failed requests.
     pub failures: Vec<f64>,
     /// Whether the captures have client requests at all: none failed is not the same as none seen.
@@ -38,7 +35,6 @@ impl Curves {
         let origin = begun.start;
         let (ready, dataplane) = steps(run, origin);
         Self {
-            events: read("markers", markers(run, origin), problems),
             ready,
             dataplane,
             syncs: read("syncs", syncs(run, origin), problems),
@@ -70,9 +66,9 @@ fn seconds(run: &Run, clock: &str, time: i64, origin: i64) -> Option<f64> {
     Some((time.checked_add(shift(run, clock)?)?.checked_sub(origin)?) as f64 / 1e9)
 }
 
-/// CPU of the proxy: `(seconds since origin, cores since the stamp before)`. cAdvisor's counter of the container first,
-/// else the process' own.
-fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
+/// CPU of the proxy: `(seconds since origin, cores since the stamp before)`; null where the counter was stale ahead of the
+/// stamp. cAdvisor's counter of the container first, else the process' own.
+fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, Option<f64>)>> {
     let container = if run.is_kube_proxy() { "kube-proxy" } else { "cilium-agent" };
     let own = format!("\"container\":\"{container}\"");
     let names: [(&str, &str); 3] = [
@@ -92,32 +88,44 @@ fn cpu(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, f64)>> {
         samples.retain(|s| s.value.is_finite());
         // A stamp that only repeats the one before it (cAdvisor updates less often than it is scraped) is no stamp.
         samples.dedup_by(|b, a| a.value == b.value || a.time == b.time);
+        let stale = longest(&samples.iter().map(|s| s.time).collect::<Vec<i64>>());
         let points = samples
             .windows(2)
             .filter_map(|pair| {
                 let (a, b) = (pair.first()?, pair.get(1)?);
                 let cores = (b.value - a.value) / ((b.time - a.time) as f64 / 1e9);
-                // A counter that fell was reset: no rate across it.
-                (cores.is_finite() && cores >= 0.0).then_some((seconds(run, &chosen.clock, b.time, origin)?, cores))
+                // A counter that fell was reset: no rate across it, nor across a time in which it stood still.
+                let known = cores.is_finite() && cores >= 0.0 && b.time - a.time <= stale;
+                Some((seconds(run, &chosen.clock, b.time, origin)?, known.then_some(cores)))
             })
             .collect::<Vec<_>>();
-        if points.len() > 1 {
+        if points.iter().filter(|p| p.1.is_some()).count() > 1 {
             return Ok(thinned(points));
         }
     }
     Ok(Vec::new())
 }
 
-/// At most 600 points, each the mean of its neighbours: the picture has no more pixels.
-fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+/// The longest time between two stamps that is no gap, ns: three times the usual one, and never under five seconds.
+fn longest(times: &[i64]) -> i64 {
+    let mut apart: Vec<i64> = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    apart.sort_unstable();
+    apart.get(apart.len() / 2).copied().unwrap_or(0).saturating_mul(3).max(5_000_000_000)
+}
+
+/// About 600 points at most, each the mean of its neighbours: the picture has no more pixels. Gaps stay.
+fn thinned(points: Vec<(f64, Option<f64>)>) -> Vec<(f64, Option<f64>)> {
     let step = points.len().div_ceil(600).max(1);
     if step == 1 {
         return points;
     }
     points
-        .chunks(step)
+        .chunk_by(|a, b| a.1.is_some() == b.1.is_some())
+        .flat_map(|piece| piece.chunks(step))
         .map(|c| {
-            (c.iter().map(|p| p.0).sum::<f64>() / c.len() as f64, c.iter().map(|p| p.1).sum::<f64>() / c.len() as f64)
+            let n = c.len() as f64;
+            let cores = c.iter().filter_map(|p| p.1).reduce(|a, b| a + b).map(|sum| sum / n);
+            (c.iter().map(|p| p.0).sum::<f64>() / n, cores)
         })
         .collect()
 }
@@ -142,24 +150,6 @@ fn failures(run: &Run, origin: i64) -> anyhow::Result<Vec<f64>> {
     // One stroke per pixel of the widest chart is all that can be seen.
     times.dedup_by(|b, a| (*b - *a).abs() < 0.02);
     Ok(times)
-}
-
-/// Markers, s, with the command where there is one.
-fn markers(run: &Run, origin: i64) -> anyhow::Result<Vec<(f64, String)>> {
-    let rows: Vec<MarkerRow<'static>> = run.bundle.rows(None)?;
-    let mut markers: Vec<(f64, String)> = rows
-        .iter()
-        .filter_map(|r| {
-            let at = seconds(run, &r.clock, r.time, origin)?;
-            Some((at, r.command.as_deref().filter(|c| !c.is_empty()).unwrap_or(&r.label).to_owned()))
-        })
-        .collect();
-    // Commands tell what happened; bare labels only where no marker has a command.
-    if rows.iter().any(|r| r.command.as_deref().is_some_and(|c| !c.is_empty())) {
-        markers.retain(|(_, text)| rows.iter().any(|r| r.command.as_deref() == Some(text.as_str())));
-    }
-    markers.sort_by(|a, b| a.0.total_cmp(&b.0));
-    Ok(markers)
 }
 
 /// Counts of endpoints of the Service under test over time: ready (middle of what is known), and in the dataplane (the
@@ -205,4 +195,26 @@ fn summed(mut steps: Vec<(f64, f64)>, base: f64) -> Vec<(f64, f64)> {
         points.push((time, count.max(0.0)));
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_three_times_the_usual_step_and_five_seconds_at_least() {
+        let s = 1_000_000_000;
+        assert_eq!(longest(&[0, s, 2 * s, 45 * s]), 5 * s);
+        assert_eq!(longest(&[0, 4 * s, 8 * s, 12 * s]), 12 * s);
+        assert_eq!(longest(&[]), 5 * s);
+    }
+
+    #[test]
+    fn thinning_keeps_the_gaps() {
+        let points: Vec<(f64, Option<f64>)> =
+            (0..2000).map(|at| (f64::from(at), (at != 1000).then_some(0.5))).collect();
+        let kept = thinned(points);
+        assert!(kept.len() < 700 && kept.iter().filter(|p| p.1.is_none()).count() == 1, "{}", kept.len());
+        assert!(kept.iter().all(|p| p.1.is_none_or(|cores| (cores - 0.5).abs() < 1e-9)));
+    }
 }

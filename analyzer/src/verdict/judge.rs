@@ -29,8 +29,8 @@ impl Status {
     pub fn phrase(self) -> &'static str {
         match self {
             Status::Holds => "the claim holds",
-            Status::Better => "it is better than claimed",
-            Status::Worse => "it is worse than claimed",
+            Status::Better => "it is off the claim, good for you",
+            Status::Worse => "it is off the claim, bad for you",
             Status::Inconclusive => "it is inconclusive",
             Status::NotMeasured => "it is not measured",
         }

@@ -72,7 +72,7 @@ fn no_run(row: &Row, side: &Side, dataplane: &str) -> Verdict {
 }
 
 /// A verdict with everything that does not depend on the runs.
-pub(super) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, services: Option<u64>) -> Verdict {
+pub(crate) fn blank(row: &Row, side: &Side, dataplane: &str, scenario: &str, services: Option<u64>) -> Verdict {
     Verdict {
         id: row.id.clone(),
         claim: row.claim.clone(),

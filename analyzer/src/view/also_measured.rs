@@ -89,6 +89,18 @@ fn claims(row: &Row, dataplane: &str) -> bool {
     row.side(side).is_some_and(|side| side.kind != crate::verdict::catalogue::ClaimKind::None)
 }
 
+/// Every measurement of a run that has a figure.
+pub fn every(result: &RunResult) -> Vec<Measured> {
+    let known = |m: &&Measurement| m.estimate.value.is_some() || m.estimate.low.is_some() || m.estimate.high.is_some();
+    result
+        .measurements
+        .iter()
+        .filter(|m| m.missing.is_none())
+        .filter(known)
+        .map(|one| measured(one, &result.run.name))
+        .collect()
+}
+
 fn measured(one: &Measurement, run: &str) -> Measured {
     Measured {
         run: run.to_owned(),

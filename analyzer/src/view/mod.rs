@@ -4,11 +4,14 @@ pub mod also_measured;
 pub mod before_after;
 pub mod changes;
 pub mod chart;
+pub mod claims;
 pub mod comparison;
-pub mod differences;
 pub mod distributions;
-pub mod headline;
+pub mod environment;
+pub mod head_to_head;
+pub mod next;
 pub mod number;
+pub mod page;
 pub mod pictures;
 pub mod procedure;
 pub mod propagation;
@@ -17,13 +20,15 @@ pub mod queries;
 pub mod rows;
 pub mod stages;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::query::QueryAnswer;
 use crate::result::RunResult;
 use crate::result::group::Keys;
 use crate::verdict::{Beside, Catalogue, Verdict, beside, judge};
-use chart::Chart;
+use chart::{Chart, Multiples};
 
 /// What the user asks for.
 #[derive(Clone, Debug, Default)]
@@ -34,30 +39,37 @@ pub struct Options {
     pub notes: Option<String>,
     /// By which facts runs are told apart.
     pub keys: Keys,
+    /// Nodes of the cluster that one node's cost is multiplied by.
+    pub nodes: Option<u64>,
+    /// Whether each run has a page of its own.
+    pub per_run: bool,
 }
 
 /// A report, ready to be rendered.
 #[derive(Clone, Debug, Serialize)]
 pub struct View {
     pub title: String,
-    /// What was compared, in one line.
-    pub subtitle: String,
     /// Names of runs whose captures were generated, joined; empty where all were measured.
     pub synthetic: String,
     /// The user's notes, in Markdown.
     pub notes: String,
-    pub headline: headline::Headline,
+    pub environment: environment::Environment,
+    pub head_to_head: head_to_head::HeadToHead,
+    /// Is the document right: counts of each dataplane that has documented values.
+    pub claims: Vec<claims::Side>,
     pub procedure: Vec<procedure::Step>,
-    pub differences: Vec<differences::Difference>,
+    pub next: Vec<next::Next>,
     pub overview: Option<Chart>,
     pub sections: Vec<rows::Section>,
     pub beside: Vec<rows::BesideRow>,
-    pub timelines: Vec<Chart>,
+    /// Lines that the verdicts rest on: the appendix.
+    pub cited: Vec<rows::Cited>,
+    pub timelines: Vec<Multiples>,
     pub propagation: propagation::Propagation,
     pub stages: stages::Stages,
     pub before_after: before_after::BeforeAfter,
     pub comparison: Vec<comparison::Row>,
-    pub cpu: Option<Chart>,
+    pub cpu: Option<Multiples>,
     pub distributions: distributions::Distributions,
     pub queries: Vec<queries::QueryView>,
     pub also_measured: also_measured::AlsoMeasured,
@@ -66,6 +78,11 @@ pub struct View {
     pub method: Vec<String>,
     /// Figures that could not be read from a bundle, in words.
     pub problems: Vec<String>,
+    /// Of each list that was cut to fit, how much only `report.json` has.
+    pub more: BTreeMap<&'static str, usize>,
+    /// Pages of the runs, where they are asked for.
+    #[serde(skip)]
+    pub pages: Vec<page::RunPage>,
 }
 
 /// The verdicts and the view that shows them.
@@ -81,21 +98,25 @@ pub struct Judged {
 pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Judged {
     let verdicts = judge(runs, catalogue, &options.keys);
     let shown = beside(runs, catalogue, &options.keys);
-    let charts = pictures::build(runs);
+    let columns = head_to_head::compared::columns(runs, &options.keys);
+    let charts = pictures::build(runs, &columns);
+    let head_to_head = head_to_head::build(runs, columns, options.nodes);
     let answers: Vec<QueryAnswer> = runs.iter().flat_map(|result| result.answers.iter().cloned()).collect();
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
     let problems = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what))).collect();
     let view = View {
-        title: options.title.clone().unwrap_or_else(|| headline::title(runs)),
-        subtitle: headline::subtitle(runs),
+        title: options.title.clone().unwrap_or_else(|| title(runs)),
         synthetic: runs.iter().filter(|r| r.run.synthetic).map(|r| r.run.name.as_str()).collect::<Vec<_>>().join(", "),
         notes: options.notes.clone().unwrap_or_default(),
-        headline: headline::build(runs, &verdicts, catalogue),
+        environment: environment::build(runs),
+        claims: claims::build(runs, &verdicts, catalogue),
+        next: next::build(&verdicts, catalogue, &head_to_head),
+        head_to_head,
         procedure: procedure::build(runs),
-        differences: differences::build(&verdicts, catalogue),
         overview: pictures::overview(&verdicts, catalogue),
         sections: rows::sections(&verdicts, catalogue),
         beside: rows::beside_rows(&shown, catalogue),
+        cited: rows::cited(&verdicts),
         timelines: charts.timelines,
         propagation: propagation::build(runs, charts.propagation),
         stages: stages::build(runs),
@@ -105,10 +126,16 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
         distributions: distributions::build(runs),
         queries: queries::build(&answers, catalogue),
         also_measured: also_measured::build(runs, catalogue),
-        runs: quality::run_views(runs),
+        runs: quality::run_views(runs, options.per_run),
         quality: quality::build(runs),
         method: method(),
         problems,
+        more: BTreeMap::new(),
+        pages: if options.per_run {
+            runs.iter().filter_map(|one| page::run_page(one, catalogue)).collect()
+        } else {
+            Vec::new()
+        },
     };
     Judged { verdicts, beside: shown, queries: answers, view }
 }
@@ -124,13 +151,37 @@ pub fn dataplane_name(dataplane: &str) -> String {
     }
 }
 
+/// `1 run`, `2 runs`.
+pub fn plural(n: usize, word: &str) -> String {
+    if n == 1 { format!("1 {word}") } else { format!("{} {word}s", number::count(n as u64)) }
+}
+
+/// Title where the user gives none: what could be chosen, what is in use today first.
+fn title(runs: &[RunResult]) -> String {
+    let known = ["kube-proxy-iptables", "kube-proxy-nftables", "kube-proxy-ipvs", "cilium"];
+    let mut names: Vec<&str> = known.into_iter().filter(|d| runs.iter().any(|r| r.run.dataplane == *d)).collect();
+    if names.len() > 2 {
+        // All modes of kube-proxy are one name here; the columns below tell them apart.
+        names.retain(|name| *name == "cilium");
+        names.insert(0, "kube-proxy");
+    }
+    let names: Vec<String> = names.into_iter().map(dataplane_name).collect();
+    match names.as_slice() {
+        [] => "Dataplane report".into(),
+        [one] => format!("{one}, measured"),
+        [most @ .., last] => format!("{} or {last}: what the runs say", most.join(", ")),
+    }
+}
+
 /// How the figures came about, in the order of the pipeline.
 fn method() -> Vec<String> {
     [
         "Times stay on the clock that they were captured on. Clocks are related by intervals with evidence (readings of two clocks at one instant, statements, causality); where nothing relates two clocks, a latency between them is not measured.",
         "A snapshot proves “absent then, present now”: every latency has a lower and an upper bound, and a percentile is given by the sorted lower and the sorted upper bounds. An endpoint that never arrived counts as later than everything seen.",
-        "A claim “holds” only if all of the measurement's interval lies inside the documented range; it is “better” or “worse” only if all of it lies beyond. Everything else is “inconclusive”, and says what would settle it. What the captures do not contain is “not measured”, never a pass.",
-        "Runs of the same dataplane, scenario and number of Services (to one significant figure) are replicates: the median of the runs is shown, and the hull of their bounds decides. With fewer than six runs no confidence interval over runs means anything, and none is given. A row that is claimed for any scenario takes its worst group.",
+        "Head to head: the median of each side's runs with the hull of their bounds; two sides are told apart where these intervals do not touch, or where an exact test over four or more runs a side says so after correction for the number of questions. The factor is the ratio of the medians, with what the bounds leave. Load on the nodes removes no row: it stands beside the figures.",
+        "A figure is “as claimed” (`holds` in report.json) only if all of the measurement's interval lies inside the documented range; it is off the claim, good or bad for you (`better`, `worse`), only if all of it lies beyond. Everything else is “cannot tell” (`inconclusive`), and says what would settle it. What the captures do not contain is “not measured”, never a pass.",
+        "A figure is rounded to what its bounds carry, about half of their width; report.json has all digits.",
+        "Runs are replicates where what changes the meaning agrees: dataplane and mode, minor versions, nodes, cores, settings in force, scenario and number of Services (to one significant figure): the median of the runs is shown, and the hull of their bounds decides. With fewer than six runs no confidence interval over runs means anything, and none is given. A row that is claimed for any scenario takes its worst group.",
         "“Exact” marks a figure whose interval has no width: a count, the difference of two readings of a counter, a duration that was logged. It says how well this run was read, not how another run would turn out.",
         "“About x” is read as x ± 25 %; “possible x” holds at or below x; “none” is worse if an excess over the baseline is above zero with its bounds, and needs 3,001 attempts without one to hold.",
         "A documented query is quoted as it stands; where it cannot answer what it is asked, the verdict rests on the measurement named beside it, with the reason.",

@@ -46,6 +46,30 @@ pub fn interval(low: Option<f64>, high: Option<f64>, unit: &str, show: Show) -> 
     }
 }
 
+/// A figure rounded to what its bounds carry: to about half of their width, so that no digit is shown that they do not know.
+pub fn carried(value: f64, low: Option<f64>, high: Option<f64>) -> f64 {
+    let (Some(low), Some(high)) = (low, high) else { return value };
+    let width = high - low;
+    if !(width.is_finite() && width > 0.0 && value.is_finite()) || value == 0.0 {
+        return value;
+    }
+    let to = |step: f64| (value / step).round() * step;
+    let step = 10f64.powf((width / 2.0).log10().floor());
+    // One digit stays, and the figure stays within its bounds.
+    [step, step / 10.0].into_iter().map(to).find(|x| *x != 0.0 && (low..=high).contains(x)).unwrap_or(value)
+}
+
+/// Both ends of an interval rounded outward, to about a fifth of its width.
+pub fn outward(low: f64, high: f64) -> (f64, f64) {
+    let width = high - low;
+    if !(width.is_finite() && width > 0.0) {
+        return (low, high);
+    }
+    let step = 10f64.powf((width / 5.0).log10().floor());
+    // What is a multiple already must not move by the error of a division.
+    (((low / step) + 1e-9).floor() * step, ((high / step) - 1e-9).ceil() * step)
+}
+
 fn seconds(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
@@ -139,6 +163,26 @@ mod tests {
         assert_eq!(interval(Some(0.482), Some(1.1), "s", Show::Unit), "482 ms to 1.1 s");
         assert_eq!(interval(Some(0.5), None, "s", Show::Unit), "at least 500 ms");
         assert_eq!(interval(Some(2.0), Some(2.0), "ratio", Show::Times), EXACT);
+        for (value, low, high, text) in [
+            (0.5061, 0.482, 0.513, "510 ms"),
+            (0.5521, 0.538, 0.877, "600 ms"),
+            (1.2391, 1.2380, 1.2402, "1.24 s"),
+            (0.0412, 0.0, 1.0, "40 ms"),
+            (196.0, 130.0, 197.0, "196 s"),
+            (0.27, 0.27, 0.27, "270 ms"),
+        ] {
+            assert_eq!(figure(carried(value, Some(low), Some(high)), "s", Show::Unit), text);
+        }
+        for (ends, out) in [
+            ((1.74, 2.39), (1.7, 2.4)),
+            ((31.9, 35.7), (31.9, 35.7)),
+            ((45.2, 74.2), (45.0, 75.0)),
+            ((2.0, 2.0), (2.0, 2.0)),
+        ] {
+            let (low, high) = outward(ends.0, ends.1);
+            assert!((low - out.0).abs() < 1e-9 && (high - out.1).abs() < 1e-9, "{low} to {high}");
+        }
+        assert_eq!(carried(0.5, None, Some(1.0)), 0.5);
         assert_eq!(interval(Some(2.0), Some(2.001), "ratio", Show::Times), "2 ×, to three digits");
     }
 }

@@ -22,6 +22,8 @@ pub struct RunView {
     pub windows: String,
     pub synthetic: bool,
     pub facts: Vec<Fact>,
+    /// Its own page, relative to the report; empty where there is none.
+    pub page: String,
 }
 
 /// One statement of a capture.
@@ -93,10 +95,18 @@ pub struct SourceView {
     pub sha256: String,
 }
 
+/// Name of a run's own page: its number, and as much of its name as any file system takes.
+pub fn page_name(at: usize, name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).take(60).collect();
+    format!("runs/{:03}-{plain}.html", at + 1)
+}
+
 /// Runs in words.
-pub fn run_views(runs: &[RunResult]) -> Vec<RunView> {
+pub fn run_views(runs: &[RunResult], pages: bool) -> Vec<RunView> {
     runs.iter()
-        .map(|r| {
+        .enumerate()
+        .map(|(at, r)| {
             let run = &r.run;
             let window = |name: &str, w: &Option<Window>| {
                 w.as_ref().map(|w| format!("{name} {} s", number::digits(w.seconds())))
@@ -124,6 +134,7 @@ pub fn run_views(runs: &[RunResult]) -> Vec<RunView> {
                     if run.windows.from.is_empty() { String::new() } else { format!(" (from {})", run.windows.from) }
                 ),
                 synthetic: run.synthetic,
+                page: if pages { page_name(at, &run.name) } else { String::new() },
                 facts: facts_first(run)
                     .into_iter()
                     .filter(|(key, _)| !key.starts_with("bpf-map-"))
@@ -172,7 +183,7 @@ fn losses(runs: &[RunResult]) -> Vec<LossView> {
                 name: name.to_owned(),
                 severity: first.severity.clone(),
                 count: number::count(own.iter().map(|(_, l)| l.count).fold(0, u64::saturating_add)),
-                runs: super::headline::plural(touched.len(), "run"),
+                runs: super::plural(touched.len(), "run"),
                 places: own
                     .iter()
                     .take(MOST_PLACES)

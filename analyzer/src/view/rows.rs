@@ -1,4 +1,5 @@
-//! The verdicts, row by row, side by side.
+//! The verdicts, row by row, side by side, in words that cannot be read backwards: where the figure lies against the claim, and
+//! whether that is good or bad for who runs the cluster. The tokens of `report.json` stay beside them.
 
 use serde::Serialize;
 
@@ -6,7 +7,7 @@ use super::dataplane_name;
 use super::number::{self, Show};
 use crate::clock::Evidence;
 use crate::verdict::catalogue::Row;
-use crate::verdict::{Beside, Catalogue, Status, Verdict, overall};
+use crate::verdict::{Beside, Catalogue, Reason, Status, Verdict, overall};
 
 /// Rows of one part of the source document.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +46,8 @@ pub struct Cell {
     pub worst: Option<Group>,
     /// All groups, the shown one among them.
     pub groups: Vec<Group>,
+    /// Groups that only `report.json` lists.
+    pub groups_more: usize,
     /// Of how many groups it is the worst, and how many could not judge the row; empty where there is one.
     pub of: String,
 }
@@ -54,9 +57,7 @@ pub struct Cell {
 pub struct Group {
     /// `scale-up, 5 Services`.
     pub label: String,
-    pub status: String,
-    pub status_class: String,
-    pub mark: String,
+    pub standing: Standing,
     pub reason: String,
     /// The median, or the bound where there is none.
     pub measured: String,
@@ -68,21 +69,78 @@ pub struct Group {
     pub n: String,
     pub readings: Vec<ReadingView>,
     pub runs: Vec<RunLine>,
+    /// Runs that only `report.json` lists.
+    pub runs_more: usize,
     pub notes: Vec<String>,
     /// What is missing and what would capture it.
     pub remedy: String,
-    pub evidence: Vec<String>,
-    /// Further evidence that only `report.json` lists.
-    pub evidence_more: usize,
+    /// Anchor of its lines in the appendix; empty where it has none.
+    pub anchor: String,
+    /// How many lines it has in all.
+    pub evidence: usize,
+}
+
+/// The lines that a verdict rests on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cited {
+    pub anchor: String,
+    pub id: String,
+    pub name: String,
+    pub label: String,
+    /// Whether this is the group that stands for the row.
+    pub first: bool,
+    pub lines: Vec<String>,
+    /// Further lines that only `report.json` lists.
+    pub more: usize,
+}
+
+/// Where a figure stands against its claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The token of `report.json`.
+    pub status: &'static str,
+    /// For people.
+    pub words: &'static str,
+    pub class: &'static str,
+    /// A sign beside the words.
+    pub mark: &'static str,
+}
+
+impl Standing {
+    /// Of a status alone, as counts need it.
+    pub fn summary(status: Status) -> Standing {
+        let (words, class, mark) = match status {
+            Status::Holds => ("as claimed", "at-claim", "●"),
+            Status::Better => ("off the claim, good for you", "at-good", "+"),
+            Status::Worse => ("off the claim, bad for you", "at-bad", "!"),
+            Status::Inconclusive => ("cannot tell", "at-open", "?"),
+            Status::NotMeasured => ("not measured", "at-none", "○"),
+        };
+        Standing { status: status.word(), words, class, mark }
+    }
+
+    /// Of a verdict: with the side on which the figure lies.
+    pub fn of(status: Status, reason: &Reason) -> Standing {
+        let words = match (status, reason.kind()) {
+            (_, "nothing-claimed") => "no claim",
+            (Status::Holds, "cannot-fail") => "claims nothing that could fail",
+            (Status::Holds, "never-above") => "did not fire, as claimed",
+            (Status::Better, "above") => "above the claim, good for you",
+            (Status::Better, "below" | "upper-bound") => "below the claim, good for you",
+            (Status::Worse, "above" | "excess" | "lower-bound") => "above the claim, bad for you",
+            (Status::Worse, "below") => "below the claim, bad for you",
+            (Status::Worse, "fired") => "fired, bad for you",
+            _ => return Standing::summary(status),
+        };
+        Standing { words, ..Standing::summary(status) }
+    }
 }
 
 /// A reading in words.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReadingView {
     pub label: String,
-    pub status: String,
-    pub status_class: String,
-    pub mark: String,
+    pub standing: Standing,
     pub measured: String,
     pub reason: String,
     pub shown_only: bool,
@@ -111,25 +169,6 @@ pub struct BesideRow {
 
 /// Evidence lines shown per verdict; all of them are in `report.json`.
 const EVIDENCE_SHOWN: usize = 5;
-
-/// Class of a status.
-pub fn status_class(status: Status) -> &'static str {
-    match status {
-        Status::NotMeasured => "not-measured",
-        other => other.word(),
-    }
-}
-
-/// A sign for a status, beside its word.
-pub fn mark(status: Status) -> &'static str {
-    match status {
-        Status::Holds => "●",
-        Status::Better => "▲",
-        Status::Worse => "▼",
-        Status::Inconclusive => "◆",
-        Status::NotMeasured => "○",
-    }
-}
 
 /// All rows in the order of the document, in its parts.
 pub fn sections(verdicts: &[Verdict], catalogue: &Catalogue) -> Vec<Section> {
@@ -172,6 +211,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
                 expected: row.side(dataplane).map_or_else(String::new, |s| s.text.clone()),
                 worst: overall(verdicts, &row.id, dataplane).map(|v| group(v, row.show)),
                 groups: own,
+                groups_more: 0,
                 of,
             }
         })
@@ -189,7 +229,7 @@ pub fn row_view(row: &Row, verdicts: &[Verdict]) -> RowView {
     }
 }
 
-/// `Worst of 3 groups`, `The only one of 3 groups that could be judged`.
+/// `Worst for you of 3 groups`, `The only one of 3 groups that could be judged`.
 fn of_groups(row: &Row, dataplane: &str, verdicts: &[Verdict]) -> String {
     let own = || verdicts.iter().filter(|v| v.id == row.id && v.dataplane == dataplane);
     let open = |v: &&Verdict| v.status == Status::NotMeasured || v.reason.is_too_few();
@@ -198,8 +238,8 @@ fn of_groups(row: &Row, dataplane: &str, verdicts: &[Verdict]) -> String {
         (0 | 1, _) => String::new(),
         (_, 0) => format!("None of {all} groups has enough to be judged"),
         (_, 1) => format!("The only one of {all} groups that could be judged"),
-        _ if judged < all => format!("Worst of the {judged} groups that could be judged, of {all}"),
-        _ => format!("Worst of {all} groups"),
+        _ if judged < all => format!("Worst for you of the {judged} groups that could be judged, of {all}"),
+        _ => format!("Worst for you of {all} groups"),
     }
 }
 
@@ -220,9 +260,7 @@ fn group(verdict: &Verdict, show: Show) -> Group {
     let bounds = verdict.measured_bounds.unwrap_or_default();
     Group {
         label: in_column(&verdict.column, group_label(&verdict.scenario, verdict.services)),
-        status: verdict.status.word().into(),
-        status_class: status_class(verdict.status).into(),
-        mark: mark(verdict.status).into(),
+        standing: Standing::of(verdict.status, &verdict.reason),
         reason: sentence(&verdict.reason.to_string()),
         measured: measured(verdict.measured, bounds, &verdict.unit, show),
         bounds: if verdict.measured_bounds.is_some() {
@@ -255,20 +293,43 @@ fn group(verdict: &Verdict, show: Show) -> Group {
                 method: r.method.clone(),
             })
             .collect(),
+        runs_more: 0,
         notes: verdict.notes.iter().map(|n| sentence(n)).collect(),
         remedy: verdict.missing.as_ref().map_or_else(String::new, |m| sentence(&m.remedy)),
-        evidence: verdict.evidence.iter().take(EVIDENCE_SHOWN).map(evidence_line).collect(),
-        evidence_more: verdict.evidence.len().saturating_sub(EVIDENCE_SHOWN),
+        anchor: if verdict.evidence.is_empty() { String::new() } else { anchor(verdict) },
+        evidence: verdict.evidence.len(),
     }
 }
 
+/// `ev-A1-cilium-scale-up-5`, with what tells its column from others.
+fn anchor(verdict: &Verdict) -> String {
+    let services = verdict.services.map_or_else(String::new, |n| format!("-{n}"));
+    let column = if verdict.column.is_empty() { String::new() } else { format!("-{}", verdict.column) };
+    let text = format!("ev-{}-{}-{}{services}{column}", verdict.id, verdict.dataplane, verdict.scenario);
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect()
+}
+
+/// Every verdict's lines, in the order of the rows: the appendix.
+pub fn cited(verdicts: &[Verdict]) -> Vec<Cited> {
+    verdicts
+        .iter()
+        .filter(|v| !v.evidence.is_empty())
+        .map(|v| Cited {
+            anchor: anchor(v),
+            id: v.id.clone(),
+            name: dataplane_name(&v.dataplane),
+            label: in_column(&v.column, group_label(&v.scenario, v.services)),
+            first: overall(verdicts, &v.id, &v.dataplane).is_some_and(|worst| std::ptr::eq(worst, v)),
+            lines: v.evidence.iter().take(EVIDENCE_SHOWN).map(evidence_line).collect(),
+            more: v.evidence.len().saturating_sub(EVIDENCE_SHOWN),
+        })
+        .collect()
+}
+
 fn reading(r: &crate::verdict::ReadingVerdict, show: Show) -> ReadingView {
-    let unclaimed = r.reason == crate::verdict::Reason::NothingClaimed;
     ReadingView {
         label: r.label.clone(),
-        status: if unclaimed { "no claim".into() } else { r.status.word().into() },
-        status_class: status_class(r.status).into(),
-        mark: mark(r.status).into(),
+        standing: Standing::of(r.status, &r.reason),
         measured: with_bounds(r.measured, r.measured_bounds.unwrap_or_default(), &r.unit, show),
         reason: sentence(&r.reason.to_string()),
         shown_only: r.shown_only,
@@ -278,7 +339,7 @@ fn reading(r: &crate::verdict::ReadingVerdict, show: Show) -> ReadingView {
 /// The figure alone, or its open interval where it has none.
 pub fn measured(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, show: Show) -> String {
     match value {
-        Some(value) => number::figure(value, unit, show),
+        Some(value) => number::figure(number::carried(value, bounds[0], bounds[1]), unit, show),
         None if bounds == [None, None] => "–".into(),
         None => number::interval(bounds[0], bounds[1], unit, show),
     }

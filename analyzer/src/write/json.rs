@@ -36,14 +36,16 @@ pub fn render(judged: &Judged, runs: &[RunResult]) -> anyhow::Result<String> {
         "generator": format!("syncline {}", env!("CARGO_PKG_VERSION")),
         "title": judged.view.title,
         "notes": judged.view.notes,
-        "answer": judged.view.headline.answer,
+        "answer": answer(judged),
+        "environment": judged.view.environment,
+        "head_to_head": head_to_head(judged),
+        "next": judged.view.next,
         "synthetic": runs.iter().any(|r| r.run.synthetic),
         "runs": runs.iter().map(run).collect::<Vec<_>>(),
         "measurements": measurements,
         "verdicts": verdicts(&judged.verdicts),
         "summary": summary(&judged.verdicts),
         "beside": judged.beside,
-        "differences": judged.view.differences,
         "before_after": judged.view.before_after.all,
         "queries": judged.queries,
         "losses": losses,
@@ -51,6 +53,23 @@ pub fn render(judged: &Judged, runs: &[RunResult]) -> anyhow::Result<String> {
         "problems": judged.view.problems,
     });
     Ok(lines(&document))
+}
+
+/// What the head to head and the claims come to, in sentences.
+fn answer(judged: &Judged) -> String {
+    let view = &judged.view;
+    let said = view.head_to_head.choices.iter().map(|one| one.sentence.as_str());
+    let all: Vec<&str> = said
+        .chain([view.head_to_head.reach.as_str()])
+        .chain(view.claims.iter().map(|side| side.sentence.as_str()))
+        .collect();
+    all.join(" ")
+}
+
+/// Columns, what is set against what, and every question in every scenario and size.
+fn head_to_head(judged: &Judged) -> Value {
+    let table = &judged.view.head_to_head;
+    json!({ "columns": table.of, "choices": table.choices, "reach": table.reach, "questions": table.all })
 }
 
 /// One line for each element of the top-level arrays: half the size of indented JSON, and `grep` and `diff` still work.

@@ -1,41 +1,78 @@
-//! `report.md`: what GitHub renders, with the charts as files in `figures/`.
+//! `report.md`: what GitHub renders, with the charts as files in `figures/`; and `summary.md`: what a comment on a pull request
+//! holds, with neither figures nor relative links, which would break there.
 
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context};
 
 use super::notes;
 use crate::view::View;
-use crate::view::chart::Chart;
+use crate::view::chart::{Chart, Multiples};
+use crate::view::page::{LEVELS, fitted};
+
+/// Largest `report.md`, bytes: GitHub renders no longer one.
+pub const LARGEST: usize = 512 * 1024;
+/// Longest `summary.md`, characters: a comment holds 65,536.
+pub const LONGEST: usize = 60_000;
 
 const TEMPLATE: &str = include_str!("../../../templates/report.md.j2");
+const SUMMARY: &str = include_str!("../../../templates/summary.md.j2");
 
-/// Renders the text.
+/// Renders the text, cut until it fits.
 ///
 /// # Errors
 /// A template that does not render.
 pub fn render(view: &View) -> anyhow::Result<String> {
+    let environment = environment()?;
+    let template = environment.get_template("report.md")?;
+    let mut text = String::new();
+    for level in 0..LEVELS {
+        text = squeezed(&template.render(context! {
+            view => Value::from_serialize(fitted(view, level)),
+            notes => Value::from_safe_string(notes::to_markdown(&view.notes)),
+            version => env!("CARGO_PKG_VERSION"),
+        })?);
+        if text.len() <= LARGEST {
+            break;
+        }
+    }
+    Ok(text)
+}
+
+/// Renders the short form. Where it would be too long, its lists are cut, each with what was left out.
+///
+/// # Errors
+/// A template that does not render.
+pub fn summary(view: &View) -> anyhow::Result<String> {
+    let environment = environment()?;
+    let template = environment.get_template("summary.md")?;
+    let mut text = String::new();
+    for most in [200usize, 60, 30, 12, 4, 0] {
+        text = squeezed(&template.render(context! {
+            view => Value::from_serialize(view),
+            most,
+            version => env!("CARGO_PKG_VERSION"),
+        })?);
+        if text.chars().count() <= LONGEST {
+            break;
+        }
+    }
+    Ok(text)
+}
+
+fn environment() -> anyhow::Result<Environment<'static>> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("markdown"));
     environment.set_formatter(write_escaped);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("code", |lines: Vec<String>| Value::from_safe_string(code(&lines.join("\n"))));
     environment.add_template("report.md", TEMPLATE)?;
-    let text = environment.get_template("report.md")?.render(context! {
-        view => Value::from_serialize(view),
-        notes => Value::from_safe_string(notes::to_markdown(&view.notes)),
-        version => env!("CARGO_PKG_VERSION"),
-    })?;
-    Ok(squeezed(&text))
+    environment.add_template("summary.md", SUMMARY)?;
+    Ok(environment)
 }
 
 /// The charts that the text refers to.
-pub fn charts(view: &View) -> Vec<&Chart> {
-    view.overview
-        .iter()
-        .chain(&view.propagation.chart)
-        .chain(&view.stages.chart)
-        .chain(&view.timelines)
-        .chain(&view.cpu)
-        .collect()
+pub fn charts(view: &View) -> Vec<Chart> {
+    let single = view.overview.iter().chain(&view.propagation.chart).chain(&view.stages.chart).cloned();
+    single.chain(view.timelines.iter().chain(&view.cpu).map(Multiples::together)).collect()
 }
 
 fn write_escaped(out: &mut Output<'_>, _state: &State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {

@@ -23,12 +23,14 @@ use crate::view::Judged;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Markdown,
+    /// The short form, for a comment.
+    Short,
     Html,
     Json,
 }
 
 impl Format {
-    /// Parses `md,html,json`.
+    /// Parses `md,short,html,json`.
     ///
     /// # Errors
     /// A word that is none of them, or no word at all.
@@ -37,10 +39,11 @@ impl Format {
         for word in text.split(',').map(str::trim).filter(|w| !w.is_empty()) {
             let format = match word {
                 "md" | "markdown" => Format::Markdown,
+                "short" => Format::Short,
                 "html" => Format::Html,
                 "json" => Format::Json,
                 other => bail!(
-                    "invalid value {other:?} for --formats: expected md, html, json, or several of them with commas between"
+                    "invalid value {other:?} for --formats: expected md, short, html, json, or several of them with commas between"
                 ),
             };
             if !formats.contains(&format) {
@@ -48,7 +51,7 @@ impl Format {
             }
         }
         if formats.is_empty() {
-            bail!("--formats: expected one or more of md, html, json");
+            bail!("--formats: expected one or more of md, short, html, json");
         }
         Ok(formats)
     }
@@ -69,7 +72,13 @@ pub fn render(judged: &Judged, runs: &[RunResult], formats: &[Format]) -> anyhow
     let mut files = Vec::new();
     for format in formats {
         match format {
-            Format::Html => files.push(File { path: "report.html".into(), text: html::render(&judged.view)? }),
+            Format::Html => {
+                files.push(File { path: "report.html".into(), text: html::render(&judged.view)? });
+                for (page, view) in judged.view.pages.iter().zip(judged.view.runs.iter()) {
+                    files.push(File { path: view.page.clone(), text: html::run_page(page)? });
+                }
+            }
+            Format::Short => files.push(File { path: "summary.md".into(), text: markdown::summary(&judged.view)? }),
             Format::Json => files.push(File { path: "report.json".into(), text: json::render(judged, runs)? }),
             Format::Markdown => {
                 files.push(File { path: "report.md".into(), text: markdown::render(&judged.view)? });
@@ -130,7 +139,10 @@ pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<V
 fn only_reports(out: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(out)? {
         let name = entry?.file_name();
-        if !["report.html", "report.md", "report.json", "figures"].iter().any(|known| name == *known) {
+        if !["report.html", "report.md", "summary.md", "report.json", "figures", "runs"]
+            .iter()
+            .any(|known| name == *known)
+        {
             bail!("{}: holds {}, which is no part of a report; nothing was replaced", out.display(), name.display());
         }
     }

@@ -22,8 +22,10 @@ pub fn summary(view: &View, screen: Screen) -> String {
         lines.push(vec![row.id.clone().into(), claim(row).into(), cell("cilium"), cell("kube-proxy-iptables")]);
     }
     let mut text = String::new();
-    for side in &view.headline.sides {
-        let counts: Vec<String> = side.counts.iter().map(|c| format!("{} {}", c.n, c.status)).collect();
+    for side in &view.claims {
+        let of = |status: &str| side.counts.iter().filter(|c| c.status == status).map(|c| c.n).sum::<u64>();
+        let counts: Vec<String> =
+            Status::ALL.iter().map(|status| format!("{} {}", of(status.word()), status.word())).collect();
         let _ = writeln!(text, "{} ({}): {}", side.name, side.runs, counts.join(", "));
     }
     if !view.synthetic.is_empty() {
@@ -37,7 +39,7 @@ pub fn summary(view: &View, screen: Screen) -> String {
 
 /// Colour of a verdict.
 fn style(cell: &Cell) -> Style {
-    let is = |status: Status| cell.worst.as_ref().is_some_and(|group| group.status == status.word());
+    let is = |status: Status| cell.worst.as_ref().is_some_and(|group| group.standing.status == status.word());
     let styles = [
         (Status::Worse, Style::Red),
         (Status::Inconclusive, Style::Yellow),
@@ -48,13 +50,24 @@ fn style(cell: &Cell) -> Style {
     styles.into_iter().find(|(status, _)| is(*status)).map_or(Style::Plain, |(_, style)| style)
 }
 
+/// What the head to head comes to, a sentence for each column that is set against the first.
+pub fn decision(view: &View) -> String {
+    let mut text = String::new();
+    for choice in &view.head_to_head.choices {
+        let _ = writeln!(text, "{}", choice.sentence);
+    }
+    printable(&text)
+}
+
 fn claim(row: &RowView) -> String {
     crate::view::rows::cut(&row.claim, 28)
 }
 
 fn words(cell: &Cell) -> String {
     match &cell.worst {
-        Some(group) if group.status == Status::NotMeasured.word() => format!("{} {}", group.mark, group.status),
+        Some(group) if group.standing.status == Status::NotMeasured.word() => {
+            format!("{} {}", group.standing.mark, group.standing.status)
+        }
         Some(group) => {
             // Every figure has its bounds: an exact one says so.
             let bounds = match group.bounds.as_str() {
@@ -63,7 +76,7 @@ fn words(cell: &Cell) -> String {
                 bounds => format!(" ({bounds})"),
             };
             let claimed = crate::view::rows::cut(&cell.expected, 18);
-            format!("{} {} {}{bounds} [{claimed}]", group.mark, group.status, group.measured)
+            format!("{} {} {}{bounds} [{claimed}]", group.standing.mark, group.standing.status, group.measured)
         }
         None => "–".into(),
     }

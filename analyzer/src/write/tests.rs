@@ -80,10 +80,11 @@ fn files() -> Vec<File> {
     let options = Options {
         title: Some(format!("T {EVIL}")),
         notes: Some("# Hello\n<script>x</script>".into()),
+        per_run: true,
         ..Options::default()
     };
     let judged = build(&results, &Catalogue::built_in().expect("built-in"), &options);
-    render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json]).expect("rendered")
+    render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json, Format::Short]).expect("rendered")
 }
 
 #[test]
@@ -93,7 +94,9 @@ fn hostile_strings_stay_text_in_every_format() {
             serde_json::from_str::<serde_json::Value>(&file.text).expect("json");
             continue;
         }
-        assert!(!file.text.contains("<script"), "{}", file.path);
+        // The page's own script is the only one, and its policy names no other.
+        let own = usize::from(file.path.ends_with(".html"));
+        assert_eq!(file.text.matches("<script").count(), own, "{}", file.path);
         assert!(!file.text.contains("<img"), "{}", file.path);
         assert!(!file.text.contains("NaN"), "{}", file.path);
         assert!(!file.text.contains('\u{202e}'), "{}", file.path);
@@ -218,7 +221,7 @@ fn a_report_is_whole_or_absent() {
     let dir = tempfile::tempdir().expect("dir");
     let out = dir.path().join("deep/report");
     let written = to_directory(&files(), &out, false).expect("written");
-    assert_eq!(written.len(), 3);
+    assert_eq!(written.len(), 4);
     assert!(out.join("figures").is_dir() || !out.join("figures").exists());
     assert!(to_directory(&files(), &out, false).expect_err("exists").to_string().contains("--force"));
     to_directory(&files(), &out, true).expect("replaced");
@@ -228,9 +231,101 @@ fn a_report_is_whole_or_absent() {
     assert_eq!(fs::read_dir(dir.path().join("deep")).expect("dir").count(), 1, "no temporary directory is left");
 }
 
+/// Many runs of three dataplanes in several scenarios and sizes, each with all that a run can say.
+fn many(n: usize) -> Vec<RunResult> {
+    let dataplanes = ["cilium", "kube-proxy-iptables", "kube-proxy-nftables"];
+    let scenarios = ["scale-up", "rolling-restart", "steady-state", "pod-crash"];
+    let long =
+        "a sentence about how it was measured, with the witness that was used and why another one was not; ".repeat(3);
+    let names = [
+        "endpoint_propagation",
+        "endpoint_removal",
+        "connection_setup_time",
+        "cpu_baseline",
+        "memory_bytes",
+        "sync_duration",
+        "settle_time",
+        "packet_cost",
+    ];
+    (0..n)
+        .map(|at| {
+            let dataplane = dataplanes[at % 3];
+            let mut header = run(&format!("{dataplane}-run-with-a-long-name-{at}"), dataplane);
+            header.scenario = scenarios[at / 3 % 4].into();
+            header.services = Some([5, 500, 2000][at / 12 % 3]);
+            for fact in 0..60 {
+                let evidence = Evidence {
+                    path: format!("config/file-{fact}.txt"),
+                    record: 1,
+                    what: long.clone(),
+                    ..Evidence::default()
+                };
+                header.facts.insert(format!("config/key-{fact}"), (format!("value {fact}"), evidence));
+            }
+            for finding in 0..6 {
+                header.findings.push(Finding {
+                    title: format!("finding {finding}"),
+                    detail: long.clone(),
+                    evidence: vec![],
+                });
+            }
+            let source = header.manifest.sources[0].clone();
+            header.manifest.sources = vec![source; 60];
+            let mut measurements: Vec<Measurement> =
+                names.iter().map(|name| measured(name, 0.1 + 0.01 * at as f64)).collect();
+            for other in 0..40 {
+                measurements.push(Measurement { method: long.clone(), ..measured(&format!("another_{other}"), 1.0) });
+            }
+            RunResult { run: header, measurements, ..RunResult::default() }
+        })
+        .collect()
+}
+
+#[test]
+fn many_runs_fit_and_what_is_cut_is_counted() {
+    let runs = many(160);
+    let options = Options { per_run: true, nodes: Some(50), ..Options::default() };
+    let judged = build(&runs, &Catalogue::built_in().expect("built-in"), &options);
+    let files = render(&judged, &runs, &[Format::Html, Format::Markdown, Format::Short]).expect("rendered");
+    let of = |name: &str| &files.iter().find(|f| f.path == name).expect(name).text;
+    assert!(of("report.html").len() <= html::LARGEST, "{} bytes of HTML", of("report.html").len());
+    assert!(of("report.md").len() <= markdown::LARGEST, "{} bytes of Markdown", of("report.md").len());
+    let short = of("summary.md");
+    assert!(short.chars().count() <= markdown::LONGEST, "{} characters", short.chars().count());
+    for whole in [of("report.html"), of("report.md"), short] {
+        assert!(whole.contains("Head to head") && whole.contains("Is the document right?"));
+    }
+    assert!(of("report.html").contains("more runs in report.json"), "what was cut is not counted");
+    assert!(!short.contains("](figures/") && !short.contains("]("), "a relative link breaks in a comment");
+    assert_eq!(files.iter().filter(|f| f.path.starts_with("runs/")).count(), 160);
+    // Nothing is cut where nothing is large.
+    let few = many(3);
+    let judged = build(&few, &Catalogue::built_in().expect("built-in"), &Options::default());
+    let page = html::render(&judged.view).expect("rendered");
+    assert!(page.len() < html::LARGEST && !page.contains("more runs in report.json"));
+}
+
+#[test]
+fn a_link_to_a_row_leads_into_what_it_opens() {
+    let html = files().remove(0).text;
+    let mut seen = 0;
+    for link in html.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(html.contains(&format!("id=\"{link}\"")), "#{link} leads nowhere");
+        seen += usize::from(link.starts_with("row-"));
+    }
+    assert!(seen > 40, "{seen} links to rows");
+    // Browsers open the details around what a link points at, with or without a script.
+    for part in html.split("id=\"row-").skip(1) {
+        let row = part.split('"').next().expect("an id");
+        let before = html.split(&format!("id=\"row-{row}\"")).next().expect("before it");
+        assert!(before.rfind("<details>") > before.rfind("</details>"), "row-{row} lies in no details");
+    }
+}
+
 #[test]
 fn formats_are_named() {
     assert_eq!(Format::list("md, html").expect("two"), [Format::Markdown, Format::Html]);
+    assert_eq!(Format::list("short").expect("one"), [Format::Short]);
     assert!(Format::list("pdf").expect_err("pdf").to_string().contains("pdf"));
     assert!(Format::list("").is_err());
 }

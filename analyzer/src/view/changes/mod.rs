@@ -89,7 +89,7 @@ pub fn build(sets: &Sets<'_>, changes: &Changes) -> Document {
 
 fn side(label: &str, runs: &[&RunResult]) -> SideView {
     let names: Vec<&str> = runs.iter().map(|one| one.run.name.as_str()).collect();
-    SideView { label: label.to_owned(), runs: super::headline::plural(runs.len(), "run"), names: names.join(", ") }
+    SideView { label: label.to_owned(), runs: super::plural(runs.len(), "run"), names: names.join(", ") }
 }
 
 /// Comparisons by what they say: `2 higher, 1 lower, 40 no difference, 3 cannot tell`.
@@ -99,7 +99,7 @@ pub fn summary(all: &[Change]) -> String {
         *counts.entry(one.word).or_default() += 1;
     }
     let parts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {}", word.word())).collect();
-    format!("{}: {}", super::headline::plural(all.len(), "measurement"), parts.join(", "))
+    format!("{}: {}", super::plural(all.len(), "measurement"), parts.join(", "))
 }
 
 /// Facts that all runs tell alike, and those that do not, side by side.
@@ -144,7 +144,7 @@ fn cells(all: &[Change]) -> Vec<CellView> {
             rows.sort_by_key(|one| !matches!(one.word, Word::Higher | Word::Lower));
             CellView {
                 heading: super::rows::group_label(&scenario, services),
-                runs: format!("{} against {b}", super::headline::plural(a, "run")),
+                runs: format!("{} against {b}", super::plural(a, "run")),
                 rows: rows.into_iter().map(row).collect(),
             }
         })
@@ -188,7 +188,7 @@ fn left(sets: &Sets<'_>, changes: &Changes) -> Vec<String> {
     let mut found = Vec::new();
     for (at, (label, _)) in [sets.a, sets.b].iter().enumerate() {
         for ((scenario, services), runs) in &changes.alone[at] {
-            let runs = super::headline::plural(*runs, "run");
+            let runs = super::plural(*runs, "run");
             found.push(format!("Only {label} has {} ({runs}).", super::rows::group_label(scenario, *services)));
         }
         let names: Vec<String> = changes.unmatched[at].iter().map(words::figure).collect();

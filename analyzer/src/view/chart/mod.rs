@@ -1,10 +1,10 @@
 //! Charts as SVG: numbers in, markup out. No script, no colour that a theme cannot change, no text that is not escaped.
 
 pub mod cpu;
+pub mod multiples;
 pub mod propagation;
 pub mod ranges;
 pub mod stages;
-pub mod timeline;
 
 use std::fmt::Write;
 
@@ -26,6 +26,54 @@ impl Chart {
     /// The chart as a file of its own: with its style, for light and dark.
     pub fn standalone(&self) -> String {
         self.svg.replacen("><title", &format!("><style>{STYLE}</style><title"), 1)
+    }
+}
+
+/// Charts with the same axes, side by side.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Multiples {
+    /// Stem, as of a chart.
+    pub stem: String,
+    pub title: String,
+    pub description: String,
+    pub panels: Vec<Panel>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Panel {
+    pub title: String,
+    /// Class of the dataplane's colour.
+    pub class: String,
+    /// Behind the title.
+    pub note: String,
+    #[serde(skip)]
+    pub svg: String,
+}
+
+/// Size of a panel, and of the gap between two.
+pub const PANEL: (f64, f64) = (330.0, 232.0);
+const GAP: f64 = 14.0;
+const HEAD: f64 = 22.0;
+
+impl Multiples {
+    /// All panels in one picture, three beside each other: for a file of its own.
+    pub fn together(&self) -> Chart {
+        let across = self.panels.len().clamp(1, 3);
+        let rows = self.panels.len().div_ceil(across);
+        let mut d = Drawing::new();
+        for (at, panel) in self.panels.iter().enumerate() {
+            let (x, y) = ((at % across) as f64 * (PANEL.0 + GAP), (at / across) as f64 * (PANEL.1 + HEAD + GAP));
+            let title =
+                if panel.note.is_empty() { panel.title.clone() } else { format!("{}, {}", panel.title, panel.note) };
+            d.text("head", x, y + 14.0, "start", &title);
+            // The panel is markup of this module, escaped where it was made.
+            let place = format!("<svg x=\"{}\" y=\"{}\" class=\"chart\"", n(x), n(y + HEAD));
+            d.body.push_str(&panel.svg.replacen("<svg class=\"chart\"", &place, 1));
+        }
+        let width = across as f64 * (PANEL.0 + GAP) - GAP;
+        let height = rows as f64 * (PANEL.1 + HEAD + GAP);
+        d.finish(&self.stem, &self.title, &self.description, width, height)
     }
 }
 
@@ -99,14 +147,29 @@ impl Drawing {
         let _ = write!(self.body, r#"<path class="{class}" d="{d}"/>"#);
     }
 
-    /// A shape for a status, so that colour is not its only sign.
+    /// A point that tells its value where it is hovered over or has the focus.
+    pub fn told(&mut self, class: &str, x: f64, y: f64, width: f64, text: &str) {
+        // The words stay inside the picture.
+        let (anchor, at) = if x > width / 2.0 { ("end", x - 7.0) } else { ("start", x + 7.0) };
+        let _ = write!(
+            self.body,
+            r#"<g class="told {class}" tabindex="-1"><circle class="catch" cx="{x}" cy="{y}" r="7"/><circle class="dot" cx="{x}" cy="{y}" r="2.5"/><text class="tip" x="{at}" y="{ty}" text-anchor="{anchor}">{}</text></g>"#,
+            escape(text),
+            x = n(x),
+            y = n(y),
+            at = n(at),
+            ty = n((y - 8.0).max(12.0)),
+        );
+    }
+
+    /// A shape for where a figure stands (a class of `rows::Standing`), so that colour is not its only sign.
     pub fn mark(&mut self, status: &str, x: f64, y: f64) {
-        let class = format!("mark st-{status}");
+        let class = format!("mark {status}");
         let r = 5.0;
         match status {
-            "holds" => self.circle(&class, x, y, r - 0.5),
-            "better" => self.path(&class, &[(x, y - r), (x + r, y + r - 1.0), (x - r, y + r - 1.0)], true),
-            "worse" => self.path(&class, &[(x, y + r), (x + r, y - r + 1.0), (x - r, y - r + 1.0)], true),
+            "at-claim" => self.circle(&class, x, y, r - 0.5),
+            "at-bad" => self.path(&class, &[(x, y - r), (x + r, y + r - 1.0), (x - r, y + r - 1.0)], true),
+            "at-good" => self.rect(&class, x - r + 1.0, y - r + 1.0, 2.0 * r - 2.0, 2.0 * r - 2.0),
             _ => self.path(&class, &[(x, y - r), (x + r, y), (x, y + r), (x - r, y)], true),
         }
     }
@@ -119,6 +182,17 @@ impl Drawing {
             self.body,
             w = n(width),
             h = n(height),
+        )
+    }
+
+    /// Ends a panel: the words beside it are its title.
+    pub fn panel(self, words: &str) -> String {
+        format!(
+            r#"<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="group" aria-label="{}">{}</svg>"#,
+            escape(words),
+            self.body,
+            w = n(PANEL.0),
+            h = n(PANEL.1),
         )
     }
 

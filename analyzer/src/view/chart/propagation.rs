@@ -1,14 +1,15 @@
 //! Share of endpoints in the dataplane over the time since their commit: one band a run, from the sorted lower ends to
 //! the sorted upper ends.
 
-use super::{Chart, Drawing, Scale, class_of};
+use super::{Chart, Drawing, Scale};
 
 /// The delays of one run.
 #[derive(Clone, Debug)]
 pub struct Curve {
     pub run: String,
-    pub dataplane: String,
-    /// Name of the dataplane for the legend.
+    /// Class of its colour.
+    pub class: String,
+    /// Name of its column for the legend.
     pub label: String,
     /// `[low, high]` of each endpoint's delay, s; `high` null where it never arrived.
     pub delays: Vec<[Option<f64>; 2]>,
@@ -47,7 +48,7 @@ pub fn draw(curves: &[Curve], scenario: &str) -> Option<Chart> {
         "from the commit of the EndpointSlice to the dataplane",
     );
     for curve in curves {
-        let class = class_of(&curve.dataplane);
+        let class = curve.class.as_str();
         let total = curve.delays.len() as f64;
         let early = steps(curve.delays.iter().map(|d| d[0].or(Some(0.0))), total, &x, &y);
         let late = steps(curve.delays.iter().map(|d| d[1]), total, &x, &y);
@@ -64,7 +65,7 @@ pub fn draw(curves: &[Curve], scenario: &str) -> Option<Chart> {
             continue;
         }
         seen.push(&curve.label);
-        d.line(&format!("curve {}", class_of(&curve.dataplane)), at, 16.0, at + 24.0, 16.0);
+        d.line(&format!("curve {}", curve.class), at, 16.0, at + 24.0, 16.0);
         d.text("label", at + 30.0, 20.0, "start", &curve.label);
         at += 60.0 + 7.2 * curve.label.chars().count() as f64;
     }

@@ -17,7 +17,7 @@ pub struct Lane {
     pub claimed: [Option<f64>; 2],
     pub value: Option<f64>,
     pub bounds: [Option<f64>; 2],
-    /// The status as a class: `not-measured`, …
+    /// Where it stands, as a class: `at-claim`, …
     pub status: String,
 }
 
@@ -70,9 +70,12 @@ fn legend(d: &mut Drawing, panels: &[Panel], y: f64) {
     d.rect("claim dp-other", x, y - 5.0, 30.0, 10.0);
     d.text("label", x + 36.0, y + 4.0, "start", "claimed");
     x += 100.0;
-    for (status, word) in
-        [("holds", "holds"), ("better", "better"), ("worse", "worse"), ("inconclusive", "inconclusive")]
-    {
+    for (status, word) in [
+        ("at-claim", "as claimed"),
+        ("at-good", "off it, good for you"),
+        ("at-bad", "off it, bad for you"),
+        ("at-open", "cannot tell"),
+    ] {
         if panels.iter().flat_map(|p| &p.groups).flat_map(|g| &g.lanes).any(|l| l.status == status) {
             d.mark(status, x, y);
             d.text("label", x + 10.0, y + 4.0, "start", word);
