@@ -258,6 +258,45 @@ fn listings_before_and_after_tell_rules_and_packets() {
 }
 
 #[test]
+fn new_connections_of_a_service_are_counted_once_however_many_rules_they_pass() {
+    let listing = |counts: &[u32]| {
+        let heading = "pkts bytes target     prot opt in     out     source               destination\n";
+        let rule = |packets: u32, target: &str, rest: &str| {
+            format!(
+                "{packets:5} {:5} {target}  6    --  *      *       0.0.0.0/0            0.0.0.0/0            /* default/test:http{rest}\n",
+                packets * 60
+            )
+        };
+        let sum: u32 = counts.iter().sum();
+        let mut text = format!(
+            "Chain KUBE-SERVICES (2 references)\n{heading}{}\nChain KUBE-SVC-AAAAAAAAAAAAAAAA (1 references)\n{heading}",
+            rule(sum, "KUBE-SVC-AAAAAAAAAAAAAAAA", " cluster IP */ tcp dpt:80")
+        );
+        for (at, packets) in counts.iter().enumerate() {
+            text += &rule(*packets, &format!("KUBE-SEP-BBBBBBBBBBBBBBB{at}"), &format!(" -> 10.0.0.{at}:8080 */"));
+        }
+        for (at, packets) in counts.iter().enumerate() {
+            text += &format!("\nChain KUBE-SEP-BBBBBBBBBBBBBBB{at} (1 references)\n{heading}");
+            text += &rule(*packets, "DNAT", &format!(" */ tcp to:10.0.0.{at}:8080"));
+        }
+        text
+    };
+    let sums = |before: &[u32], after: &[u32]| {
+        let (before, after) = (listing(before), listing(after));
+        let report =
+            Capture::new(&[("capture.toml", KUBE_PROXY), ("nat-before.txt", &before), ("nat-after.txt", &after)])
+                .report();
+        let row = report.change("new connections of default/test:http");
+        (row["before"].as_f64(), row["after"].as_f64(), row["difference"]["value"].as_f64())
+    };
+    // An endpoint that came began at zero.
+    assert_eq!(sums(&[100, 50], &[130, 60, 5]), (Some(150.0), Some(195.0), Some(45.0)));
+    // One that went took what it counted since along, and a chain that was rewritten its counters.
+    assert_eq!(sums(&[100, 50], &[130]), (Some(150.0), Some(130.0), None));
+    assert_eq!(sums(&[100, 50], &[130, 6]), (Some(150.0), Some(136.0), None));
+}
+
+#[test]
 fn two_states_of_two_nodes_are_no_before_and_after() {
     let listing = |packets: u32| {
         format!(

@@ -2,6 +2,7 @@
 //! names; one bad element costs itself.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use syncline_collector::layers::LAYERS;
 
@@ -335,4 +336,54 @@ fn a_recording_longer_than_what_is_looked_at_first_is_replayed() {
     assert!(text.len() > 100_000);
     let looks = Bundle::with("watch.typescript", text.as_bytes()).rows("dataplane_snapshots", &["time"]);
     assert_eq!(looks, (0..30).map(|second| (LOOKED + second * 1_000_000_000).to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_same_log_under_two_paths_of_an_archive_is_one_log() {
+    let faults = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/faults/c06-same-log-twice");
+    let log = std::fs::read(faults.join("pods/kube-proxy/0.log")).expect("a log");
+    let listing = b"Chain A (1 references)\ntarget     prot opt source               destination\n";
+    let archive = |files: &[(&str, &[u8])]| {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, path, *bytes).expect("appended");
+        }
+        archive.into_inner().expect("an archive")
+    };
+    let mut other = log.clone();
+    other.reverse();
+    // Of equal size alone, and two equal listings without times: each is what it is.
+    let bytes = archive(&[
+        ("a/kube-proxy.log", &log),
+        ("b/other.log", &other),
+        ("c/0.log", &log),
+        ("d/list.txt", listing),
+        ("e/list.txt", listing),
+    ]);
+    let bundle = Bundle::with("run.tar", &bytes);
+    let same: Vec<_> = bundle.manifest.sources.iter().map(|one| (one.path.as_str(), one.same_as.as_deref())).collect();
+    assert_eq!(
+        same,
+        [
+            ("run.tar", None),
+            ("run.tar/a/kube-proxy.log", None),
+            ("run.tar/b/other.log", None),
+            ("run.tar/c/0.log", Some("run.tar/a/kube-proxy.log")),
+            ("run.tar/d/list.txt", None),
+            ("run.tar/e/list.txt", None),
+        ]
+    );
+    let alone = Bundle::with("kube-proxy.log", &log);
+    assert_eq!(bundle.rows("syncs", &["moment", "duration"]), alone.rows("syncs", &["moment", "duration"]));
+    let hashes: Vec<_> = bundle.manifest.sources.iter().map(|one| one.sha256.as_str()).collect();
+    assert_eq!((hashes[1], hashes[4]), (hashes[3], hashes[5]));
+    // The file beside it, and the archive of it, are one log too.
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("kube-proxy.log"), &log).expect("written");
+    std::fs::write(folder.path().join("run.tar"), archive(&[("kube-proxy.log", &log)])).expect("written");
+    let both = Bundle::from(folder.path());
+    assert_eq!(both.manifest.sources[2].same_as.as_deref(), Some("kube-proxy.log"));
 }

@@ -23,6 +23,8 @@ const REMEDY: &str = "date +%s.%N; kubectl scale …; date +%s.%N";
 pub fn measure(run: &Run) -> Vec<Measurement> {
     let markers = run.bundle.rows_or_note::<MarkerRow<'static>>(None);
     let starts = windows::starts(&markers);
+    let facts = run.bundle.rows_or_note::<FactRow<'static>>(None);
+    let durations: Vec<&FactRow<'_>> = facts.iter().filter(|fact| fact.key == "command-duration").collect();
     let mut found: Vec<Measurement> = Vec::new();
     let mut waited = false;
     for (at, start) in starts.iter().enumerate() {
@@ -38,25 +40,22 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             waited |= markers.iter().filter(own).any(|one| one.label.starts_with("rollout"));
             continue;
         };
+        // `time` looks from nearer than the dates around the same command.
+        let nearer = |fact: &&FactRow<'_>| {
+            fact.source == Some(start.source) && (start.record..=end.record).contains(&fact.record)
+        };
+        if durations.iter().any(nearer) {
+            continue;
+        }
         let mut row = between(run, start, end);
         if at > 0 {
             row.variant = format!("action {}", at + 1);
         }
         found.push(row);
     }
-    let timed: Vec<Measurement> = run
-        .bundle
-        .rows_or_note::<FactRow<'static>>(None)
-        .iter()
-        .filter(|fact| fact.key == "command-duration")
-        .filter_map(|fact| timed(run, fact))
-        .collect();
-    // `time` looks from nearer than the dates around the same commands.
-    if timed.len() == found.len() {
-        found.clear();
-    }
     let ahead = found.len();
-    found.extend(timed.into_iter().enumerate().map(|(at, row)| match ahead + at {
+    let timed = durations.into_iter().filter_map(|fact| timed(run, fact));
+    found.extend(timed.enumerate().map(|(at, row)| match ahead + at {
         0 => row,
         before => Measurement { variant: format!("action {}", before + 1), ..row },
     }));
@@ -154,9 +153,14 @@ mod tests {
             for one in [marker("action_start", 100 * SECOND, SECOND), marker("action_returned", 101 * SECOND, SECOND)] {
                 tables.push(&one).unwrap();
             }
-            for value in ["0.149 s to 0.001 s: kubectl scale", "31.2 s to 0.01 s: kubectl delete pod a: b", "odd"] {
+            for (record, value) in [
+                (100, "0.149 s to 0.001 s: kubectl scale"),
+                (300, "31.2 s to 0.01 s: kubectl delete pod a: b"),
+                (301, "odd"),
+            ] {
                 let fact = FactRow {
                     source: Some(0),
+                    record,
                     key: "command-duration".into(),
                     value: value.into(),
                     ..FactRow::default()

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::Serialize;
 use syncline_promql::{Expr, MemoryStorage, Options, Series, Value, is_stale, parse, range};
 
-use crate::bundle::witnesses;
-use crate::clock::Evidence;
+use crate::bundle::witnesses::{self, Aside, Selected};
+use crate::clock::{Evidence, Finding};
 use crate::events::metric_names::{absence, is_foreign};
 use crate::events::{Phase, Run};
 
@@ -89,11 +89,12 @@ pub fn is_query(text: &str) -> bool {
     parsed(text).is_some()
 }
 
-/// Answers the questions over one run, in their order. Those about metrics of another dataplane are left out.
+/// Answers the questions over one run, in their order, and what of the captures they leave aside. Those about metrics of another dataplane
+/// are left out.
 ///
 /// # Errors
 /// A table that cannot be read.
-pub fn answers(run: &Run, questions: &[Question]) -> anyhow::Result<Vec<QueryAnswer>> {
+pub fn answers(run: &Run, questions: &[Question]) -> anyhow::Result<(Vec<QueryAnswer>, Option<Finding>)> {
     let mine: Vec<Asked<'_>> = questions
         .iter()
         .filter_map(|question| {
@@ -111,7 +112,7 @@ pub fn answers(run: &Run, questions: &[Question]) -> anyhow::Result<Vec<QueryAns
             .entry(&one.name)
             .or_insert_with(|| (run.evidence(one.row.source, one.row.record, what), one.row.clock.as_ref()));
     }
-    let series = witnesses::series(&run.bundle, Some(&names), None)?;
+    let Selected { series, aside } = witnesses::select(&run.bundle, Some(&names), None)?;
     let first = series.iter().filter_map(|one| one.times.first()).min().copied();
     let last = series.iter().filter_map(|one| one.times.last()).max().copied();
     let storage = MemoryStorage::new(series.clone());
@@ -139,7 +140,24 @@ pub fn answers(run: &Run, questions: &[Question]) -> anyhow::Result<Vec<QueryAns
         }
         answers.push(answer);
     }
-    Ok(answers)
+    Ok((answers, left_aside(run, &aside)))
+}
+
+/// Samples that none of the questions uses, since another witness has their stretch of time: by source, and why.
+fn left_aside(run: &Run, aside: &[Aside]) -> Option<Finding> {
+    let path = |source: i32| {
+        let source = usize::try_from(source).ok().and_then(|at| run.bundle.manifest.sources.get(at));
+        source.map_or("?", |source| source.path.as_str())
+    };
+    let told = |one: &Aside| {
+        let Aside { witness, why, instead, series, samples, source } = one;
+        format!("{samples} of {series} series of {} ({witness}): {} ({instead})", path(*source), why.words())
+    };
+    (!aside.is_empty()).then(|| Finding {
+        title: "samples that the documented queries leave aside".to_owned(),
+        detail: aside.iter().map(told).collect::<Vec<_>>().join("; "),
+        evidence: aside.iter().map(|one| run.evidence(one.source, 1, one.witness.clone())).collect(),
+    })
 }
 
 fn evaluate(

@@ -97,13 +97,14 @@ impl RunResult {
     ///
     /// # Errors
     /// A table that could not be read: what it says would be missing.
-    pub fn of(run: Run, measurements: Vec<Measurement>, questions: &[Question]) -> anyhow::Result<RunResult> {
+    pub fn of(mut run: Run, measurements: Vec<Measurement>, questions: &[Question]) -> anyhow::Result<RunResult> {
         let mut problems = Vec::new();
         let curves = Curves::of(&run, &mut problems);
-        let answers = query::answers(&run, questions).unwrap_or_else(|error| {
+        let (answers, left_aside) = query::answers(&run, questions).unwrap_or_else(|error| {
             problems.push(format!("PromQL: {error:#}"));
-            Vec::new()
+            (Vec::new(), None)
         });
+        run.findings.extend(left_aside);
         let found = RunResult {
             curves,
             propagation: Propagated::of(&run),

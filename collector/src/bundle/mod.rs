@@ -129,6 +129,7 @@ fn fill(
         scratch: &scratch,
         kept: Default::default(),
         entries,
+        known: Default::default(),
         span: Default::default(),
     };
     pipeline::run(threads, memory / 2, |outlet| reader.read(outlet), |steps| pass.take(steps))?;

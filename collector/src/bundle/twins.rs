@@ -1,11 +1,13 @@
 //! The same content under two paths is one source: `containers/kube-proxy.log` and `pods/…/0.log` are one log.
 //!
 //! Only files of equal size are compared, by their hash, and only content that brings its own times is one source: two equal listings
-//! that were read at two moments are two observations.
+//! that were read at two moments are two observations. Files on disk are compared ahead; what stands in an archive, with what was read
+//! before it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -36,6 +38,32 @@ pub fn of(entries: &[Entry]) -> HashMap<usize, usize> {
         }
     }
     twins
+}
+
+/// Files that were read: their sizes, hashes (hex) and paths.
+#[derive(Default)]
+pub struct Known(Mutex<HashMap<u64, Vec<(String, String)>>>);
+
+impl Known {
+    /// Notes a file by what it was digested to.
+    pub fn add(&self, (hash, size): (String, u64), path: &str) {
+        if size > 0 {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry(size).or_default().push((hash, path.to_owned()));
+        }
+    }
+
+    /// Whether a file of that many bytes was read.
+    pub fn has_size(&self, size: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&size)
+    }
+
+    /// Path of the first file with that content.
+    pub fn first(&self, digest: &(String, u64)) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = known.get(&digest.1)?;
+        same.iter().find(|(hash, _)| *hash == digest.0).map(|(_, path)| path.clone())
+    }
 }
 
 fn hash(entry: &Entry) -> io::Result<[u8; 32]> {

@@ -14,6 +14,7 @@ use syncline_schema::FORMAT_VERSION;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 
+use super::shared_series::shared_series;
 use crate::bundle::{BundleOptions, bundle};
 use crate::layers::LAYERS;
 use crate::parse::FORMATS;
@@ -88,6 +89,11 @@ fn show(bundle: &Path, arguments: &InspectArguments) -> anyhow::Result<ExitCode>
                 .collect();
             let mut value = serde_json::to_value(&manifest)?;
             value["rejects"] = rejects.into();
+            let shared = shared_series(bundle)?.into_iter().map(|(sources, series)| {
+                let paths: Vec<&str> = sources.iter().map(|source| path_of(&manifest, *source)).collect();
+                serde_json::json!({"sources": paths, "series": series})
+            });
+            value["shared_series"] = shared.collect::<Vec<_>>().into();
             writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
         }
         Format::Table => table(&mut out, &manifest, bundle)?,
@@ -154,6 +160,19 @@ fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Re
     for loss in &manifest.losses {
         let source = loss.source.as_deref().unwrap_or("the whole bundle");
         writeln!(out, "  {} {} × {} in {}", loss.severity, loss.count, loss.name, source.escape_debug())?;
+    }
+    let shared = shared_series(bundle)?;
+    if !shared.is_empty() {
+        writeln!(
+            out,
+            "\nseries of one name and labels in several sources: a query takes each stretch of time from the best of"
+        )?;
+        writeln!(out, "them, and `syncline query --explain` counts what it leaves aside")?;
+    }
+    for (sources, series) in shared {
+        let paths: Vec<String> =
+            sources.iter().map(|source| path_of(manifest, *source).escape_debug().to_string()).collect();
+        writeln!(out, "{series:>9}  {}", paths.join(", "))?;
     }
     let rejects = first_rejects(bundle, 10)?;
     if !rejects.is_empty() {

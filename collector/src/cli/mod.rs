@@ -2,3 +2,4 @@
 
 pub mod bundle;
 pub mod inspect;
+mod shared_series;

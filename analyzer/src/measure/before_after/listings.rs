@@ -7,6 +7,7 @@ use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 use syncline_schema::endpoints::EndpointRow;
 
 use super::pairs::{self, By, Candidate};
+use super::services;
 use super::{BeforeAfter, Change, Kind};
 use crate::clock::Evidence;
 use crate::events::Run;
@@ -20,29 +21,29 @@ const FEW: usize = 4;
 const NAMED: usize = 6;
 
 /// A rule of a listing, whatever its counters: table, chain, text.
-type Identity = (String, String, String);
+pub(super) type Identity = (String, String, String);
 
 /// One rule in one listing.
 #[derive(Clone, Debug, Default)]
-struct Entry {
+pub(super) struct Entry {
     count: u64,
-    packets: Option<i64>,
+    pub(super) packets: Option<i64>,
     bytes: Option<i64>,
-    service: String,
+    pub(super) service: String,
     kind: String,
     source: i32,
     record: i64,
 }
 
 /// One listing.
-struct Listing {
+pub(super) struct Listing {
     format: String,
     source: i32,
     record: i64,
     time: Option<i64>,
     resolution: i64,
     complete: bool,
-    entries: BTreeMap<Identity, Entry>,
+    pub(super) entries: BTreeMap<Identity, Entry>,
     /// Rules in the order of the listing.
     order: Vec<Identity>,
 }
@@ -221,6 +222,7 @@ fn rules(run: &Run, by: By, before: &Listing, after: &Listing, found: &mut Befor
             counted(run, identity, old, new, seconds, &notes, (before, after), found);
         }
     }
+    services::connections(run, before, after, seconds, &notes, found);
     // Chains that are wholly new, or wholly gone, are one row by the kind of their name.
     let mut whole_chains: BTreeMap<WholeChain, (Vec<String>, u64)> = BTreeMap::new();
     for ((kind, table, chain), (added, removed, [a, b])) in groups {
@@ -416,19 +418,19 @@ fn endpoints(run: &Run, found: &mut BeforeAfter) {
     }
 }
 
-fn whole(run: &Run, listing: &Listing) -> Evidence {
+pub(super) fn whole(run: &Run, listing: &Listing) -> Evidence {
     run.evidence(listing.source, listing.record, format!("{} of {} rules", listing.format, listing.order.len()))
 }
 
 /// The line of a rule, where it first stood: a rule that stays has the line of the earlier listing.
-fn line(run: &Run, listing: &Listing, entry: &Entry, what: String) -> Evidence {
+pub(super) fn line(run: &Run, listing: &Listing, entry: &Entry, what: String) -> Evidence {
     if entry.source == listing.source {
         return run.evidence(entry.source, entry.record, what);
     }
     run.evidence(listing.source, listing.record, what)
 }
 
-fn blank(run: &Run, kind: Kind, what: String) -> Change {
+pub(super) fn blank(run: &Run, kind: Kind, what: String) -> Change {
     Change {
         run: run.name.clone(),
         kind,

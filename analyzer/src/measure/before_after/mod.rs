@@ -33,6 +33,7 @@ mod histograms;
 mod listings;
 pub mod pairs;
 mod series;
+mod services;
 
 pub use figures::VARIANT;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use syncline_schema::manifest::Source;
 
-use super::tsdb::Candidate;
+use super::tsdb::{Candidate, Kept};
 use super::{Reader, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::rules::plain_path;
@@ -54,7 +54,11 @@ impl Reader<'_> {
         *index += 1;
         self.source(own, &one.path, &one.plain, one.mtime, one.head, one.broken, one.reader, outlet);
         let _ = io::copy(one.reader, &mut io::sink());
-        outlet.say(Said::End { index: own, digest: Some(one.digest.finish()) });
+        let digest = one.digest.finish();
+        if self.rule(&one.plain).is_none() {
+            self.known.add(digest.clone(), &one.path);
+        }
+        outlet.say(Said::End { index: own, digest: Some(digest) });
     }
 
     fn archive(&self, one: Opened<'_>, kind: &str, index: &mut i32, outlet: &Outlet<Said>) {
@@ -111,7 +115,8 @@ impl Files<'_> {
                     }
                     let name = String::from_utf8_lossy(&file.path_bytes()).into_owned();
                     let seconds = file.header().mtime().ok().and_then(|seconds| i64::try_from(seconds).ok());
-                    self.member(&name, seconds, &mut file, index, outlet);
+                    let size = file.size();
+                    self.member(&name, (seconds, size), &mut file, index, outlet);
                 }
             }
             Err(error) => failed = Some(error.to_string()),
@@ -154,20 +159,46 @@ impl Files<'_> {
                 zip::extra_fields::ExtraField::ExtendedTimestamp(stamp) => stamp.mod_time().map(i64::from),
                 _ => None,
             });
-            self.member(&name, seconds, &mut file, index, outlet);
+            let size = file.size();
+            self.member(&name, (seconds, size), &mut file, index, outlet);
         }
         self.reader.archived(self.candidates, index, outlet);
         Ok(())
     }
 
-    /// Reads one file of the archive; `seconds` is its modification time.
-    fn member(&mut self, name: &str, seconds: Option<i64>, raw: &mut dyn Read, index: &mut i32, outlet: &Outlet<Said>) {
+    /// Reads one file of the archive, of which the modification time and the size are known.
+    fn member(
+        &mut self,
+        name: &str,
+        (seconds, size): (Option<i64>, u64),
+        raw: &mut dyn Read,
+        index: &mut i32,
+        outlet: &Outlet<Said>,
+    ) {
         let path = format!("{}/{name}", self.path);
         let plain = plain_path(&format!("{}/{name}", self.plain));
         let mtime = seconds.and_then(|seconds| seconds.checked_mul(1_000_000_000));
+        let is_block = input::tsdb::place(&plain).is_some();
+        let mut again = None;
+        if !is_block && self.reader.known.has_size(size) && self.reader.rule(&plain).is_none() {
+            let Some(kept) = self.kept(name, raw, outlet) else { return };
+            let first = self.reader.known.first(&kept.digest).filter(|_| kept.broken.is_none());
+            if let Some(first) = first.filter(|_| self.reader.is_dated(&kept.file, &path)) {
+                self.reader.same(*index, &path, &first, kept.digest, outlet);
+                *index += 1;
+                let _ = std::fs::remove_file(kept.file);
+                return;
+            }
+            again = Some(kept);
+        }
+        let mut from_file = again.as_ref().and_then(|kept| File::open(&kept.file).ok());
+        let raw: &mut dyn Read = match &mut from_file {
+            Some(file) => file,
+            None => raw,
+        };
         let digest = Digested::default();
         let opened = input::decompress(raw, &digest, self.reader.window_log);
-        if input::tsdb::place(&plain).is_some() {
+        if is_block {
             match opened.and_then(|mut reader| self.reader.keep(&mut reader, &digest)) {
                 Ok(kept) => {
                     let kept = Some(kept);
@@ -189,5 +220,26 @@ impl Files<'_> {
         let one =
             Opened { path, plain, mtime, head, broken, reader: &mut reader, digest, disk: None, depth: self.depth };
         self.reader.opened(one, index, outlet);
+        if let Some(kept) = again {
+            if let Some(why) = kept.broken {
+                outlet.say(Said::Truncated {
+                    context: Arc::clone(&self.own),
+                    offset: 0,
+                    why: format!("{name}: {why}"),
+                });
+            }
+            let _ = std::fs::remove_file(kept.file);
+        }
+    }
+
+    /// A file of the archive as it lies there, put where it can be read twice.
+    fn kept(&self, name: &str, raw: &mut dyn Read, outlet: &Outlet<Said>) -> Option<Kept> {
+        let digest = Digested::default();
+        let kept = self.reader.keep(&mut input::hashing(raw, &digest), &digest);
+        kept.map_err(|error| {
+            let why = format!("{name}: {error}");
+            outlet.say(Said::Truncated { context: Arc::clone(&self.own), offset: 0, why });
+        })
+        .ok()
     }
 }

@@ -54,6 +54,8 @@ pub struct Reader<'o> {
     pub kept: AtomicUsize,
     /// All files.
     pub entries: &'o [Entry],
+    /// What was read so far.
+    pub known: twins::Known,
     /// What dated sources span, once somebody asked.
     pub span: OnceLock<Option<(i64, i64, String)>>,
 }
@@ -83,9 +85,13 @@ impl Reader<'_> {
             }
             if let Some(first) = twins.get(&at).map(|first| &entries[*first])
                 && [entry, first].iter().all(|one| self.rule(&plain_path(&one.path)).is_none())
-                && self.is_dated(entry)
+                && self.is_dated(&entry.file, &entry.path)
             {
-                self.same(index, entry, first, outlet);
+                let digest = Digested::default();
+                if let Ok(mut file) = fs::File::open(&entry.file) {
+                    let _ = std::io::copy(&mut input::hashing(&mut file, &digest), &mut std::io::sink());
+                }
+                self.same(index, &entry.path, &first.path, digest.finish(), outlet);
                 index += 1;
                 self.progress.end();
                 continue;
@@ -103,12 +109,12 @@ impl Reader<'_> {
     }
 
     /// Whether a file brings its own times.
-    fn is_dated(&self, entry: &Entry) -> bool {
+    fn is_dated(&self, file: &Path, path: &str) -> bool {
         let mut head = Vec::new();
-        if let Ok((mut reader, _)) = input::open(&entry.file, self.window_log) {
+        if let Ok((mut reader, _)) = input::open(file, self.window_log) {
             read_head(&mut reader, &mut head);
         }
-        let plain = plain_path(&entry.path);
+        let plain = plain_path(path);
         let what = recognise(&plain, &head, head.len() < HEAD, &mut self.setting(), None, &|| None);
         what.format.is_some_and(|format| match format.reads {
             Reads::State(_) => what.stamped || head.starts_with(MARK.as_bytes()),
@@ -117,20 +123,16 @@ impl Reader<'_> {
     }
 
     /// Names a file whose content is read under another path.
-    fn same(&self, index: i32, entry: &Entry, first: &Entry, outlet: &Outlet<Said>) {
-        let context = Arc::new(self.context(index, &entry.path, None, None));
+    fn same(&self, index: i32, path: &str, first: &str, digest: (String, u64), outlet: &Outlet<Said>) {
+        let context = Arc::new(self.context(index, path, None, None));
         let source = Source {
-            path: entry.path.clone(),
+            path: path.to_owned(),
             kind: "same-content".to_owned(),
-            same_as: Some(first.path.clone()),
+            same_as: Some(first.to_owned()),
             ..Source::default()
         };
         outlet.say(Said::Begin { source, context, losses: vec![loss::SAME_CONTENT] });
-        if let Ok(mut file) = fs::File::open(&entry.file) {
-            let digest = Digested::default();
-            let _ = std::io::copy(&mut input::hashing(&mut file, &digest), &mut std::io::sink());
-            outlet.say(Said::End { index, digest: Some(digest.finish()) });
-        }
+        outlet.say(Said::End { index, digest: Some(digest) });
     }
 
     /// Names a file that is not read.

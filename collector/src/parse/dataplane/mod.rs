@@ -1,5 +1,6 @@
 //! The state of a dataplane: rules, maps, and series of their snapshots.
 
+mod alike;
 pub mod bpftool_dump;
 pub mod cilium_lb_list;
 pub mod cilium_service_json;
