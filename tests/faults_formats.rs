@@ -186,7 +186,7 @@ fn answers_of_an_api_in_a_loop_are_all_read() {
     // Also where the file is cut into chunks.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/faults/p09-api-answers-in-a-loop");
     let text = std::fs::read_to_string(folder.join("api-loop-pretty.json")).expect("a fixture");
-    let bundle = Bundle::with("loop.json", &text.repeat(6_000));
+    let bundle = Bundle::with("loop.json", text.repeat(6_000));
     assert_eq!(bundle.sources(), [("prometheus-api", 18_000, 0)]);
 }
 

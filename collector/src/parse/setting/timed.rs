@@ -1,7 +1,7 @@
 //! What shells and programs print for `time COMMAND`.
 //!
 //! ```text
-//! real	0m0.149s                                        bash
+//! real    0m0.149s                                     bash (a tab between)
 //! real 0.15                                            time -p, dash
 //! 0.11user 0.03system 0:00.15elapsed 94%CPU …          GNU time
 //! kubectl scale …  0.11s user 0.03s system 94% cpu 0.149 total    zsh
