@@ -152,6 +152,30 @@ fn both_stretches_of_time_are_seen_and_what_is_left_aside_is_counted() {
     );
 }
 
+#[test]
+fn the_report_names_what_its_queries_leave_aside() {
+    let captures = fault("p03-partial-witness");
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = folder.path().join("run");
+    fs::create_dir(&input).expect("a folder");
+    write(&input, "capture.toml", "dataplane = \"kube-proxy-iptables\"\n");
+    let asked = |text: &str| text.replace("reqs_total", "kubeproxy_sync_proxy_rules_duration_seconds_count");
+    let scrape = fs::read_to_string(captures.join("scrape.txt")).expect("read");
+    write(&input, "dump.txt", &asked(&fs::read_to_string(captures.join("dump.txt")).expect("read")));
+    write(&input, "scrape.txt", &asked(&scrape));
+    let (alone, _) = report(&[&input], folder.path());
+    let title = "samples that the documented queries leave aside".to_owned();
+    assert!(!titles(&alone, 0).contains(&title), "{:?}", titles(&alone, 0));
+    let more = scrape + "# SCRAPE 1700000110.0\nreqs_total 120\n# SCRAPE 1700000111.0\nreqs_total 121\n";
+    write(&input, "scrape.txt", &asked(&more));
+    let (told, _) = report(&[&input], folder.path());
+    assert!(titles(&told, 0).contains(&title), "{:?}", titles(&told, 0));
+    let findings = told["runs"][0]["findings"].as_array().expect("findings");
+    let finding = findings.iter().find(|one| one["title"] == title.as_str()).expect("the finding");
+    let detail = finding["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with("2 samples of 1 series of scrape.txt (scrape)"), "{detail}");
+}
+
 fn bundled(captures: &Path, folder: &Path, name: &str) -> PathBuf {
     let out = folder.join(name);
     bundle(&BundleOptions { inputs: vec![captures.to_owned()], out: out.clone(), ..BundleOptions::default() })

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::Serialize;
 use syncline_promql::{Expr, MemoryStorage, Options, Series, Value, is_stale, parse, range};
 
-use crate::bundle::witnesses::{self, Aside, Selected};
+use crate::bundle::witnesses::{self, Aside, Selected, Why};
 use crate::clock::{Evidence, Finding};
 use crate::events::metric_names::{absence, is_foreign};
 use crate::events::{Phase, Run};
@@ -143,20 +143,31 @@ pub fn answers(run: &Run, questions: &[Question]) -> anyhow::Result<(Vec<QueryAn
     Ok((answers, left_aside(run, &aside)))
 }
 
-/// Samples that none of the questions uses, since another witness has their stretch of time: by source, and why.
+/// Sources that are named of those that were left aside for one reason.
+const NAMED: usize = 3;
+
+/// Samples that none of the questions uses, since another witness has their stretch of time: by how they were captured, and why.
 fn left_aside(run: &Run, aside: &[Aside]) -> Option<Finding> {
-    let path = |source: i32| {
-        let source = usize::try_from(source).ok().and_then(|at| run.bundle.manifest.sources.get(at));
-        source.map_or("?", |source| source.path.as_str())
-    };
-    let told = |one: &Aside| {
-        let Aside { witness, why, instead, series, samples, source } = one;
-        format!("{samples} of {series} series of {} ({witness}): {} ({instead})", path(*source), why.words())
-    };
+    let mut reasons: BTreeMap<(&str, Why, &str), Vec<&Aside>> = BTreeMap::new();
+    for one in aside {
+        reasons.entry((&one.witness, one.why, &one.instead)).or_default().push(one);
+    }
+    let told = reasons.iter().map(|((witness, why, instead), all)| {
+        let (samples, series) =
+            all.iter().fold((0, 0), |(samples, series), one| (samples + one.samples, series + one.series));
+        let paths: Vec<&str> = all.iter().take(NAMED).map(|one| run.path(one.source)).collect();
+        let more = match all.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let paths = paths.join(", ");
+        format!("{samples} samples of {series} series of {paths}{more} ({witness}): {} ({instead})", why.words())
+    });
+    let evidence = reasons.values().flat_map(|all| all.iter().take(NAMED));
     (!aside.is_empty()).then(|| Finding {
         title: "samples that the documented queries leave aside".to_owned(),
-        detail: aside.iter().map(told).collect::<Vec<_>>().join("; "),
-        evidence: aside.iter().map(|one| run.evidence(one.source, 1, one.witness.clone())).collect(),
+        detail: told.collect::<Vec<_>>().join("; "),
+        evidence: evidence.map(|one| run.evidence(one.source, 1, one.witness.clone())).collect(),
     })
 }
 
