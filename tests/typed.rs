@@ -1,6 +1,7 @@
-//! Runs typed after the source document, against their truth: one made here with real iptables, `date` loops, `watch` and `script`
-//! (needs root, `unshare` and `iptables-legacy`; says so where it is skipped), and those that were typed on real clusters
-//! (`../shared/typed`, where it is at hand).
+//! Runs typed after the source document, against their truth: one made by `typed/scale_up.sh` with real iptables, `date` loops,
+//! `watch` and `script`, and those that were typed on real clusters (`../shared/typed`, where it is at hand).
+//! With `SYNCLINE_LIVE=1` the script runs anew (needs root, `unshare`, `iptables-legacy`); it is not run otherwise, since what it
+//! records then depends on the machine's terminals, locks and load.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,25 +30,37 @@ fn bounds(report: &Value, name: &str, variant: &str) -> Option<(f64, f64)> {
     Some((row["bounds"][0].as_f64()?, row["bounds"][1].as_f64()?))
 }
 
-fn has_iptables() -> bool {
-    let tried = Command::new("unshare")
-        .args(["-n", "iptables-legacy", "-t", "nat", "-L", "-n"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let script = Command::new("script").arg("--version").stdout(Stdio::null()).status();
-    tried.is_ok_and(|status| status.success()) && script.is_ok_and(|status| status.success())
-}
-
 fn seconds(path: &Path) -> f64 {
     let text = std::fs::read_to_string(path).expect("a time");
     text.lines().find_map(|line| line.trim().parse().ok()).expect("seconds")
 }
 
+/// Copies a folder of files and one level of folders, so that a test may add to it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("copied");
+        }
+    }
+}
+
 #[test]
-fn a_scale_up_that_was_typed_here_lies_within_its_bounds() {
-    if !has_iptables() {
-        eprintln!("skipped: unshare -n iptables-legacy and script are not to be had here");
+fn a_scale_up_that_was_typed_on_iptables_lies_within_its_bounds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/typed/iptables-scale");
+    copy(&recorded, folder.path());
+    judge_scale_up(folder.path());
+}
+
+#[test]
+fn a_scale_up_that_is_typed_now_lies_within_its_bounds() {
+    if std::env::var_os("SYNCLINE_LIVE").is_none() {
+        eprintln!("skipped: SYNCLINE_LIVE=1 types it anew, with real iptables in a network namespace");
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -66,26 +79,32 @@ fn a_scale_up_that_was_typed_here_lies_within_its_bounds() {
     let said = std::fs::read_to_string(&errors).unwrap_or_default();
     std::fs::write(folder.path().join("stop"), "").expect("written");
     assert!(status.success(), "{status}: {said}");
-    let typed = seconds(&folder.path().join("loop/scale.txt"));
-    let truth = (seconds(&folder.path().join("before")) - typed, seconds(&folder.path().join("after")) - typed);
+    judge_scale_up(folder.path());
+}
+
+/// Judges what `typed/scale_up.sh` left in a folder, three captures of one scale-up, against the moments between which it loaded the
+/// last state (`before`, `after`).
+fn judge_scale_up(folder: &Path) {
+    let typed = seconds(&folder.join("loop/scale.txt"));
+    let truth = (seconds(&folder.join("before")) - typed, seconds(&folder.join("after")) - typed);
     for capture in ["loop", "recording"] {
-        let input = folder.path().join(capture);
+        let input = folder.join(capture);
         // Nothing relates the operator's clock to the node's but that they are one machine: which only the operator knows.
-        let unstated = report(&input, &folder.path().join(format!("{capture}-unstated")));
+        let unstated = report(&input, &folder.join(format!("{capture}-unstated")));
         assert_eq!(bounds(&unstated, "api_processing_time", "").map(|(low, _)| low > 0.04), Some(true));
         let (low, high) = bounds(&unstated, "convergence_time", "one clock").expect("from the looks alone");
         assert!(low <= truth.1 && truth.0 <= high, "{capture}: {truth:?} not within {low}..{high}");
         std::fs::write(input.join("capture.toml"), "node = \"node-a\"\nsame_host = [\"node-a\", \"operator\"]\n")
             .expect("written");
-        let stated = report(&input, &folder.path().join(format!("{capture}-stated")));
+        let stated = report(&input, &folder.join(format!("{capture}-stated")));
         assert_eq!(stated["runs"][0]["dataplane"], "kube-proxy-iptables", "{capture}");
         let (low, high) = bounds(&stated, "convergence_time", "").expect("from the looks alone");
         assert!(low <= truth.1 && truth.0 <= high, "{capture}: {truth:?} not within {low}..{high}");
     }
     // The chain that the document watches says nothing of endpoints, and names the one that does.
-    let services = report(&folder.path().join("services"), &folder.path().join("services-report"));
+    let services = report(&folder.join("services"), &folder.join("services-report"));
     assert_eq!(bounds(&services, "convergence_time", ""), None);
-    let page = std::fs::read_to_string(folder.path().join("services-report/report.md")).expect("a page");
+    let page = std::fs::read_to_string(folder.join("services-report/report.md")).expect("a page");
     assert!(page.contains("KUBE-SVC-AAAAAAAAAAAAAAAA"), "the chain that would show it is named");
 }
 
