@@ -386,4 +386,41 @@ fn the_same_log_under_two_paths_of_an_archive_is_one_log() {
     std::fs::write(folder.path().join("run.tar"), archive(&[("kube-proxy.log", &log)])).expect("written");
     let both = Bundle::from(folder.path());
     assert_eq!(both.manifest.sources[2].same_as.as_deref(), Some("kube-proxy.log"));
+    // Behind it, too, and packed; a packed file that is cut is the twin of its copy alone.
+    let packed = |bytes: &[u8]| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packer, bytes).expect("written");
+        packer.finish().expect("packed")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = &packed(&log)[..packed(&log).len() - 20];
+    let inner =
+        archive(&[("kube-proxy.log", &log), ("rotated.log.gz", &packed(&log)), ("other.log.gz", &packed(&other))]);
+    for (name, bytes) in [
+        ("run.tar", inner.as_slice()),
+        ("t-behind.log", &log),
+        ("u-behind.log.gz", &packed(&log)),
+        ("v-cut.log.gz", cut),
+        ("w-cut.log.gz", cut),
+        ("x-sized.log.zst", &zstd::bulk::compress(&log, 3).expect("packed")),
+    ] {
+        std::fs::write(folder.path().join(name), bytes).expect("written");
+    }
+    let behind = Bundle::from(folder.path());
+    let sources = behind.manifest.sources.iter().filter(|one| one.kind != "tar");
+    let same: Vec<_> = sources.map(|one| (one.path.as_str(), one.same_as.as_deref())).collect();
+    let first = Some("run.tar/kube-proxy.log");
+    assert_eq!(
+        same,
+        [
+            ("run.tar/kube-proxy.log", None),
+            ("run.tar/rotated.log.gz", first),
+            ("run.tar/other.log.gz", None),
+            ("t-behind.log", first),
+            ("u-behind.log.gz", first),
+            ("v-cut.log.gz", None),
+            ("w-cut.log.gz", Some("v-cut.log.gz")),
+            ("x-sized.log.zst", first),
+        ]
+    );
 }

@@ -7,5 +7,5 @@ pub mod tsdb;
 mod walk;
 
 pub use cutter::{CHUNK, Cutter, Piece, Skipped};
-pub use stream::{Digested, decompress, hashing, open, window_log};
+pub use stream::{Digested, decompress, hashing, is_compressed, open, stated_size, window_log};
 pub use walk::{Entry, walk};

@@ -54,11 +54,10 @@ impl Reader<'_> {
         *index += 1;
         self.source(own, &one.path, &one.plain, one.mtime, one.head, one.broken, one.reader, outlet);
         let _ = io::copy(one.reader, &mut io::sink());
-        let digest = one.digest.finish();
         if self.rule(&one.plain).is_none() {
-            self.known.add(digest.clone(), &one.path);
+            self.known.add(&one.digest, &one.path);
         }
-        outlet.say(Said::End { index: own, digest: Some(digest) });
+        outlet.say(Said::End { index: own, digest: Some(one.digest.finish()) });
     }
 
     fn archive(&self, one: Opened<'_>, kind: &str, index: &mut i32, outlet: &Outlet<Said>) {
@@ -68,6 +67,7 @@ impl Reader<'_> {
         let source = Source { path: one.path.clone(), kind: kind.to_owned(), ..Source::default() };
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
         let digest = one.digest.clone();
+        digest.only_raw();
         let files = Files {
             reader: self,
             path: one.path.clone(),
@@ -179,12 +179,15 @@ impl Files<'_> {
         let plain = plain_path(&format!("{}/{name}", self.plain));
         let mtime = seconds.and_then(|seconds| seconds.checked_mul(1_000_000_000));
         let is_block = input::tsdb::place(&plain).is_some();
+        let mut magic = Vec::with_capacity(4);
+        let _ = raw.take(4).read_to_end(&mut magic);
+        let raw: &mut dyn Read = &mut magic.chain(raw);
         let mut again = None;
-        if !is_block && self.reader.known.has_size(size) && self.reader.rule(&plain).is_none() {
+        // What a compressed one holds is told at its end.
+        if !is_block && (input::is_compressed(&magic) || self.reader.known.has_size(size)) {
             let Some(kept) = self.kept(name, raw, outlet) else { return };
-            let first = self.reader.known.first(&kept.digest).filter(|_| kept.broken.is_none());
-            if let Some(first) = first.filter(|_| self.reader.is_dated(&kept.file, &path)) {
-                self.reader.same(*index, &path, &first, kept.digest, outlet);
+            if let Some(twin) = self.reader.twin(&kept.file, &path).filter(|_| kept.broken.is_none()) {
+                self.reader.same(*index, &path, twin, outlet);
                 *index += 1;
                 let _ = std::fs::remove_file(kept.file);
                 return;

@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::recognise::{What, recognise, span};
 use super::rules::{SourceRule, glob, plain_path};
 use super::said::Said;
-use super::twins;
+use super::twins::{Known, Twin};
 use crate::form::stamp::{Dating, MARK};
 use crate::form::{Context, Head, Reads};
 use crate::input::{self, Cutter, Digested, Entry};
@@ -55,7 +55,7 @@ pub struct Reader<'o> {
     /// All files.
     pub entries: &'o [Entry],
     /// What was read so far.
-    pub known: twins::Known,
+    pub known: Known,
     /// What dated sources span, once somebody asked.
     pub span: OnceLock<Option<(i64, i64, String)>>,
 }
@@ -64,7 +64,6 @@ impl Reader<'_> {
     /// Reads all entries in order.
     pub fn read(&self, outlet: &Outlet<Said>) {
         let entries = self.entries;
-        let twins = twins::of(entries);
         let mut index = 0;
         let grouped = self.grouped(entries);
         for (at, entry) in entries.iter().enumerate() {
@@ -83,15 +82,10 @@ impl Reader<'_> {
                 self.progress.end();
                 continue;
             }
-            if let Some(first) = twins.get(&at).map(|first| &entries[*first])
-                && [entry, first].iter().all(|one| self.rule(&plain_path(&one.path)).is_none())
-                && self.is_dated(&entry.file, &entry.path)
+            if entry.path != "-"
+                && let Some(twin) = self.twin(&entry.file, &entry.path)
             {
-                let digest = Digested::default();
-                if let Ok(mut file) = fs::File::open(&entry.file) {
-                    let _ = std::io::copy(&mut input::hashing(&mut file, &digest), &mut std::io::sink());
-                }
-                self.same(index, &entry.path, &first.path, digest.finish(), outlet);
+                self.same(index, &entry.path, twin, outlet);
                 index += 1;
                 self.progress.end();
                 continue;
@@ -106,6 +100,13 @@ impl Reader<'_> {
             }
             self.progress.end();
         }
+    }
+
+    /// An earlier file with the same content, if they are one source.
+    fn twin(&self, file: &Path, path: &str) -> Option<Twin> {
+        let unruled = self.rule(&plain_path(path)).is_none();
+        let twin = unruled.then(|| self.known.twin(file, self.window_log).ok().flatten())??;
+        self.is_dated(file, path).then_some(twin)
     }
 
     /// Whether a file brings its own times.
@@ -123,16 +124,16 @@ impl Reader<'_> {
     }
 
     /// Names a file whose content is read under another path.
-    fn same(&self, index: i32, path: &str, first: &str, digest: (String, u64), outlet: &Outlet<Said>) {
+    fn same(&self, index: i32, path: &str, twin: Twin, outlet: &Outlet<Said>) {
         let context = Arc::new(self.context(index, path, None, None));
         let source = Source {
             path: path.to_owned(),
             kind: "same-content".to_owned(),
-            same_as: Some(first.to_owned()),
+            same_as: Some(twin.first),
             ..Source::default()
         };
         outlet.say(Said::Begin { source, context, losses: vec![loss::SAME_CONTENT] });
-        outlet.say(Said::End { index, digest: Some(digest) });
+        outlet.say(Said::End { index, digest: Some(twin.digest) });
     }
 
     /// Names a file that is not read.
