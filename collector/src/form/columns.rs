@@ -25,17 +25,20 @@ enum ColumnBuilder {
     Text(StringBuilder),
 }
 
+/// Rows for which a new table has room: most files are small, and room for a thousand in each of a dozen columns costs more than they do.
+const FEW: usize = 32;
+
 impl TableBuilder {
     /// An empty table.
     pub fn new(table: &'static str, columns: &'static [Column]) -> Self {
         let builders = columns
             .iter()
             .map(|column| match column.kind {
-                ColumnType::I32 => ColumnBuilder::I32(Int32Builder::new()),
-                ColumnType::I64 => ColumnBuilder::I64(Int64Builder::new()),
-                ColumnType::F64 => ColumnBuilder::F64(Float64Builder::new()),
-                ColumnType::Bool => ColumnBuilder::Bool(BooleanBuilder::new()),
-                ColumnType::Text => ColumnBuilder::Text(StringBuilder::new()),
+                ColumnType::I32 => ColumnBuilder::I32(Int32Builder::with_capacity(FEW)),
+                ColumnType::I64 => ColumnBuilder::I64(Int64Builder::with_capacity(FEW)),
+                ColumnType::F64 => ColumnBuilder::F64(Float64Builder::with_capacity(FEW)),
+                ColumnType::Bool => ColumnBuilder::Bool(BooleanBuilder::with_capacity(FEW)),
+                ColumnType::Text => ColumnBuilder::Text(StringBuilder::with_capacity(FEW, 4 * FEW)),
             })
             .collect();
         Self { table, columns, builders, next: 0, rows: 0 }

@@ -1,5 +1,7 @@
 //! A file, a piece of it, a line of it: what a parser is given.
 
+use std::borrow::Cow;
+
 /// What a parser may know of the file.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -133,6 +135,14 @@ pub struct Line<'a> {
     pub offset: i64,
     /// False for a last line without a line end.
     pub ended: bool,
+}
+
+impl<'a> Line<'a> {
+    /// The line as text; what is no UTF-8 in it becomes U+FFFD.
+    pub fn text(&self) -> Cow<'a, str> {
+        // Nearly all lines are UTF-8, which is checked faster than it is repaired.
+        std::str::from_utf8(self.bytes).map_or_else(|_| String::from_utf8_lossy(self.bytes), Cow::Borrowed)
+    }
 }
 
 impl<'a> Chunk<'a> {

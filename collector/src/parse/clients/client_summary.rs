@@ -60,7 +60,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let tool = tool_of(chunk.bytes);
     let (mut part, mut in_errors, mut errors) = (Part::default(), false, 0_u64);
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         if text.trim().is_empty() {
             continue;
         }

@@ -75,7 +75,7 @@ fn junit(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut running: Option<(i64, String, String)> = None;
     let mut failed = false;
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         failed |= text.contains("<failure");
         if text.trim_start().starts_with("<testcase") {
             match (attribute(&text, "name"), attribute(&text, "time")) {

@@ -58,7 +58,7 @@ impl Fields<'_> {
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut fields = Fields::default();
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         let text = plain(text.trim_end());
         if let Some(count) = lost(&text) {
             batch.record(None);

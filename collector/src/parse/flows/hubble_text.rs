@@ -280,7 +280,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         if line.bytes.trim_ascii().is_empty() {
             continue;
         }
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         let text = plain(&text);
         if is_heading(&text) {
             continue;

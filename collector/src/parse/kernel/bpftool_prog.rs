@@ -115,7 +115,7 @@ fn of_text(context: &Context, block: &Line, batch: &mut Batch) -> Vec<Program<'s
         around: None,
     };
     for line in text.lines().filter(|line| !line.bytes.trim_ascii().is_empty()) {
-        match program(&String::from_utf8_lossy(line.bytes)) {
+        match program(&line.text()) {
             Some(program) => found.push(program),
             None if line.bytes.starts_with(b"\t") || line.bytes.starts_with(b"  ") => {}
             None => batch.reject(context, &line, "expected `ID: TYPE  name NAME  tag TAG …` or more of a program"),

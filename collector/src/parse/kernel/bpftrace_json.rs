@@ -81,7 +81,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     while let Some(line) = lines.next() {
         if !line.bytes.starts_with(MARK.as_bytes()) {
             if !line.bytes.iter().all(u8::is_ascii_whitespace) {
-                push_event(context, line.number, &String::from_utf8_lossy(line.bytes), batch);
+                push_event(context, line.number, &line.text(), batch);
             }
             continue;
         }

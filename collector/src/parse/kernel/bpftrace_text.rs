@@ -215,7 +215,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             Err(_) => {
                 // A comm is bytes, not text.
                 reader.close(batch);
-                let text = String::from_utf8_lossy(line.bytes);
+                let text = line.text();
                 match heading(&text) {
                     Some(Heading::Value { map, key, value }) => {
                         push_value(

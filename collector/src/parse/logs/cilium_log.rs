@@ -63,7 +63,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         if line.bytes.is_empty() {
             continue;
         }
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         let known = chunk.known(line.number);
         let outer_time = known.outer_time;
         if let Some(found) = logfmt::entry(&text) {

@@ -11,8 +11,6 @@
 //! the line keeps no time (its duration needs none). Lines behind an entry that are none (a value over many lines, a trace) have its time
 //! and level; lines of other formats go to theirs (`foreign`).
 
-use std::collections::HashMap;
-
 use syncline_schema::clock::ClockToken;
 use syncline_schema::logs::LogRow;
 use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
@@ -112,13 +110,13 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let mut without_year = 0;
     let mut syncs = Syncs::default();
     // Several proxies may write to one place: each has its own entry that lines go on with.
-    let mut running: HashMap<Option<&str>, Ahead> = HashMap::new();
+    let mut running: Vec<(Option<&str>, Ahead)> = Vec::new();
     let mut begun = false;
     for line in chunk.lines() {
         if line.bytes.is_empty() {
             continue;
         }
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         let known = chunk.known(line.number);
         let outer_time = known.outer_time;
         let proxy = known.pod.or(known.node);
@@ -131,11 +129,16 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             let dated = matches!(found.when, When::Outer);
             let time = push(context, &Carried { record: line.number, outer_time, proxy }, found, &mut syncs, batch);
             without_year += u64::from(time.is_none() && !dated);
-            running.insert(proxy, Ahead { time, level, outer_time, is_open });
+            let ahead = Ahead { time, level, outer_time, is_open };
+            match running.iter_mut().find(|(name, _)| *name == proxy) {
+                Some((_, known)) => *known = ahead,
+                None => running.push((proxy, ahead)),
+            }
             begun = true;
             continue;
         }
-        let mut ahead = running.remove(&proxy);
+        let place = running.iter().position(|(name, _)| *name == proxy);
+        let mut ahead = place.map(|at| running.swap_remove(at).1);
         let is_open = ahead.is_some_and(|ahead| ahead.is_open);
         if !is_open && foreign::read(context, &line, &text, outer_time, batch) {
             continue;
@@ -149,7 +152,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             ahead.is_open = false;
         }
         if let Some(ahead) = ahead {
-            running.insert(proxy, ahead);
+            running.push((proxy, ahead));
         }
         batch.record(outer_time);
         batch.push(&LogRow {

@@ -167,10 +167,23 @@ pub fn moment<'a>(found: &'a Entry) -> Option<SyncRow<'a>> {
         return (!handler.contains("Synced")).then(|| row("received"));
     }
     if let Some(rest) = message.strip_prefix("Setting endpoints for ") {
-        return setting(rest, field("portName"), field("endpoints")).map(|(object, detail)| SyncRow {
+        let (mut port, mut endpoints, mut family) = (None, None, None);
+        // Lists of endpoints are long: once through them.
+        for (key, value) in fields(&found.fields) {
+            let place = match key {
+                "portName" => &mut port,
+                "endpoints" => &mut endpoints,
+                "ipFamily" => &mut family,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        return setting(rest, port, endpoints).map(|(object, detail)| SyncRow {
+            moment: "setting".into(),
             object: Some(object),
             detail: Some(detail),
-            ..row("setting")
+            family,
+            ..Default::default()
         });
     }
     if message.starts_with("Syncing ") && message.ends_with("rules") {
@@ -214,7 +227,8 @@ fn setting<'a>(
 ) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
     if let Some(port) = port {
         let list = endpoints.unwrap_or_default();
-        let list = list.trim_start_matches('[').trim_end_matches(']').replace(['"', ' '], "");
+        let list = list.trim_start_matches('[').trim_end_matches(']');
+        let list: String = list.split(['"', ' ']).collect();
         return Some((port, list.into()));
     }
     let (port, list) = rest.split_once(" to ")?;

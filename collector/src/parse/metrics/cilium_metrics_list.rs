@@ -108,7 +108,7 @@ fn parse_columns(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         _ => {}
     }
     for line in chunk.lines().filter(|line| !line.bytes.trim_ascii().is_empty() && !is_header(line.bytes)) {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         let Some((name, pairs, values)) = columns(text.trim()) else {
             batch.reject(context, &line, "expected metric, labels and value");
             continue;

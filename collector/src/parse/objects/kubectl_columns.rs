@@ -16,14 +16,15 @@ pub struct Columns {
 
 /// The cells of a row.
 pub struct Cells<'t> {
-    cells: Vec<(String, &'t str)>,
+    columns: &'t Columns,
+    cells: Vec<&'t str>,
 }
 
 impl Cells<'_> {
     /// A cell by its column's name; null where it is empty or there is no such column.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.cells.iter().find(|(known, _)| known == name).map(|(_, cell)| *cell);
-        found.filter(|cell| !cell.is_empty())
+        let at = self.columns.names().position(|known| known == name)?;
+        self.cells.get(at).copied().filter(|cell| !cell.is_empty())
     }
 }
 
@@ -55,17 +56,19 @@ impl Columns {
     }
 
     /// The cells of a row; null for a line that does not fit.
-    pub fn cells<'t>(&self, line: &'t str) -> Option<Cells<'t>> {
-        let found = self.below(line).or_else(|| self.between_gaps(line))?;
-        let cells: Vec<(String, &str)> = self.names().map(str::to_owned).zip(found).collect();
-        cells.iter().all(|(name, cell)| may_be(name, cell)).then_some(Cells { cells })
+    pub fn cells<'t>(&'t self, line: &'t str) -> Option<Cells<'t>> {
+        let cells = self.below(line).or_else(|| self.between_gaps(line))?;
+        self.names().zip(&cells).all(|(name, cell)| may_be(name, cell)).then_some(Cells { columns: self, cells })
     }
 
     /// Cells below their names: ahead of each begins at least one blank more than stands within a cell.
     fn below<'t>(&self, line: &'t str) -> Option<Vec<&'t str>> {
-        let offsets: Vec<usize> = line.char_indices().map(|(at, _)| at).chain([line.len()]).collect();
-        let count = offsets.len() - 1;
-        let blank = |at: usize| line[offsets[at]..].starts_with([' ', '\t']);
+        // Offsets of characters, where these are not the bytes.
+        let offsets: Option<Vec<usize>> =
+            (!line.is_ascii()).then(|| line.char_indices().map(|(at, _)| at).chain([line.len()]).collect());
+        let count = offsets.as_ref().map_or(line.len(), |offsets| offsets.len() - 1);
+        let offset = |at: usize| offsets.as_ref().map_or(at, |offsets| offsets[at]);
+        let blank = |at: usize| line[offset(at)..].starts_with([' ', '\t']);
         let mut found = Vec::with_capacity(self.columns.len());
         for (number, (start, _)) in self.columns.iter().enumerate() {
             let ahead = start.saturating_sub(2)..(*start).min(count);
@@ -73,7 +76,7 @@ impl Columns {
                 return None;
             }
             let end = self.columns.get(number + 1).map_or(count, |(next, _)| (*next).min(count));
-            let cell = if *start < end { line[offsets[*start]..offsets[end]].trim() } else { "" };
+            let cell = if *start < end { line[offset(*start)..offset(end)].trim() } else { "" };
             found.push(cell);
         }
         let filled = found.iter().filter(|cell| !cell.is_empty()).count();

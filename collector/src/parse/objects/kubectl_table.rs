@@ -59,6 +59,10 @@ fn behind_stamp(line: &str) -> (Option<Stamp>, &str) {
 
 /// Column names, if a line is nothing but those of kubectl.
 fn header(line: &str) -> Option<Columns> {
+    // Most lines are rows.
+    if !line.contains("NAME") && !line.contains("MESSAGE") {
+        return None;
+    }
     let columns = Columns::of(line);
     let names: Vec<&str> = columns.names().collect();
     let named = |name: &&str| {
@@ -92,7 +96,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let dating = Dating { year: context.year, utc_offset: context.utc_offset, span: None };
     let mut table: Option<Table> = None;
     for line in chunk.lines() {
-        let said = String::from_utf8_lossy(line.bytes);
+        let said = line.text();
         let (stamp, text) = behind_stamp(&said);
         if text.trim().is_empty() {
             continue;
@@ -108,17 +112,19 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             batch.record(time);
             continue;
         }
-        let cells = table.as_ref().and_then(|table| table.columns.cells(text));
-        let (Some(open), Some(cells)) = (table.as_mut(), cells) else {
+        let cells = table.as_mut().and_then(|Table { columns, seen, strange }| match columns.cells(text) {
+            Some(cells) => Some((cells, seen, strange)),
+            None => {
+                *strange += 1;
+                None
+            }
+        });
+        let Some((cells, seen, strange)) = cells else {
             batch.reject(context, &line, "expected a row of a table that kubectl printed, below its column names");
-            let ended = table.as_mut().is_some_and(|table| {
-                table.strange += 1;
-                table.strange >= STRANGE
-            });
-            table = table.filter(|_| !ended);
+            table = table.filter(|table| table.strange < STRANGE);
             continue;
         };
-        open.strange = 0;
+        *strange = 0;
         match (stamp, time) {
             (Some(_), None) => batch.loss(loss::NO_YEAR, 1),
             (None, None) => batch.loss(loss::NO_TIME, 1),
@@ -128,7 +134,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
         let resolution = stamp.map_or(known.resolution, |stamp| stamp.resolution);
         let resolution = Some(resolution).filter(|unit| time.is_some() && *unit > 1);
         let named = format!("{}/{}", cells.get("NAMESPACE").unwrap_or_default(), cells.get("NAME").unwrap_or_default());
-        let again = !open.seen.insert(named);
+        let again = !seen.insert(named);
         let row = Row { context, record: line.number, time, resolution, again, cells: &cells };
         row.line(text, batch);
         row.objects(batch);

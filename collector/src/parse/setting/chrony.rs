@@ -43,7 +43,7 @@ fn sniff(head: &Head) -> Sniff {
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         if text.trim().is_empty() {
             continue;
         }

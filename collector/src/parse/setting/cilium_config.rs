@@ -113,7 +113,7 @@ fn fact(context: &Context, record: i64, key: &str, value: &str, batch: &mut Batc
 
 fn parse_config(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         // A multi-valued option continues on indented lines without a name of its own.
         let parted = text.split_once(" : ").or_else(|| text.split_once(": "));
         // A colon within a value parts nothing.
@@ -128,7 +128,7 @@ fn parse_config(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 
 fn parse_version(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         match version(&text) {
             Some(("Daemon", version)) => fact(context, line.number, "version/cilium", version, batch),
             Some(_) => batch.record(None),

@@ -84,7 +84,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     }
     let drawn = of_command_line(chunk.bytes);
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         if drawn {
             // The picture stands on the left; a row without a name belongs to the one above it.
             let said = text.trim_start_matches([' ', '/', '\\', '_', '¯']).trim_end();

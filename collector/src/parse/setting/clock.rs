@@ -41,7 +41,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 }
 
 fn reading(context: &Context, line: &Line<'_>, batch: &mut Batch) {
-    let text = String::from_utf8_lossy(line.bytes);
+    let text = line.text();
     let numbers: Vec<i64> = text.split('\t').skip(1).filter_map(|field| field.trim().parse().ok()).collect();
     let [before, boottime, realtime, after] = numbers.as_slice() else {
         return batch.reject(context, line, "expected a name and four readings in ns, tab-separated");

@@ -29,7 +29,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             clock: context.clock.as_str().into(),
             level: "info".into(),
             caller: Some("terminal".into()),
-            message: String::from_utf8_lossy(line.bytes).trim_end().to_owned().into(),
+            message: line.text().trim_end().to_owned().into(),
             ..Default::default()
         });
     }

@@ -273,7 +273,7 @@ fn sniff(head: &Head) -> Sniff {
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let lines: Vec<Line<'_>> = chunk.lines().collect();
-    let owned: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.bytes)).collect();
+    let owned: Vec<_> = lines.iter().map(|line| line.text()).collect();
     let known = |line: &Line<'_>| chunk.known(line.number);
     let written: Vec<Written<'_>> =
         lines.iter().zip(&owned).map(|(line, text)| Written { text, command: known(line).command }).collect();

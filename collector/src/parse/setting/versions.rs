@@ -110,7 +110,7 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let whole = String::from_utf8_lossy(chunk.bytes);
     let alone = of_kubernetes(&Head { path: &context.path, bytes: chunk.bytes, whole: true }, &whole);
     for line in chunk.lines() {
-        let text = String::from_utf8_lossy(line.bytes);
+        let text = line.text();
         if text.trim().is_empty() {
             continue;
         }
