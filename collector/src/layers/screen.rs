@@ -13,8 +13,8 @@ use std::num::NonZero;
 pub struct Screen {
     parser: vt100::Parser,
     rows: Vec<String>,
-    /// Rows that may have changed since.
-    touched: Vec<bool>,
+    /// What may have changed since, by row.
+    touched: Vec<Touched>,
     lines: u16,
     columns: u16,
     /// Rows that scroll end ahead of this one.
@@ -25,10 +25,32 @@ pub struct Screen {
     odd: bool,
 }
 
+/// Which cells of a row may have changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touched {
+    None,
+    /// From the first to ahead of the second.
+    Cells(u16, u16),
+    All,
+}
+
+impl Touched {
+    fn add(&mut self, from: u16, to: u16) {
+        *self = match *self {
+            Touched::None => Touched::Cells(from, to),
+            Touched::Cells(first, last) => Touched::Cells(first.min(from), last.max(to)),
+            Touched::All => Touched::All,
+        };
+    }
+}
+
 /// Where the cursor is, while bytes are followed.
 struct Cursor {
     row: u16,
+    /// At most here: letters that are not ASCII may be two cells wide.
     column: u16,
+    /// Whether it is there.
+    exact: bool,
 }
 
 impl Screen {
@@ -38,7 +60,7 @@ impl Screen {
         Self {
             parser: vt100::Parser::new(lines, columns, 0),
             rows: vec![String::new(); count],
-            touched: vec![false; count],
+            touched: vec![Touched::None; count],
             lines: lines.get(),
             columns: columns.get(),
             bottom: lines.get(),
@@ -55,15 +77,15 @@ impl Screen {
     /// As a new one, in the memory that it has.
     pub fn clear(&mut self) {
         self.parser.process(b"\x1b[?6l\x1b[r\x1b[m\x1b[4l\x1b[H\x1b[2J");
-        self.touched.fill(true);
+        self.touched.fill(Touched::All);
         (self.bottom, self.scrolls_in_part) = (self.lines, false);
     }
 
     /// Draws.
     pub fn process(&mut self, bytes: &[u8]) {
         let (row, column) = self.parser.screen().cursor_position();
-        if self.odd || !self.follow(bytes, Cursor { row, column }) {
-            self.touched.fill(true);
+        if self.odd || !self.follow(bytes, Cursor { row, column, exact: true }) {
+            self.touched.fill(Touched::All);
         }
         self.parser.process(bytes);
     }
@@ -89,8 +111,16 @@ impl Screen {
     }
 
     fn read(&mut self, row: usize) -> bool {
-        let Some(touched) = self.touched.get_mut(row).filter(|touched| **touched) else { return false };
-        *touched = false;
+        let Some(touched) = self.touched.get_mut(row) else { return false };
+        let touched = std::mem::replace(touched, Touched::None);
+        let patched = match touched {
+            Touched::None => return false,
+            Touched::Cells(from, to) => self.patch(row, from, to.min(self.columns)),
+            Touched::All => None,
+        };
+        if let Some(changed) = patched {
+            return changed;
+        }
         let screen = self.parser.screen();
         let text = match u16::try_from(row) {
             Ok(at @ 1..) => screen.contents_between(at - 1, self.columns, at, self.columns),
@@ -103,6 +133,34 @@ impl Screen {
             text.trim_end().clone_into(&mut self.rows[row]);
         }
         changed
+    }
+
+    /// Reads some cells of a row anew: whether they are others than before. Null where the row must be read as a whole, since a letter
+    /// in it is more than a byte or a cell.
+    fn patch(&mut self, row: usize, from: u16, to: u16) -> Option<bool> {
+        let text = self.rows.get_mut(row).filter(|text| text.is_ascii())?;
+        let (at, screen) = (u16::try_from(row).ok()?, self.parser.screen());
+        let mut cells = Vec::with_capacity(usize::from(to.saturating_sub(from)));
+        for column in from..to {
+            let cell = screen.cell(at, column)?;
+            cells.push(match cell.contents().as_bytes() {
+                [] if !cell.is_wide_continuation() => b' ',
+                [byte] if byte.is_ascii() => *byte,
+                _ => return None,
+            });
+        }
+        let cells = String::from_utf8(cells).ok()?;
+        let range = usize::from(from).min(text.len())..usize::from(to).min(text.len());
+        let (same, beyond) = cells.split_at(range.len());
+        if text[range.clone()] == *same && beyond.bytes().all(|byte| byte == b' ') {
+            return Some(false);
+        }
+        // Blanks ahead of what stands behind the end.
+        let gap = usize::from(from).saturating_sub(text.len());
+        text.extend(std::iter::repeat_n(' ', gap));
+        text.replace_range(range.start + gap..range.end + gap, &cells);
+        text.truncate(text.trim_end().len());
+        Some(true)
     }
 
     /// Marks the rows that bytes may touch; false where that cannot be told.
@@ -121,14 +179,17 @@ impl Screen {
                         return false;
                     }
                 },
-                b'\r' => cursor.column = 0,
+                b'\r' => (cursor.column, cursor.exact) = (0, true),
                 b'\n' if cursor.row.saturating_add(1) < self.bottom => cursor.row += 1,
                 0x08 => cursor.column = cursor.column.saturating_sub(1),
                 0x07 | 0x0e | 0x0f => {}
                 0x20..=0x7e => told &= self.put(1, &mut cursor),
                 // A letter of several bytes may be two cells wide.
                 0x80..=0xbf => {}
-                0xc2..=0xf4 => told &= self.put(2, &mut cursor),
+                0xc2..=0xf4 => {
+                    cursor.exact = false;
+                    told &= self.put(2, &mut cursor);
+                }
                 _ => told = false,
             }
         }
@@ -137,8 +198,13 @@ impl Screen {
 
     fn put(&mut self, cells: u16, cursor: &mut Cursor) -> bool {
         let Some(touched) = self.touched.get_mut(usize::from(cursor.row)) else { return false };
-        *touched = true;
-        cursor.column = cursor.column.saturating_add(cells);
+        let from = cursor.column;
+        cursor.column = from.saturating_add(cells);
+        if cursor.exact {
+            touched.add(from, cursor.column)
+        } else {
+            *touched = Touched::All
+        }
         // Behind the last column it goes on in the next row.
         cursor.column <= self.columns
     }
@@ -159,6 +225,11 @@ impl Screen {
         if numbers.first() == Some(&b'?') {
             // The cursor is shown or not, and keys are sent otherwise.
             let harmless = matches!(numbers, b"?25" | b"?12" | b"?1" | b"?12;25" | b"?7" | b"?2004");
+            if matches!(numbers, b"?1049" | b"?1047" | b"?47") {
+                // Another screen, whose rows scroll as was said when it was there: nobody knows, until it is said again.
+                (self.bottom, self.scrolls_in_part) = (0, true);
+                return Some((length, false));
+            }
             return harmless.then_some((length, true));
         }
         let mut parts = numbers.split(|byte| *byte == b';').map(|number| {
@@ -172,19 +243,19 @@ impl Screen {
         match kind {
             b'H' | b'f' => {
                 let column = parts.next().unwrap_or(Some(1))?;
-                *cursor = Cursor { row: first - 1, column: column - 1 };
+                *cursor = Cursor { row: first - 1, column: column - 1, exact: true };
             }
             // They stop where the rows end that scroll.
             b'A' | b'B' if self.scrolls_in_part => return Some((length, false)),
             b'd' => cursor.row = first - 1,
-            b'G' | b'`' => cursor.column = first - 1,
+            b'G' | b'`' => (cursor.column, cursor.exact) = (first - 1, true),
             b'C' => cursor.column = cursor.column.saturating_add(first).min(self.columns - 1),
             b'D' => cursor.column = cursor.column.saturating_sub(first),
             b'A' => cursor.row = cursor.row.saturating_sub(first),
             b'B' => cursor.row = cursor.row.saturating_add(first),
             b'K' | b'X' | b'P' | b'@' => {
                 if let Some(touched) = self.touched.get_mut(usize::from(cursor.row)) {
-                    *touched = true;
+                    *touched = Touched::All;
                 }
             }
             b'r' => {
@@ -206,9 +277,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::Screen;
+    use super::{Screen, Touched};
 
-    const PARTS: [&str; 39] = [
+    const PARTS: [&str; 44] = [
         "a",
         "bc",
         "ü",
@@ -248,6 +319,11 @@ mod tests {
         "\u{1b}[r",
         "\u{1b}[4l",
         "\u{1b}[?6h",
+        "\u{1b}[?1049h",
+        "\u{1b}[?1049l",
+        "\u{1b}[?47h",
+        "  ",
+        "\u{1b}[2;12H",
     ];
 
     proptest! {
@@ -277,7 +353,7 @@ mod tests {
         screen.process(b"\x1b[H\x1b[2JEvery 0.5s: x\x1b[3;1Ha table");
         assert!(screen.look());
         screen.process(b"\x1b[1;70H9\x1b[3;9H7\x1b[1;1H");
-        assert_eq!(screen.touched.iter().filter(|touched| **touched).count(), 2);
+        assert_eq!(screen.touched.iter().filter(|touched| **touched != Touched::None).count(), 2);
         assert!(screen.look() && !screen.look());
         assert_eq!(screen.rows()[2], "a table 7");
     }
