@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use syncline_collector::bundle::{BundleOptions, bundle};
+use syncline_collector::write::staged::Scratch;
 use syncline_schema::manifest::MANIFEST;
-use tempfile::TempDir;
 
 use super::copies::{self, Distinct};
 use crate::bundle::Bundle;
@@ -15,7 +15,7 @@ use crate::bundle::Bundle;
 ///
 /// # Errors
 /// A path that is neither, or a bundle that cannot be read.
-pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Distinct, Option<TempDir>)> {
+pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Distinct, Option<Scratch>)> {
     let mut temporary = None;
     let mut bundles = Vec::with_capacity(paths.len());
     for (number, path) in paths.iter().enumerate() {
@@ -32,14 +32,14 @@ pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Distinct, Option<TempDir>)>
 ///
 /// # Errors
 /// As there.
-pub fn one(path: &Path) -> anyhow::Result<(Bundle, Option<TempDir>)> {
+pub fn one(path: &Path) -> anyhow::Result<(Bundle, Option<Scratch>)> {
     let mut temporary = None;
     let opened = Bundle::open(&open(path, 0, &mut temporary)?)?;
     Ok((opened, temporary))
 }
 
 /// The path itself, or what the collector's library makes of a capture directory.
-fn open(path: &Path, number: usize, temporary: &mut Option<TempDir>) -> anyhow::Result<PathBuf> {
+fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::Result<PathBuf> {
     if path.join(MANIFEST).is_file() {
         return Ok(path.to_owned());
     }
@@ -48,7 +48,10 @@ fn open(path: &Path, number: usize, temporary: &mut Option<TempDir>) -> anyhow::
     }
     let folder = match temporary {
         Some(folder) => folder,
-        None => temporary.insert(tempfile::tempdir().context("a temporary directory for bundles")?),
+        None => {
+            let folder = Scratch::new(&std::env::temp_dir(), ".syncline-bundles-");
+            temporary.insert(folder.context("a temporary directory for bundles")?)
+        },
     };
     let name =
         path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));

@@ -12,9 +12,11 @@ pub mod notes;
 pub mod terminal;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use syncline_collector::write::staged::Claim;
 
 use crate::result::RunResult;
 use crate::view::Judged;
@@ -107,17 +109,12 @@ pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<V
     if occupied && !force {
         bail!("{}: is not empty; give another --out, or --force to replace the report in it", out.display());
     }
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&parent).with_context(|| format!("{}: cannot be created", parent.display()))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".syncline-report-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("{}: cannot be written to", parent.display()))?;
+    let claim = Claim::new(out).map_err(|error| match error.kind() {
+        ErrorKind::ResourceBusy => anyhow!("{}: another process writes it now", out.display()),
+        _ => anyhow!(error).context(format!("{}: cannot be written to", out.display())),
+    })?;
     for file in files {
-        let path = temporary.path().join(&file.path);
+        let path = claim.path().join(&file.path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
@@ -126,12 +123,8 @@ pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<V
     if occupied {
         only_reports(out)?;
     }
-    if out.exists() {
-        fs::remove_dir_all(out).with_context(|| format!("{}: the old report cannot be removed", out.display()))?;
-    }
-    let finished = temporary.keep();
-    readable(&finished)?;
-    fs::rename(&finished, out).with_context(|| format!("{}: cannot be put in place", out.display()))?;
+    let put = claim.commit(force || !occupied);
+    put.with_context(|| format!("{}: cannot be put in place", out.display()))?;
     Ok(files.iter().filter(|f| !f.path.contains('/')).map(|f| out.join(&f.path)).collect())
 }
 
@@ -149,17 +142,6 @@ fn only_reports(out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A temporary directory is its owner's only; a report is for others to read.
-#[cfg(unix)]
-fn readable(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).with_context(|| path.display().to_string())
-}
-
-#[cfg(not(unix))]
-fn readable(_path: &Path) -> anyhow::Result<()> {
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,9 @@ mod wrapped;
 pub use options::{BundleError, BundleOptions, Summary};
 pub use rules::SourceRule;
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use syncline_schema::manifest::MANIFEST;
 
@@ -30,6 +31,7 @@ use crate::bundle::pass::Pass;
 use crate::bundle::progress::Progress;
 use crate::bundle::reader::Reader;
 use crate::input::{self, CHUNK, Entry};
+use crate::write::staged::Claim;
 
 /// Makes a bundle.
 ///
@@ -37,15 +39,7 @@ use crate::input::{self, CHUNK, Entry};
 /// Arguments that make no sense, inputs that cannot be read at all, a disk that cannot be written. Input that cannot be
 /// parsed is no error: it is counted.
 pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
-    if options.out.symlink_metadata().is_ok() {
-        if !options.force {
-            return Err(BundleError::Usage(format!("{}: exists already; --force replaces it", options.out.display())));
-        }
-        if !options.out.join(MANIFEST).exists() {
-            let out = options.out.display();
-            return Err(BundleError::Usage(format!("{out}: expected a bundle to replace, this is none")));
-        }
-    }
+    replaceable(options)?;
     let entries = input::walk(&options.inputs).map_err(|error| BundleError::Usage(error.to_string()))?;
     if entries.iter().all(|entry| entry.skipped) {
         let given: Vec<String> = options.inputs.iter().map(|path| path.display().to_string()).collect();
@@ -53,46 +47,33 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
         return Err(BundleError::Usage(format!("{}: expected captures, found no file{hidden}", given.join(", "))));
     }
     let statements = capture_toml::find(&entries)?;
-    let partial = sibling(&options.out, "partial");
-    let _ = fs::remove_dir_all(&partial);
-    fs::create_dir_all(&partial).map_err(|error| BundleError::Io(partial.clone(), error))?;
-    let result = fill(options, &entries, &statements, &partial).and_then(|summary| {
-        commit(&partial, &options.out)?;
-        Ok(summary)
-    });
-    if result.is_err() {
-        let _ = fs::remove_dir_all(&partial);
-    }
-    result
-}
-
-/// A hidden folder beside the final one.
-fn sibling(out: &Path, what: &str) -> PathBuf {
-    let name = out.file_name().map_or_else(|| "bundle".into(), |name| name.to_string_lossy());
-    out.with_file_name(format!(".{name}.{what}"))
-}
-
-/// Gives the finished folder its name. An old bundle is moved aside first, so that the name never holds half of one.
-fn commit(partial: &Path, out: &Path) -> Result<(), BundleError> {
-    let io = |error| BundleError::Io(out.to_owned(), error);
-    File::open(partial).and_then(|folder| folder.sync_all()).map_err(io)?;
-    let old = sibling(out, "replaced");
-    let replaces = out.symlink_metadata().is_ok();
-    if replaces {
-        let _ = fs::remove_dir_all(&old);
-        fs::rename(out, &old).map_err(io)?;
-    }
-    if let Err(error) = fs::rename(partial, out) {
-        if replaces {
-            let _ = fs::rename(&old, out);
+    let io = |error: std::io::Error| {
+        let out = options.out.display();
+        match error.kind() {
+            ErrorKind::ResourceBusy => BundleError::Usage(format!("{out}: another process writes it now")),
+            ErrorKind::AlreadyExists => BundleError::Usage(format!("{out}: exists by now; --force replaces it")),
+            _ => BundleError::Io(options.out.clone(), error),
         }
-        return Err(io(error));
+    };
+    let claim = Claim::new(&options.out).map_err(io)?;
+    let summary = fill(options, &entries, &statements, claim.path())?;
+    // What stands there may be another thing by now.
+    replaceable(options)?;
+    claim.commit(options.force).map_err(io)?;
+    Ok(summary)
+}
+
+/// Whether the name is free, or a bundle's that may be replaced.
+fn replaceable(options: &BundleOptions) -> Result<(), BundleError> {
+    let out = options.out.display();
+    if options.out.symlink_metadata().is_err() {
+        return Ok(());
     }
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Some file systems cannot sync a folder: the bundle is in place all the same.
-    let _ = File::open(parent).and_then(|folder| folder.sync_all());
-    if replaces {
-        fs::remove_dir_all(&old).map_err(io)?;
+    if !options.force {
+        return Err(BundleError::Usage(format!("{out}: exists already; --force replaces it")));
+    }
+    if !options.out.join(MANIFEST).exists() {
+        return Err(BundleError::Usage(format!("{out}: expected a bundle to replace, this is none")));
     }
     Ok(())
 }

@@ -5,4 +5,5 @@ pub mod integrity;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;
+pub mod staged;
 pub mod tables;
