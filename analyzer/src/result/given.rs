@@ -51,7 +51,7 @@ fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::
         None => {
             let folder = Scratch::new(&std::env::temp_dir(), ".syncline-bundles-");
             temporary.insert(folder.context("a temporary directory for bundles")?)
-        },
+        }
     };
     let name =
         path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));

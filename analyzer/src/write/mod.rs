@@ -142,6 +142,5 @@ fn only_reports(out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-
 #[cfg(test)]
 mod tests;

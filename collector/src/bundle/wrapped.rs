@@ -29,7 +29,7 @@ fn excused(layer: &Layer, kind: &str) -> bool {
         // A time ahead of each line of a document makes no document, and a format whose lines begin with a time is that format.
         "times" | "margin" => true,
         // Formats that find their own lines behind other words need not have them taken off.
-        "stern" | "compose" | "cloudwatch" if !layer.certain && matches!(kind, "audit" | "hubble") => true,
+        "stern" | "compose" | "cloudwatch" | "numbered" if !layer.certain && matches!(kind, "audit" | "hubble") => true,
         // A log store holds lines of logs and events; it is recognised by them.
         "compose" | "stern" | "loki" | "syslog" | "journald" | "kubectl-prefix" | "cloudwatch" | "google" | "azure"
         | "splunk" | "opensearch" | "vector" | "fluent-bit" | "journald-json" | "docker" | "cluster-dump" => {

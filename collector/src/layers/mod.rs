@@ -23,6 +23,7 @@ pub mod kubectl_prefix;
 pub mod layer;
 pub mod loki;
 pub mod margin;
+pub mod numbered;
 pub mod opensearch;
 pub mod preface;
 mod prefix;
@@ -67,6 +68,7 @@ pub const LAYERS: &[&Layer] = &[
     &cloudwatch::TEXT,
     &times::LAYER,
     &margin::LAYER,
+    &numbered::LAYER,
     &stern::LAYER,
     &compose::LAYER,
     &fluent_bit::BARE,

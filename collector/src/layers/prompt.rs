@@ -5,6 +5,10 @@
 //! root@node-a:~# ipvsadm -Ln
 //! (prod)# date
 //! ➜  ~ k get svc
+//! C:\Users\me>kubectl get svc
+//! me@host MINGW64 ~ (main)               a prompt of two lines
+//! $ kubectl get svc
+//! + kubectl get svc                      a script that says what it runs (`bash -x`)
 //! ```
 //!
 //! Each command begins a section: what it printed is read by its own format. A prompt is told by its mark and by what is typed behind
@@ -130,13 +134,18 @@ const BARE: [&str; 16] = [
 /// Marks at the end of a prompt.
 const MARKS: [char; 8] = ['$', '#', '%', '>', '❯', '➜', '»', 'λ'];
 
+/// What a frame draws ahead of the lower line of a prompt.
+const CORNER: [char; 4] = ['└', '╰', '─', ' '];
+
 /// A prompt: its text with its mark, and the command behind it.
 fn prompt(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_end();
     for (at, mark) in text.char_indices().take_while(|(at, _)| *at < 100).filter(|(_, letter)| MARKS.contains(letter)) {
         let behind = &text[at + mark.len_utf8()..];
         let before = &text[..at];
-        if !(behind.is_empty() || behind.starts_with([' ', '\u{a0}', '\t'])) || !is_prompt_like(before, mark) {
+        // `cmd.exe` leaves no blank.
+        let apart = behind.is_empty() || behind.starts_with([' ', '\u{a0}', '\t']) || is_drive(before);
+        if !apart || !is_prompt_like(before, mark) {
             continue;
         }
         let command = behind.trim_start_matches([' ', '\u{a0}', '\t']);
@@ -147,7 +156,7 @@ fn prompt(text: &str) -> Option<(&str, &str)> {
             command
         };
         let sure = before.contains('@') || mark == '➜' || (before.is_empty() && matches!(mark, '$' | '❯' | '»' | 'λ'));
-        let typed = is_typed(command, before.is_empty() && mark == '#');
+        let typed = is_typed(command, before.is_empty() && mark == '#') || is_drive(before) && is_typed(command, true);
         if typed || (sure && !command.starts_with(['$', '"', '{']) && (!before.is_empty() || !command.is_empty())) {
             return Some((&text[..at + mark.len_utf8()], command));
         }
@@ -155,9 +164,28 @@ fn prompt(text: &str) -> Option<(&str, &str)> {
     None
 }
 
+/// Whether a text is a folder as Windows has it.
+fn is_drive(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters.next().is_some_and(|letter| letter.is_ascii_uppercase()) && letters.as_str().starts_with(":\\")
+}
+
+/// The upper line of a prompt of two lines: git's bash on Windows, frames.
+fn is_upper(text: &str) -> bool {
+    let mut words = text.split(' ');
+    let user = words.next().is_some_and(|word| word.contains('@'));
+    let shell = ["MINGW64", "MINGW32", "MSYS", "UCRT64", "CLANG64"];
+    text.starts_with(['┌', '╭']) || user && words.next().is_some_and(|word| shell.contains(&word))
+}
+
 /// Whether what stands ahead of a mark may be the rest of a prompt.
 fn is_prompt_like(before: &str, mark: char) -> bool {
-    let plain = before.trim_end();
+    // `(⎈|cluster:namespace) me@host:~$`, and the lower left corner of a frame.
+    let before = before.strip_prefix("(⎈|").and_then(|rest| rest.split_once(')')).map_or(before, |(_, rest)| rest);
+    let plain = before.trim_start_matches(CORNER).trim_end();
+    if is_drive(plain) {
+        return mark == '>';
+    }
     if plain.is_empty() {
         return mark != '>' && mark != '%';
     }
@@ -185,8 +213,14 @@ fn is_command(name: &str) -> bool {
     COMMANDS.contains(&name)
 }
 
-/// A command without a prompt, or an item of a list that is one (`1. cilium bpf lb list`).
+/// A command without a prompt, behind the mark of a shell that says what it runs (`+ kubectl …`), or an item of a list that is one
+/// (`1. cilium bpf lb list`).
 fn bare_command(text: &str) -> Option<&str> {
+    if let Some(traced) = text.strip_prefix('+').map(|rest| rest.trim_start_matches('+'))
+        && let Some(command) = traced.strip_prefix(' ').filter(|command| is_typed(command, true))
+    {
+        return Some(command.trim_end());
+    }
     let item =
         text.split_once(". ").filter(|(number, _)| number.len() < 3 && number.bytes().all(|one| one.is_ascii_digit()));
     let plain = item.map_or(text, |(_, rest)| rest);
@@ -230,6 +264,8 @@ struct Session {
     known: Vec<String>,
     /// A command whose quotation goes on in the next line.
     open: Option<String>,
+    /// Whether the line ahead was the upper one of a prompt.
+    above: bool,
 }
 
 /// Prompts that are remembered at most.
@@ -237,6 +273,11 @@ const MOST_KNOWN: usize = 64;
 
 impl Session {
     fn typed<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+        if std::mem::take(&mut self.above)
+            && let Some(command) = text.trim_start_matches(CORNER).strip_prefix(MARKS)
+        {
+            return Some(command.trim());
+        }
         if let Some((found, command)) = prompt(text) {
             if !self.known.iter().any(|known| known == found) && self.known.len() < MOST_KNOWN && found.len() > 1 {
                 self.known.push(found.to_owned());
@@ -290,7 +331,8 @@ impl Peel for Session {
         }
         // Most lines of output have no mark at all.
         let candidate = text.len() < 2_000
-            && (text.contains(MARKS) || text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric));
+            && (text.contains(MARKS)
+                || text.as_bytes().first().is_some_and(|first| first.is_ascii_alphanumeric() || *first == b'+'));
         if candidate {
             let typed = self.typed(text).or_else(|| bare_command(text)).map(str::to_owned);
             if let Some(command) = typed {
@@ -300,7 +342,9 @@ impl Peel for Session {
                 return Self::begin(&command, bytes, out);
             }
         }
-        if matches!(text.trim(), "^C" | "^D" | "exit" | "logout") && !self.known.is_empty() || is_notice(bytes) {
+        let left = matches!(text.trim(), "^C" | "^D" | "exit" | "logout") && !self.known.is_empty();
+        self.above = is_upper(text);
+        if left || is_notice(bytes) || self.above {
             return out.around(bytes);
         }
         out.bare(line.bytes, line.ended);
@@ -331,6 +375,11 @@ mod tests {
             ("user@host:~/dir (main) $ KUBECONFIG=x kubectl get pods", "KUBECONFIG=x kubectl get pods"),
             ("PS C:\\Users\\me> kubectl get pods", "kubectl get pods"),
             ("node-a:~ # nft list ruleset", "nft list ruleset"),
+            ("C:\\Users\\me>kubectl get pods", "kubectl get pods"),
+            ("(⎈|prod:default) ~ ❯ kubectl get svc", "kubectl get svc"),
+            ("(⎈|prod:default) me@host:~$ kubectl get svc", "kubectl get svc"),
+            ("└─$ kubectl get svc", "kubectl get svc"),
+            ("╰─➜ kubectl get svc", "kubectl get svc"),
             ("% kubectl get svc", ""),
         ] {
             let found = prompt(line).map(|(_, command)| command);
@@ -351,6 +400,9 @@ mod tests {
             "{\"a\":\"b@c# d\"}",
             "",
             "a > b",
+            "C:\\x>y",
+            "+ a line that a diff has",
+            "+\tdate",
             "100% done",
             "  -> 10.0.0.1:80    Masq  1",
             "iptables: No chain/target/match by that name.",
@@ -360,6 +412,7 @@ mod tests {
         }
         assert_eq!(bare_command("1. cilium bpf lb list"), Some("cilium bpf lb list"));
         assert_eq!(bare_command("k get svc"), Some("k get svc"));
+        assert_eq!(bare_command("++ date +%s"), Some("date +%s"));
     }
 
     #[test]
@@ -367,6 +420,16 @@ mod tests {
         let notes = "# A run\n\nIt was recorded by hand.\nThe markers:\n\n```\nepoch_s\tlabel\n1795407718.6\tend\n```\n\n## Files\n";
         assert!(!wears(&LAYER, notes));
         assert!(wears(&LAYER, "Output:\n```\nepoch_s\tlabel\n1795407718.6\tend\n```\n"));
+    }
+
+    #[test]
+    fn the_upper_line_of_a_prompt_is_no_output() {
+        for (upper, lower) in [("me@host MINGW64 ~ (main)", "$ "), ("┌──(me㉿kali)-[~]", "└─$ ")] {
+            let text = format!("{upper}\n{lower}date\nThu Nov 26\n{upper}\n{lower}\n");
+            let found = sections(&[&LAYER], text.as_bytes());
+            let text: Vec<_> = found.iter().map(|one| String::from_utf8_lossy(&one.text).into_owned()).collect();
+            assert_eq!(text.concat(), "Thu Nov 26\n", "{upper}");
+        }
     }
 
     #[test]

@@ -79,7 +79,8 @@ fn behind_stamp(line: &[u8]) -> (Option<i64>, &[u8]) {
         return (None, line);
     };
     let stamp = line[..end].trim_ascii();
-    match epoch(stamp).or_else(|| rfc3339(stamp)) {
+    // A number of a line is no time.
+    match epoch(stamp).filter(|_| stamp.len() >= 10).or_else(|| rfc3339(stamp)) {
         Some(time) => (Some(time), &line[end..]),
         None => (None, line),
     }
