@@ -174,7 +174,7 @@ impl Watch<'_> {
                     Ok(()) => {
                         listed = true;
                         pause = PAUSES.0;
-                        self.over();
+                        self.over(true);
                         continue;
                     }
                     Err(ApiError::Status { code: code @ (401 | 403), message, .. }) if self.path.is_empty() => {
@@ -198,14 +198,16 @@ impl Watch<'_> {
             }
             pause = (pause * 2).min(PAUSES.1);
         }
-        self.over();
+        self.over(false);
         Ok(())
     }
 
-    /// Names a gap that is over.
-    fn over(&mut self) {
+    /// Names a gap that is over: the watch is back, or the recording has ended.
+    fn over(&mut self, back: bool) {
         let Some(gap) = self.gap.take() else { return };
-        let (loss, end) = if gap.missed {
+        let (loss, end) = if !back {
+            (loss::WATCH_GAP, "not back until the recording ended")
+        } else if gap.missed {
             (loss::WATCH_GAP, "listed anew; what came and went meanwhile was not seen")
         } else {
             (loss::RECORDER_GAP, "resumed where it ended; what happened meanwhile was received late")
@@ -277,7 +279,7 @@ impl Watch<'_> {
             Err(error) if error.code() == Some(410) => return Ok(Ended::Gone(error.to_string())),
             Err(error) => return Ok(Ended::Resumed(error.to_string(), now())),
         };
-        self.over();
+        self.over(true);
         let mut heard = now();
         let mut reader = BufReader::with_capacity(64 << 10, stream);
         let mut line = Vec::new();
