@@ -51,25 +51,30 @@ fn holds(at: &Observed, time: i64) -> bool {
 }
 
 /// Stamps of the looks that a witness kept: the map's reader writes a line on each change, and now and then between.
-fn kept(node: &Node, cilium: bool) -> Vec<(i64, i64, usize)> {
+fn kept(node: &Node, plan: Plan) -> Vec<(i64, i64, usize)> {
     let count = |time: i64| node.syncs.iter().rev().find(|sync| sync.effect <= time).map_or(0, |sync| sync.count);
     let mut found: Vec<(i64, i64, usize)> = Vec::new();
     for (at, look) in node.looks.iter().enumerate() {
         let next = node.looks.get(at + 1).map_or(i64::MAX, |next| next.stamp);
-        found.push((look.stamp, if cilium { look.read } else { next }, count(look.read)));
+        let until = match (plan.cilium, plan.recorded) {
+            (true, _) => look.read,
+            (false, true) => look.over,
+            (false, false) => next,
+        };
+        found.push((look.stamp, until, count(look.read)));
     }
     found
 }
 
 /// Width that looks permit for a change, ns: from the last one without it to the end of the first one with it.
-fn permitted(node: &Node, member: usize, direction: Direction, cilium: bool) -> Option<i64> {
-    let looks = kept(node, cilium);
+fn permitted(node: &Node, member: usize, direction: Direction, plan: Plan) -> Option<i64> {
+    let looks = kept(node, plan);
     let mut first = looks.iter().position(|(_, _, count)| *count > member)?;
     if direction == Direction::Removed {
         first += looks[first..].iter().position(|(_, _, count)| *count <= member)?;
     }
     // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
-    let before = looks.get(first.checked_sub(if cilium { 2 } else { 1 })?)?;
+    let before = looks.get(first.checked_sub(if plan.cilium { 2 } else { 1 })?)?;
     let until = looks[first].1;
     // What ends with the capture has no end to its last look.
     (until < i64::MAX).then(|| until - before.0)
@@ -179,7 +184,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         complain(format!("{} on {}: in force at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan))
                     {
                         let (width, best) = ((high - low) as f64, best as f64);
                         tally.width += width / 1e9;
@@ -343,7 +348,7 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         wrong(format!("{} on {}: gone at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan))
                     {
                         tally.width += (high - low) as f64 / 1e9;
                         tally.permitted += best as f64 / 1e9;

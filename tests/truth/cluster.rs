@@ -135,6 +135,8 @@ pub struct Sync {
 pub struct Look {
     pub stamp: i64,
     pub read: i64,
+    /// When the reading was over, which a recorder's stamps say.
+    pub over: i64,
 }
 
 /// One node as observed.
@@ -449,7 +451,8 @@ fn node(
         // The map's reader sleeps between two readings; snapshots are printed by a loop of commands.
         let read = stamp
             + if plan.cilium { dice.within(MS / 10, MS) } else { dice.within(MS, (plan.interval / 2).max(2 * MS)) };
-        looks.push(Look { stamp, read });
+        let over = read + (plan.interval / 4).min(read - stamp);
+        looks.push(Look { stamp, read, over });
         stamp = read + if plan.cilium { plan.interval } else { dice.within(plan.interval / 4, plan.interval) };
     }
     Node {
