@@ -5,10 +5,14 @@
 pub mod asked;
 mod clocks;
 pub mod cluster;
+mod fetch;
 pub mod folder;
 pub mod host;
 pub mod moment;
 pub mod plan;
+mod prometheus;
+mod scrape;
+pub mod secrets;
 pub mod source;
 pub mod sources;
 pub mod stop;
