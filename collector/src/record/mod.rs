@@ -3,11 +3,14 @@
 //! What each source records stands in `collector/src/record/sources.rs`; all share one [`plan::Plan`] and one [`folder::Folder`].
 
 pub mod asked;
+mod audit_tail;
 mod clocks;
 pub mod cluster;
 mod fetch;
 pub mod folder;
 pub mod host;
+mod hubble;
+mod logs;
 pub mod moment;
 pub mod plan;
 mod prometheus;

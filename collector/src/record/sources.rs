@@ -7,6 +7,9 @@ pub const SOURCES: &[&Source] = &[
     &super::clocks::SOURCE,
     &super::scrape::SOURCE,
     &super::prometheus::SOURCE,
+    &super::logs::SOURCE,
+    &super::hubble::SOURCE,
+    &super::audit_tail::SOURCE,
 ];
 
 /// What `--every` and `--without` take.
