@@ -13,6 +13,7 @@ mod hubble;
 mod logs;
 pub mod moment;
 pub mod plan;
+pub mod probe;
 mod prometheus;
 mod scrape;
 pub mod secrets;

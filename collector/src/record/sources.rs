@@ -9,6 +9,7 @@ pub const SOURCES: &[&Source] = &[
     &super::prometheus::SOURCE,
     &super::logs::SOURCE,
     &super::hubble::SOURCE,
+    &super::probe::SOURCE,
     &super::audit_tail::SOURCE,
 ];
 
