@@ -15,6 +15,7 @@ pub mod moment;
 pub mod plan;
 pub mod probe;
 mod prometheus;
+pub mod redact;
 mod scrape;
 pub mod secrets;
 pub mod source;
