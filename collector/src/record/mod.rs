@@ -11,6 +11,7 @@ pub mod folder;
 pub mod host;
 mod hubble;
 mod logs;
+pub mod manifest;
 pub mod moment;
 pub mod plan;
 pub mod probe;
