@@ -3,6 +3,8 @@
 pub mod bundle;
 pub mod inspect;
 #[cfg(feature = "record")]
+pub mod manifest;
+#[cfg(feature = "record")]
 pub mod record;
 mod shared_series;
 mod sizes;

@@ -3,7 +3,15 @@
 use super::source::Source;
 
 /// All of them, in the order in which they are started and shown.
-pub const SOURCES: &[&Source] = &[&super::clocks::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &super::clocks::SOURCE,
+    &super::scrape::SOURCE,
+    &super::prometheus::SOURCE,
+    &super::logs::SOURCE,
+    &super::hubble::SOURCE,
+    &super::probe::SOURCE,
+    &super::audit_tail::SOURCE,
+];
 
 /// What `--every` and `--without` take.
 pub fn names() -> impl Iterator<Item = &'static str> {
