@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use syncline_collector::cli::bundle::{self, BundleArguments};
 use syncline_collector::cli::inspect::{self, InspectArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::record::{self, RecordArguments};
 
-/// Bundle the captures of a run into Parquet, and look at bundles
+/// Record runs, bundle captures into Parquet, and look at bundles
 ///
 /// Exit codes: 0 done; 1 done, but with --strict there were rejects; 2 could
 /// not run.
@@ -23,6 +25,9 @@ enum Command {
     Bundle(BundleArguments),
     /// Show what is in a bundle: sources, tables, losses, rejects
     Inspect(InspectArguments),
+    /// Record a run of a cluster into a capture
+    #[cfg(feature = "record")]
+    Record(Box<RecordArguments>),
     /// List the formats that can be read, and how to capture each
     Formats,
 }
@@ -31,6 +36,8 @@ fn main() -> ExitCode {
     let result = match Program::parse().command {
         Command::Bundle(arguments) => bundle::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        #[cfg(feature = "record")]
+        Command::Record(arguments) => record::run(*arguments),
         Command::Formats => inspect::formats(),
     };
     result.unwrap_or_else(|error| {

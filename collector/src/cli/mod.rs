@@ -2,4 +2,7 @@
 
 pub mod bundle;
 pub mod inspect;
+#[cfg(feature = "record")]
+pub mod record;
 mod shared_series;
+mod sizes;

@@ -105,6 +105,13 @@ impl Batch {
         }
     }
 
+    /// Extends the span to a time that belongs to the record counted last.
+    pub fn record_until(&mut self, time: i64) {
+        let (first, last) = self.span.get_or_insert((time, time));
+        *first = (*first).min(time);
+        *last = (*last).max(time);
+    }
+
     /// Refuses a line: it goes to `rejects` with the reason, which says what was expected.
     pub fn reject(&mut self, context: &Context, line: &Line, reason: &str) {
         self.rejected += 1;

@@ -1,0 +1,5 @@
+//! What is recorded of the cluster through its API server.
+
+pub mod api;
+mod kubeconfig;
+mod proxies;
