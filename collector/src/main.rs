@@ -7,6 +7,8 @@ use syncline_collector::cli::bundle::{self, BundleArguments};
 use syncline_collector::cli::inspect::{self, InspectArguments};
 #[cfg(feature = "record")]
 use syncline_collector::cli::record::{self, RecordArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::scripts::{self, ScriptsArguments};
 
 /// Record runs, bundle captures into Parquet, and look at bundles
 ///
@@ -28,6 +30,9 @@ enum Command {
     /// Record a run of a cluster into a capture
     #[cfg(feature = "record")]
     Record(Box<RecordArguments>),
+    /// Print bpftrace scripts tailored to Services
+    #[cfg(feature = "record")]
+    Scripts(ScriptsArguments),
     /// List the formats that can be read, and how to capture each
     Formats,
 }
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         #[cfg(feature = "record")]
         Command::Record(arguments) => record::run(*arguments),
+        #[cfg(feature = "record")]
+        Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Formats => inspect::formats(),
     };
     result.unwrap_or_else(|error| {

@@ -4,5 +4,7 @@ pub mod bundle;
 pub mod inspect;
 #[cfg(feature = "record")]
 pub mod record;
+#[cfg(feature = "record")]
+pub mod scripts;
 mod shared_series;
 mod sizes;

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod folder;
 pub mod host;
 pub mod moment;
+pub mod node;
 pub mod plan;
 pub mod source;
 pub mod sources;
