@@ -6,7 +6,11 @@ use clap::{Parser, Subcommand};
 use syncline_collector::cli::bundle::{self, BundleArguments};
 use syncline_collector::cli::inspect::{self, InspectArguments};
 #[cfg(feature = "record")]
+use syncline_collector::cli::manifest::{self, ManifestArguments};
+#[cfg(feature = "record")]
 use syncline_collector::cli::record::{self, RecordArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::scripts::{self, ScriptsArguments};
 
 /// Record runs, bundle captures into Parquet, and look at bundles
 ///
@@ -28,6 +32,12 @@ enum Command {
     /// Record a run of a cluster into a capture
     #[cfg(feature = "record")]
     Record(Box<RecordArguments>),
+    /// Print the YAML of the recorder's pod, its account and its rights
+    #[cfg(feature = "record")]
+    Manifest(ManifestArguments),
+    /// Print bpftrace scripts tailored to Services
+    #[cfg(feature = "record")]
+    Scripts(ScriptsArguments),
     /// List the formats that can be read, and how to capture each
     Formats,
 }
@@ -38,6 +48,9 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         #[cfg(feature = "record")]
         Command::Record(arguments) => record::run(*arguments),
+        #[cfg(feature = "record")]
+        Command::Manifest(arguments) => manifest::run(arguments),
+        Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Formats => inspect::formats(),
     };
     result.unwrap_or_else(|error| {

@@ -3,6 +3,10 @@
 pub mod bundle;
 pub mod inspect;
 #[cfg(feature = "record")]
+pub mod manifest;
+#[cfg(feature = "record")]
 pub mod record;
+#[cfg(feature = "record")]
+pub mod scripts;
 mod shared_series;
 mod sizes;

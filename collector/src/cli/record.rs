@@ -248,7 +248,7 @@ fn delete_pods(text: &str) -> Result<Action, String> {
     Ok(Action::DeletePods { selector: selector.to_owned(), count })
 }
 
-fn service(text: &str) -> Result<(String, String), String> {
+pub(super) fn service(text: &str) -> Result<(String, String), String> {
     let wrong = || format!("`{text}`: expected NAMESPACE/NAME");
     let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
     Ok((object_name(namespace).ok_or_else(wrong)?, object_name(name).ok_or_else(wrong)?))

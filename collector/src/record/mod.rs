@@ -8,14 +8,25 @@
 //! What each source records stands in `collector/src/record/sources.rs`; all share one [`plan::Plan`] and one [`folder::Folder`].
 
 pub mod asked;
+mod audit_tail;
 mod clocks;
 pub mod cluster;
 mod course;
+mod fetch;
 pub mod folder;
 mod governor;
 pub mod host;
+mod hubble;
+mod logs;
+pub mod manifest;
 pub mod moment;
+pub mod node;
 pub mod plan;
+pub mod probe;
+mod prometheus;
+pub mod redact;
+mod scrape;
+pub mod secrets;
 pub mod source;
 pub mod sources;
 pub mod statement;

@@ -3,8 +3,27 @@
 use super::source::Source;
 
 /// All of them, in the order in which they are started and shown.
-pub const SOURCES: &[&Source] =
-    &[&super::clocks::SOURCE, &super::cluster::watch::SOURCE, &super::cluster::beacon::SOURCE];
+pub const SOURCES: &[&Source] = &[
+    &super::clocks::SOURCE,
+    &super::cluster::watch::SOURCE,
+    &super::cluster::beacon::SOURCE,
+    &super::scrape::SOURCE,
+    &super::prometheus::SOURCE,
+    &super::logs::SOURCE,
+    &super::hubble::SOURCE,
+    &super::probe::SOURCE,
+    &super::audit_tail::SOURCE,
+    &super::node::iptables::SOURCE,
+    &super::node::nftables::SOURCE,
+    &super::node::nftables::MONITOR,
+    &super::node::ipvs::SOURCE,
+    &super::node::bpf_maps::SOURCE,
+    &super::node::agent::SOURCE,
+    &super::node::trace::SOURCE,
+    &super::node::programs::SOURCE,
+    &super::node::usage::SOURCE,
+    &super::node::top::SOURCE,
+];
 
 /// What `--every` and `--without` take.
 pub fn names() -> impl Iterator<Item = &'static str> {

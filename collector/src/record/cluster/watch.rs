@@ -318,6 +318,7 @@ impl Watch<'_> {
     }
 
     fn write(&self, file: &mut File, received: i64, kind: &str, mut object: Value) -> std::io::Result<()> {
+        super::super::secrets::of_object(&mut object);
         strip(&mut object);
         // Written by hand: the stamp keeps all its digits.
         let event = json!({"type": kind, "object": object});
@@ -329,17 +330,12 @@ fn unwritten(error: std::io::Error) -> ApiError {
     ApiError::Unreachable(format!("the capture cannot be written: {error}"))
 }
 
-/// Takes out what is no part of a dataplane, and may hold secrets: environments, commands, copies of the whole object.
+/// Takes out what is no part of a dataplane, and may hold secrets nevertheless: commands with their arguments.
 fn strip(object: &mut Value) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    metadata.remove("managedFields");
-    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         let containers = object.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
-            for key in ["env", "envFrom", "command", "args", "lifecycle", "livenessProbe", "startupProbe"] {
+            for key in ["command", "args", "lifecycle", "livenessProbe", "startupProbe"] {
                 container.remove(key);
             }
         }
