@@ -432,3 +432,7 @@ impl Write for Counted {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;
