@@ -51,25 +51,30 @@ fn holds(at: &Observed, time: i64) -> bool {
 }
 
 /// Stamps of the looks that a witness kept: the map's reader writes a line on each change, and now and then between.
-fn kept(node: &Node, cilium: bool) -> Vec<(i64, i64, usize)> {
+fn kept(node: &Node, plan: Plan) -> Vec<(i64, i64, usize)> {
     let count = |time: i64| node.syncs.iter().rev().find(|sync| sync.effect <= time).map_or(0, |sync| sync.count);
     let mut found: Vec<(i64, i64, usize)> = Vec::new();
     for (at, look) in node.looks.iter().enumerate() {
         let next = node.looks.get(at + 1).map_or(i64::MAX, |next| next.stamp);
-        found.push((look.stamp, if cilium { look.read } else { next }, count(look.read)));
+        let until = match (plan.cilium, plan.recorded) {
+            (true, _) => look.read,
+            (false, true) => look.over,
+            (false, false) => next,
+        };
+        found.push((look.stamp, until, count(look.read)));
     }
     found
 }
 
 /// Width that looks permit for a change, ns: from the last one without it to the end of the first one with it.
-fn permitted(node: &Node, member: usize, direction: Direction, cilium: bool) -> Option<i64> {
-    let looks = kept(node, cilium);
+fn permitted(node: &Node, member: usize, direction: Direction, plan: Plan) -> Option<i64> {
+    let looks = kept(node, plan);
     let mut first = looks.iter().position(|(_, _, count)| *count > member)?;
     if direction == Direction::Removed {
         first += looks[first..].iter().position(|(_, _, count)| *count <= member)?;
     }
     // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
-    let before = looks.get(first.checked_sub(if cilium { 2 } else { 1 })?)?;
+    let before = looks.get(first.checked_sub(if plan.cilium { 2 } else { 1 })?)?;
     let until = looks[first].1;
     // What ends with the capture has no end to its last look.
     (until < i64::MAX).then(|| until - before.0)
@@ -99,11 +104,11 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     // Lines of a proxy's log give the direction that Leases lack, where each version has its line.
     let lines = plan.log && plan.audit && !plan.cilium && !plan.proxy_restarts;
     // Without such lines the other direction is given by the endpoints themselves, as the last choice: then it is marked.
-    let one_sided = plan.related == Related::OneSided && !lines;
+    let one_sided = plan.related == Related::OneSided && !lines && !plan.recorded;
     if one_sided && row.missing.is_none() && !row.notes.iter().any(|note| note.starts_with("circular")) {
         complain("the endpoints relate the clocks, and the figure does not say that this is circular".to_owned());
     }
-    if plan.related == Related::Nothing || (one_sided && row.missing.is_some()) {
+    if (plan.related == Related::Nothing && !plan.recorded) || (one_sided && row.missing.is_some()) {
         if row.missing.is_none() {
             complain(format!("clocks are unrelated, but p50 is {:?}", row.quantiles.get("p50")));
         }
@@ -123,7 +128,12 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     if plan.step && !told {
         complain(format!("a clock stepped, and no finding tells so: {:?}", run.clocks.findings));
     }
-    for node in &cluster.nodes {
+    for text in by_beacons(cluster, run, row) {
+        complain(text);
+    }
+    // Without an audit log nothing need relate the API server's clock to a recorder's.
+    let apiserver = !plan.recorded || plan.audit || matches!(plan.related, Related::Statement | Related::Objects);
+    for node in cluster.nodes.iter().filter(|_| apiserver) {
         // The true offset at any moment of the run.
         for time in [cluster.request, cluster.end] {
             let truth = node.clock.read(time) - cluster.apiserver.read(time);
@@ -157,7 +167,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
             };
             tally.episodes += 1;
             let version = &cluster.versions[member.version];
-            let committed = cluster.apiserver.read(version.committed);
+            let committed = cluster.read(&episode.committed.clock, version.committed);
             if !holds(&episode.committed, committed) {
                 complain(format!("{}: committed at {committed}, reported {:?}", member.uid, episode.committed));
             }
@@ -174,7 +184,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         complain(format!("{} on {}: in force at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan))
                     {
                         let (width, best) = ((high - low) as f64, best as f64);
                         tally.width += width / 1e9;
@@ -226,6 +236,58 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     tally
 }
 
+/// What is wrong with the commits that a recorder's beacons bound: each as narrow as its beacons and its delivery let it be, and
+/// the report says what that rests on.
+fn by_beacons(cluster: &Cluster, run: &Run, row: &Measurement) -> Vec<String> {
+    let (plan, recorded) = (cluster.plan, &cluster.recorded);
+    let mut wrong = Vec::new();
+    if !plan.recorded {
+        return wrong;
+    }
+    if !run.findings.iter().any(|one| one.title.contains("bounded by beacons") && one.detail.contains("one etcd")) {
+        wrong.push("no finding names the beacons and what they assume".to_owned());
+    }
+    let lost = run.findings.iter().any(|one| one.title.contains("could not see all of watch"));
+    if lost != recorded.relisted.is_some() {
+        wrong.push(format!("the gap of the watch: {:?}, findings {:?}", recorded.relisted, run.findings));
+    }
+    let mut bounded = 0;
+    for episode in run.episodes.iter().filter(|one| *one.node == *cluster.nodes[0].name) {
+        let member = cluster.members.iter().find(|member| member.uid == episode.endpoint.target_uid);
+        let added = episode.direction == Direction::Added;
+        let version = member.and_then(|member| if added { Some(member.version) } else { member.removed });
+        let Some(version) = version else { continue };
+        let gap = recorded.relisted.is_some_and(|(.., last)| version == last || version + 1 == last);
+        if gap && !plan.audit {
+            continue;
+        }
+        let revision = cluster.revisions[version];
+        let before = recorded.beats.iter().filter(|beat| beat.revision < revision).map(|beat| beat.sent).max();
+        let behind = recorded.beats.iter().filter(|beat| beat.revision >= revision).map(|beat| beat.returned).min();
+        // Where the clock steps only the beacons themselves tell boottime.
+        let delivered = recorded.delivered[version].filter(|_| !plan.step);
+        let behind = [behind, delivered].into_iter().flatten().min();
+        let (Some(before), Some(behind)) = (before, behind) else { continue };
+        let Some((low, high)) = episode.committed.low.zip(episode.committed.high) else {
+            wrong.push(format!("revision {revision} has beacons on both sides, and its commit is open: {episode:?}"));
+            continue;
+        };
+        bounded += usize::from(episode.committed.witness.contains("beacon"));
+        let (width, best) = (high - low, behind - before);
+        // Conversions cost what the clocks' readings leave open.
+        if width > best + 2_000_000 && !(plan.audit && plan.step) {
+            wrong.push(format!("revision {revision}: its commit is {width} ns wide, the beacons permit {best}"));
+        }
+    }
+    if bounded > 0 && row.missing.is_none() && !row.notes.iter().any(|note| note.contains("beacons around")) {
+        let own = run.episodes.iter().filter(|one| one.direction == Direction::Added);
+        if own.clone().any(|one| one.committed.witness.contains("beacon") && one.outcome == Outcome::Seen) {
+            wrong.push(format!("no note says that beacons bound the commits: {:?}", row.notes));
+        }
+    }
+    wrong
+}
+
 /// What is wrong with Prometheus' clock: the times that exporters print relate it to each node's.
 fn scraped(cluster: &Cluster, run: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -274,7 +336,7 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                 continue;
             };
             let version = &cluster.versions[version];
-            if !holds(&episode.committed, cluster.apiserver.read(version.committed)) {
+            if !holds(&episode.committed, cluster.read(&episode.committed.clock, version.committed)) {
                 wrong(format!("{}: its removal was committed outside of {:?}", member.uid, episode.committed));
             }
             let truth = node.gone[number];
@@ -286,7 +348,7 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         wrong(format!("{} on {}: gone at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan))
                     {
                         tally.width += (high - low) as f64 / 1e9;
                         tally.permitted += best as f64 / 1e9;
@@ -357,6 +419,9 @@ fn truth_lies_within_the_bounds() {
     for (plan, tally) in &all {
         let dataplane = if plan.cilium { "Cilium" } else { "kube-proxy (iptables)" };
         let clocks = match plan.related {
+            _ if plan.recorded && plan.step => "beacons, a clock steps",
+            _ if plan.recorded && plan.audit => "beacons and audit log",
+            _ if plan.recorded => "beacons, no audit log",
             Related::Statement => "one clock, stated",
             Related::Objects if plan.step => "leases and object times, a clock steps",
             Related::Objects => "leases and object times, drift",
@@ -414,6 +479,10 @@ fn many_nodes_and_endpoints() {
         interval: 2 * SECOND,
         step: false,
         scrapes: true,
+        recorded: false,
+        reads: false,
+        drops: false,
+        breaks: false,
     };
     let cluster = Cluster::new(plan);
     let folder = tempfile::tempdir().expect("a folder");

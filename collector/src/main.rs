@@ -9,6 +9,8 @@ use syncline_collector::cli::inspect::{self, InspectArguments};
 use syncline_collector::cli::manifest::{self, ManifestArguments};
 #[cfg(feature = "record")]
 use syncline_collector::cli::record::{self, RecordArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::scripts::{self, ScriptsArguments};
 
 /// Record runs, bundle captures into Parquet, and look at bundles
 ///
@@ -33,6 +35,9 @@ enum Command {
     /// Print the YAML of the recorder's pod, its account and its rights
     #[cfg(feature = "record")]
     Manifest(ManifestArguments),
+    /// Print bpftrace scripts tailored to Services
+    #[cfg(feature = "record")]
+    Scripts(ScriptsArguments),
     /// List the formats that can be read, and how to capture each
     Formats,
 }
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Record(arguments) => record::run(*arguments),
         #[cfg(feature = "record")]
         Command::Manifest(arguments) => manifest::run(arguments),
+        #[cfg(feature = "record")]
+        Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Formats => inspect::formats(),
     };
     result.unwrap_or_else(|error| {

@@ -4,7 +4,7 @@
 //! ```text
 //! look k    stamp t(k)  ──── state read ──── t(k+1)  look k+1 ──── state read ──── t(k+2)
 //!           absent                                   present
-//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1
+//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1; and before look k+1 was over, where its stamp says so
 //! ```
 //!
 //! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
@@ -40,7 +40,7 @@ pub type Services = HashMap<(String, i32, String), String>;
 pub struct Look {
     /// Stamp, printed ahead of the reading. For files timed by their modification: that of the file before.
     pub time: i64,
-    /// Latest moment of the next stamp of the stream; null at its end.
+    /// When the reading was over, where its stamp says so; else the latest moment of the next stamp of the stream, null at its end.
     pub until: Option<i64>,
     /// Index of the source.
     pub source: i32,
@@ -223,7 +223,7 @@ fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
             let (time, until) = if row.time_from == "mtime" {
                 (last.unwrap_or(time), latest(at))
             } else {
-                (time, (at + 1..times.len()).find_map(latest))
+                (time, row.until.or_else(|| (at + 1..times.len()).find_map(latest)))
             };
             Look { time, until, source: row.source, record: row.record }
         });

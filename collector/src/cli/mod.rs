@@ -6,5 +6,7 @@ pub mod inspect;
 pub mod manifest;
 #[cfg(feature = "record")]
 pub mod record;
+#[cfg(feature = "record")]
+pub mod scripts;
 mod shared_series;
 mod sizes;

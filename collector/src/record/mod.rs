@@ -13,6 +13,7 @@ mod hubble;
 mod logs;
 pub mod manifest;
 pub mod moment;
+pub mod node;
 pub mod plan;
 pub mod probe;
 mod prometheus;

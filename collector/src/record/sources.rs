@@ -11,6 +11,16 @@ pub const SOURCES: &[&Source] = &[
     &super::hubble::SOURCE,
     &super::probe::SOURCE,
     &super::audit_tail::SOURCE,
+    &super::node::iptables::SOURCE,
+    &super::node::nftables::SOURCE,
+    &super::node::nftables::MONITOR,
+    &super::node::ipvs::SOURCE,
+    &super::node::bpf_maps::SOURCE,
+    &super::node::agent::SOURCE,
+    &super::node::trace::SOURCE,
+    &super::node::programs::SOURCE,
+    &super::node::usage::SOURCE,
+    &super::node::top::SOURCE,
 ];
 
 /// What `--every` and `--without` take.
