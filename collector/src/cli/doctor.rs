@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
 use super::record::WhatArguments;
+use crate::record::cluster::facts;
 use crate::record::examine::{Examined, available, dataplane, examine};
+use crate::record::host::Host;
 use crate::record::rows::{self, Dataplane};
-use crate::record::{prepare, sources};
+use crate::record::sources;
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
@@ -32,8 +36,12 @@ enum Format {
 /// # Errors
 /// Standard output that cannot be written.
 pub fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
-    let asked = arguments.what.asked_to_look();
-    let plan = prepare(&asked);
+    let asked = arguments.what.to_look(PathBuf::new());
+    let known = facts::learn(&asked, Host::default());
+    for what in &known.unknown {
+        eprintln!("not known: {what}");
+    }
+    let plan = Arc::new(known.plan);
     let examined = examine(sources::SOURCES, &plan, &asked.without);
     let dataplane = dataplane(&plan);
     let text = match arguments.format {
@@ -122,14 +130,20 @@ mod tests {
         let text = table(&examined(), Some(Dataplane::KubeProxy));
         assert!(text.contains("api       yes  https://a\n"), "{text}");
         assert!(text.contains("iptables  no   not installed\n               remedy: install it\n"), "{text}");
-        assert!(text.contains("  A1 T3.1 T3.4 C7: no beacon or audit-log, and iptables or nftables or ipvs\n"), "{text}");
+        assert!(
+            text.contains("  A1 T3.1 T3.4 C7: no beacon or audit-log, and iptables or nftables or ipvs\n"),
+            "{text}"
+        );
         assert!(text.ends_with("propagation cannot be measured here\n"));
     }
 
     #[test]
     fn the_same_as_json() {
         let value: serde_json::Value = serde_json::from_str(&json(&examined()).unwrap()).unwrap();
-        assert_eq!(value[0], serde_json::json!({"source": "api", "available": true, "why": "https://a", "remedy": null, "decides": ["A1"]}));
+        assert_eq!(
+            value[0],
+            serde_json::json!({"source": "api", "available": true, "why": "https://a", "remedy": null, "decides": ["A1"]})
+        );
         assert_eq!(value[1]["remedy"], "install it");
     }
 }

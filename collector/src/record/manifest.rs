@@ -431,7 +431,8 @@ mod tests {
         let page = std::fs::read_to_string(path).expect("RECORD.md");
         let under_test = [UNDER_TEST, rules_of(Action::Scale), rules_of(Action::Restart), rules_of(Action::DeletePods)];
         let mut expected: Vec<String> = Vec::new();
-        let places = [("cluster", CLUSTER), ("kube-system", KUBE_SYSTEM), ("kube-node-lease", LEASES), ("its own", BEACON)];
+        let places =
+            [("cluster", CLUSTER), ("kube-system", KUBE_SYSTEM), ("kube-node-lease", LEASES), ("its own", BEACON)];
         for (place, rules) in places.into_iter().chain(under_test.map(|rules| ("under test", rules))) {
             for rule in rules {
                 let names = if rule.names.is_empty() { String::new() } else { format!(" {}", rule.names.join(", ")) };
@@ -439,7 +440,8 @@ mod tests {
                 expected.push(format!("| {place} | {right} | {} |", rule.reason));
             }
         }
-        let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1).collect();
+        let found: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1).collect();
         assert_eq!(found, expected);
         let names: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
         assert!(page.contains(&format!("{}.", names.join(", "))), "capabilities");

@@ -5,6 +5,8 @@ use super::source::Source;
 /// All of them, in the order in which they are started and shown.
 pub const SOURCES: &[&Source] = &[
     &super::clocks::SOURCE,
+    &super::cluster::watch::SOURCE,
+    &super::cluster::beacon::SOURCE,
     &super::scrape::SOURCE,
     &super::prometheus::SOURCE,
     &super::logs::SOURCE,

@@ -17,13 +17,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// A source that ran this long was well: the next wait is the first one again.
 const WELL: Duration = Duration::from_secs(60);
 /// How long sources may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Those that run.
 pub struct Threads {
     sources: Vec<(Out, JoinHandle<()>)>,
     flusher: JoinHandle<()>,
-    folder: Arc<Folder>,
     stop: Stop,
     /// Ends the flusher: it goes on until the last source has ended.
     flushed: Stop,
@@ -63,7 +62,7 @@ impl Threads {
             };
             running.push((out, handle));
         }
-        Ok(Self { sources: running, flusher, folder: Arc::clone(folder), stop: stop.clone(), flushed })
+        Ok(Self { sources: running, flusher, stop: stop.clone(), flushed })
     }
 
     /// Stops all, and waits for them; one that hangs is named and left behind.
@@ -90,7 +89,6 @@ impl Threads {
         }
         self.flushed.set();
         let _ = self.flusher.join();
-        self.folder.finish();
     }
 }
 

@@ -39,13 +39,16 @@ fn folder(host: &Host) -> Option<PathBuf> {
     let own = host.sys.join("fs/bpf/tc/globals");
     // Where the pod has no bpffs of the machine mounted, PID 1 has one.
     let of_machine = host.proc.join("1/root/sys/fs/bpf/tc/globals");
-    [own, of_machine].into_iter().find(|folder| folder.join("cilium_lb4_services_v2").exists() || folder.join("cilium_lb6_services_v2").exists())
+    [own, of_machine]
+        .into_iter()
+        .find(|folder| folder.join("cilium_lb4_services_v2").exists() || folder.join("cilium_lb6_services_v2").exists())
 }
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
     let Some(folder) = folder(&plan.host) else {
         let mounted = plan.host.sys.join("fs/bpf").read_dir().is_ok_and(|mut entries| entries.next().is_some());
-        let what = if mounted { "no map of Cilium's load balancer is pinned here" } else { "no bpffs with pinned maps" };
+        let what =
+            if mounted { "no map of Cilium's load balancer is pinned here" } else { "no bpffs with pinned maps" };
         let remedy = "nothing where Cilium does not run; else mount the machine's /sys/fs/bpf (hostPath, mountPropagation HostToContainer)";
         return Err(Lack::new(what, remedy));
     };
@@ -55,7 +58,10 @@ fn needs(plan: &Plan) -> Result<Found, Lack> {
                 families.iter().map(|(family, file)| format!("{} entries for {file}", family.len())).collect();
             Ok(format!("{}: {}", folder.display(), words.join(", ")))
         }
-        Err(error) => Err(Lack::new(format!("{error:#}"), "run the recorder privileged, or with CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN)")),
+        Err(error) => Err(Lack::new(
+            format!("{error:#}"),
+            "run the recorder privileged, or with CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN)",
+        )),
     }
 }
 

@@ -53,7 +53,8 @@ const IPV6: [(&str, Option<bool>); 3] =
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
     let found = variants(&plan.host)?;
-    let words: Vec<String> = found.iter().map(|one| format!("{} ({} chains of kube-proxy)", one.tool, one.chains)).collect();
+    let words: Vec<String> =
+        found.iter().map(|one| format!("{} ({} chains of kube-proxy)", one.tool, one.chains)).collect();
     let place = plan.host.netns.as_ref().map_or(String::new(), |path| format!(", in {}", path.display()));
     Ok(format!("{}{place}", words.join(", ")))
 }
@@ -62,7 +63,9 @@ fn needs(plan: &Plan) -> Result<Found, Lack> {
 fn variants(host: &Host) -> Result<Vec<Variant>, Lack> {
     let mut found = Vec::new();
     let mut tried = Vec::new();
-    for (tools, names, file) in [(IPV4, "ip_tables_names", "iptables/nat.txt"), (IPV6, "ip6_tables_names", "iptables/nat6.txt")] {
+    for (tools, names, file) in
+        [(IPV4, "ip_tables_names", "iptables/nat.txt"), (IPV6, "ip6_tables_names", "iptables/nat6.txt")]
+    {
         let has_legacy = tables(host, names);
         let both = tools.iter().take(2).all(|(tool, _)| host.tool(tool).is_some());
         let mut best: Option<Variant> = None;
@@ -71,7 +74,9 @@ fn variants(host: &Host) -> Result<Vec<Variant>, Lack> {
             if is_nft.is_none() && both || host.tool(tool).is_none() {
                 continue;
             }
-            if is_nft == Some(false) && has_legacy.as_deref().is_some_and(|tables| !tables.iter().any(|table| table == "nat")) {
+            if is_nft == Some(false)
+                && has_legacy.as_deref().is_some_and(|tables| !tables.iter().any(|table| table == "nat"))
+            {
                 continue;
             }
             let Some((chains, says_nft)) = chains(host, tool) else { continue };

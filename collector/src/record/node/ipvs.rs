@@ -33,7 +33,12 @@ fn needs(plan: &Plan) -> Result<Found, Lack> {
     if plan.host.tool("ipvsadm").is_none() {
         return Err(Lack::new("ipvsadm is not installed", "install ipvsadm, or use the image of collector/Dockerfile"));
     }
-    let none = || Lack::new("no virtual server of ipvs", "nothing where kube-proxy does not run in ipvs mode; else run the recorder with hostNetwork and NET_ADMIN");
+    let none = || {
+        Lack::new(
+            "no virtual server of ipvs",
+            "nothing where kube-proxy does not run in ipvs mode; else run the recorder with hostNetwork and NET_ADMIN",
+        )
+    };
     let mut command = plan.host.command_in_netns("ipvsadm", &["-Ln"]).map_err(|_| none())?;
     let text = host::output(&mut command, Duration::from_millis(900)).map_err(|_| none())?;
     let servers = servers(&text);
@@ -111,6 +116,9 @@ mod tests {
         assert_ne!(kept(one).0, kept(b"  -> 10.244.0.5:8080             Masq    0      0          0").0);
         assert_eq!(kept(b"TCP  10.96.0.1:443 rr").0, b"TCP  10.96.0.1:443 rr");
         assert_eq!(kept(b"  -> ").0, b"");
-        assert_eq!(servers(b"IP Virtual Server version 1.2.1\nTCP  10.96.0.1:443 rr\n  -> a\nUDP  10.96.0.10:53 rr\n"), 2);
+        assert_eq!(
+            servers(b"IP Virtual Server version 1.2.1\nTCP  10.96.0.1:443 rr\n  -> a\nUDP  10.96.0.10:53 rr\n"),
+            2
+        );
     }
 }

@@ -83,7 +83,8 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
         let begun = Instant::now();
         let from = Moment::now().realtime;
         let number = generation.as_ref().map(Generation::now).transpose()?;
-        let is_same = number.zip(listed).is_some_and(|(number, (last, when))| number == last && when.elapsed() < LIST_EVERY);
+        let is_same =
+            number.zip(listed).is_some_and(|(number, (last, when))| number == last && when.elapsed() < LIST_EVERY);
         if is_same {
             let until = Moment::now().realtime;
             for (_, looks) in &mut all {
@@ -95,7 +96,9 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
         }
         for (reader, looks) in &mut all {
             let reading = reader.read(Limit::TABLE)?;
-            if !reading.text.trim_ascii().starts_with(b"{\"nftables\"") || !reading.text.trim_ascii_end().ends_with(b"]}") {
+            if !reading.text.trim_ascii().starts_with(b"{\"nftables\"")
+                || !reading.text.trim_ascii_end().ends_with(b"]}")
+            {
                 bail!("nft printed what is no listing");
             }
             looks.push(reading.from, reading.until, reading.text)?;
@@ -115,13 +118,17 @@ fn monitor(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     enter(&plan.host)?;
     let mut file = out.file("nftables/monitor.jsonl")?;
     let reader = Reader::new(&plan.host, "nft", &["-j", "monitor"])?;
-    tool::follow(&mut reader.command(), || stop.is_set(), |line| {
-        let mut record = seconds(Moment::now().realtime).into_bytes();
-        record.push(b' ');
-        record.extend_from_slice(line);
-        file.write_record(&record)?;
-        out.tick();
-        Ok(())
-    })?;
+    tool::follow(
+        &mut reader.command(),
+        || stop.is_set(),
+        |line| {
+            let mut record = seconds(Moment::now().realtime).into_bytes();
+            record.push(b' ');
+            record.extend_from_slice(line);
+            file.write_record(&record)?;
+            out.tick();
+            Ok(())
+        },
+    )?;
     Ok(())
 }

@@ -26,10 +26,16 @@ pub const SOURCE: Source = Source {
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
     if plan.host.tool("bpftrace").is_none() {
-        return Err(Lack::new("bpftrace is not installed", "install bpftrace 0.12 or newer, or use the image of collector/Dockerfile"));
+        return Err(Lack::new(
+            "bpftrace is not installed",
+            "install bpftrace 0.12 or newer, or use the image of collector/Dockerfile",
+        ));
     }
     let Some(has) = scripts::tracepoints(&plan.host.sys) else {
-        return Err(Lack::new("tracefs is not mounted", "mount -t tracefs tracefs /sys/kernel/tracing (the manifest's pod has it)"));
+        return Err(Lack::new(
+            "tracefs is not mounted",
+            "mount -t tracefs tracefs /sys/kernel/tracing (the manifest's pod has it)",
+        ));
     };
     let (script, names) = script(plan, &has);
     if script.traces {
@@ -62,8 +68,12 @@ fn script(plan: &Plan, has: &dyn Fn(&str) -> bool) -> (Script, String) {
         _ => &["ipt-sync.bt", "nft-sync.bt", "bpf-map.bt"],
     };
     let targets = targets(plan);
-    let parts: Vec<Script> =
-        of_dataplane.iter().chain(&["tcp.bt"]).flat_map(|name| scripts::one(name, &targets, has)).filter(|part| part.traces).collect();
+    let parts: Vec<Script> = of_dataplane
+        .iter()
+        .chain(&["tcp.bt"])
+        .flat_map(|name| scripts::one(name, &targets, has))
+        .filter(|part| part.traces)
+        .collect();
     let names: Vec<&str> = parts.iter().map(|part| part.name).collect();
     let names = names.join(", ");
     (scripts::together(&parts), names)
@@ -74,15 +84,19 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     let (script, _) = script(plan, &has);
     let mut file = out.file("bpftrace/kernel.txt")?;
     let reader = Reader::new(&plan.host, "bpftrace", &["-B", "line", "-e", &script.text])?;
-    let words = tool::follow(&mut reader.command(), || stop.is_set(), |line| {
-        // It prints an empty line for each map that was cleared.
-        if line.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        file.write_record(line)?;
-        out.tick();
-        Ok(())
-    })?;
+    let words = tool::follow(
+        &mut reader.command(),
+        || stop.is_set(),
+        |line| {
+            // It prints an empty line for each map that was cleared.
+            if line.trim_ascii().is_empty() {
+                return Ok(());
+            }
+            file.write_record(line)?;
+            out.tick();
+            Ok(())
+        },
+    )?;
     // "Lost 12 events" may stand on standard error, by version.
     if words.contains("Lost ") {
         out.lost(loss::LOST_TRACE_EVENTS, 1, words);

@@ -91,7 +91,8 @@ fn proxy(plan: &Plan, pid: u32, name: String) -> Option<Proxy> {
     // The container whose identity stands in the path.
     let container = group.as_ref().and_then(|group| {
         plan.proxy.pods.iter().find_map(|pod| {
-            let of = |id: &str| id.rsplit('/').next().filter(|id| !id.is_empty()).is_some_and(|id| group.path.contains(id));
+            let of =
+                |id: &str| id.rsplit('/').next().filter(|id| !id.is_empty()).is_some_and(|id| group.path.contains(id));
             pod.containers.iter().find(|container| of(&container.id)).map(|container| (pod, container))
         })
     });
@@ -147,12 +148,19 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
 
 /// Appends a proxy's figures; false where it has ended.
 fn of_proxy(plan: &Plan, proxy: &Proxy, seldom: bool, text: &mut String) -> bool {
-    let Some(stat) = proc::stat_of(&plan.host.proc, proxy.pid).filter(|stat| stat.start == proxy.start) else { return false };
+    let Some(stat) = proc::stat_of(&plan.host.proc, proxy.pid).filter(|stat| stat.start == proxy.start) else {
+        return false;
+    };
     let (labels, pid, name) = (&proxy.labels, proxy.pid, &proxy.name);
     let seconds_of = |ticks: u64| ticks as f64 * proc::tick() as f64 / 1e9;
     if let Some(group) = &proxy.group {
         if let Some(used) = group.cpu() {
-            counter(text, "container_cpu_usage_seconds_total", &format!("{labels}id=\"{}\",", group.path), used as f64 / 1e9);
+            counter(
+                text,
+                "container_cpu_usage_seconds_total",
+                &format!("{labels}id=\"{}\",", group.path),
+                used as f64 / 1e9,
+            );
         }
         if seldom && let Some(memory) = group.memory() {
             let labels = format!("{labels}id=\"{}\",", group.path);
@@ -178,7 +186,8 @@ fn of_node(proc: &std::path::Path, seldom: bool, text: &mut String) -> anyhow::R
         for (number, ticks) in &processors {
             for (mode, ticks) in proc::MODES.iter().zip(ticks) {
                 let value = *ticks as f64 * proc::tick() as f64 / 1e9;
-                let _ = writeln!(text, "node_cpu_seconds_total{{cpu=\"{number}\",mode=\"{mode}\",job=\"{JOB}\"}} {value}");
+                let _ =
+                    writeln!(text, "node_cpu_seconds_total{{cpu=\"{number}\",mode=\"{mode}\",job=\"{JOB}\"}} {value}");
             }
         }
     }

@@ -100,7 +100,9 @@ mod tests {
         assert!(is_dump(&line));
         replace(&key, &mut line);
         assert_eq!(String::from_utf8(line).unwrap(), text(new));
-        for damaged in ["[{\"key\":[\"0x", "[{\"key\":[\"0xzz\",\"0x1\"],\"value\":[]}]", "[{\"key\":[\"0x0a\"],\"value\":[\"0x"] {
+        for damaged in
+            ["[{\"key\":[\"0x", "[{\"key\":[\"0xzz\",\"0x1\"],\"value\":[]}]", "[{\"key\":[\"0x0a\"],\"value\":[\"0x"]
+        {
             let mut line = damaged.as_bytes().to_vec();
             replace(&key, &mut line);
             assert_eq!(line, damaged.as_bytes());
