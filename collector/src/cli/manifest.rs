@@ -90,3 +90,39 @@ fn wanted(arguments: ManifestArguments) -> anyhow::Result<Wanted> {
 fn namespace(text: &str) -> Result<String, String> {
     service(&format!("{text}/x")).map(|(namespace, _)| namespace)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ManifestArguments, wanted};
+    use crate::record::manifest::{Action, Place};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        arguments: ManifestArguments,
+    }
+
+    fn parsed(line: &str) -> anyhow::Result<super::Wanted> {
+        wanted(Alone::try_parse_from(line.split_whitespace())?.arguments)
+    }
+
+    #[test]
+    fn the_command_of_the_page_is_understood() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/RECORD.md");
+        let page = std::fs::read_to_string(path).expect("RECORD.md");
+        let line = page.lines().find_map(|line| line.strip_prefix("syncline-collector ")).expect("the command");
+        let wanted = parsed(line.split(" > ").next().unwrap_or_default()).expect("its arguments");
+        assert_eq!((wanted.place, wanted.actions), (Place::Node(Some("NODE".into())), vec![Action::Scale]));
+        assert_eq!((wanted.under_test, wanted.namespace), (vec!["default".to_owned()], "default".to_owned()));
+    }
+
+    #[test]
+    fn what_would_break_the_yaml_is_refused() {
+        assert!(parsed("manifest --node a --all-nodes").is_err());
+        assert!(parsed("manifest --image a:b{}").is_err());
+        assert!(parsed("manifest --node a#b").is_err());
+        assert!(parsed("manifest --namespace A/b").is_err());
+        assert!(parsed("manifest --service shop/cart --service pay/till --action delete-pods").is_ok());
+    }
+}

@@ -1,6 +1,8 @@
 //! The commands: arguments, what is printed, exit codes.
 
 pub mod bundle;
+#[cfg(feature = "record")]
+pub mod doctor;
 pub mod inspect;
 #[cfg(feature = "record")]
 pub mod manifest;

@@ -96,14 +96,20 @@ impl WhatArguments {
     /// # Errors
     /// In words: neither an action nor a duration is given.
     pub fn asked(self, out: PathBuf) -> anyhow::Result<Asked> {
-        let command = (!self.command.is_empty()).then(|| Action::Command { words: self.command });
-        let action = self.scale.or(self.restart).or(self.delete_pods).or(command);
-        if action.is_none() && self.duration.is_none() {
+        let asked = self.to_look(out);
+        if asked.action == Action::Watch && asked.duration.is_none() {
             anyhow::bail!(
                 "say what to record: --scale, --restart, --delete-pods, -- COMMAND, or --for 5m to watch only"
             );
         }
-        Ok(Asked {
+        Ok(asked)
+    }
+
+    /// The same where it is only looked what could be recorded.
+    pub fn to_look(self, out: PathBuf) -> Asked {
+        let command = (!self.command.is_empty()).then_some(Action::Command { words: self.command });
+        let action = self.scale.or(self.restart).or(self.delete_pods).or(command);
+        Asked {
             out,
             action: action.unwrap_or(Action::Watch),
             duration: self.duration,
@@ -122,7 +128,7 @@ impl WhatArguments {
             max_size: self.max_size,
             max_cpu: self.max_cpu,
             redact: self.redact,
-        })
+        }
     }
 }
 

@@ -299,7 +299,9 @@ fn pod(out: &mut String, wanted: &Wanted) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Action, Place, Wanted, yaml};
+    use super::{
+        Action, BEACON, CAPABILITIES, CLUSTER, KUBE_SYSTEM, LEASES, Place, UNDER_TEST, Wanted, rules_of, yaml,
+    };
     use std::collections::BTreeSet;
 
     fn wanted() -> Wanted {
@@ -420,5 +422,28 @@ mod tests {
             assert!(!text.contains("secrets") && !text.contains("'*'") && !text.contains("\"*\""));
             assert!(!text.contains("pods/exec"));
         }
+    }
+
+    /// The page that people read lists every right and capability, and no other.
+    #[test]
+    fn the_page_says_what_is_printed() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/RECORD.md");
+        let page = std::fs::read_to_string(path).expect("RECORD.md");
+        let under_test = [UNDER_TEST, rules_of(Action::Scale), rules_of(Action::Restart), rules_of(Action::DeletePods)];
+        let mut expected: Vec<String> = Vec::new();
+        let places =
+            [("cluster", CLUSTER), ("kube-system", KUBE_SYSTEM), ("kube-node-lease", LEASES), ("its own", BEACON)];
+        for (place, rules) in places.into_iter().chain(under_test.map(|rules| ("under test", rules))) {
+            for rule in rules {
+                let names = if rule.names.is_empty() { String::new() } else { format!(" {}", rule.names.join(", ")) };
+                let right = format!("{} {}{names}", rule.verbs.join(", "), rule.resources.join(", "));
+                expected.push(format!("| {place} | {right} | {} |", rule.reason));
+            }
+        }
+        let found: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1).collect();
+        assert_eq!(found, expected);
+        let names: Vec<&str> = CAPABILITIES.iter().map(|(name, _)| *name).collect();
+        assert!(page.contains(&format!("{}.", names.join(", "))), "capabilities");
     }
 }

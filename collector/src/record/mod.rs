@@ -12,6 +12,7 @@ mod audit_tail;
 mod clocks;
 pub mod cluster;
 mod course;
+pub mod examine;
 mod fetch;
 pub mod folder;
 mod governor;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod probe;
 mod prometheus;
 pub mod redact;
+pub mod rows;
 mod scrape;
 pub mod secrets;
 pub mod source;
@@ -128,6 +130,9 @@ fn one(
     }
     let sources = counted(&chosen, &folder);
     folder.finish();
+    if asked.redact {
+        hide(root, &plan, said)?;
+    }
     let summary = Summary {
         root: root.to_owned(),
         sources,
@@ -146,6 +151,20 @@ fn one(
     Ok(summary)
 }
 
+/// Replaces names and addresses in a capture that has ended.
+fn hide(root: &Path, plan: &Plan, said: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let mut names = vec![plan.namespace.clone()];
+    names.extend(plan.node.clone());
+    names.extend(plan.services.iter().flat_map(|one| [one.namespace.clone(), one.name.clone()]));
+    let done = redact::folder(root, &redact::key()?, &names)
+        .with_context(|| format!("--redact: {} still holds names and addresses", root.display()))?;
+    said(&format!("{} names replaced in {} files", done.names, done.files));
+    if !done.kept.is_empty() {
+        said(&format!("names that stay, since they are words of the formats: {}", done.kept.join(", ")));
+    }
+    Ok(())
+}
+
 /// Takes a directory for this recording alone.
 fn lock(root: &Path) -> anyhow::Result<std::fs::File> {
     std::fs::create_dir_all(root).with_context(|| root.display().to_string())?;
@@ -161,14 +180,10 @@ fn lock(root: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 /// The sources that are there; what is not is said and written down.
-fn choose(asked: &Asked, plan: &Plan, folder: &Arc<Folder>, said: &dyn Fn(&str)) -> Vec<&'static Source> {
+fn choose(asked: &Asked, plan: &Arc<Plan>, folder: &Arc<Folder>, said: &dyn Fn(&str)) -> Vec<&'static Source> {
     let mut chosen = Vec::new();
-    for source in SOURCES {
-        if asked.without.iter().any(|name| name == source.name) {
-            folder.out(source.name).lost(loss::SOURCE_NOT_RECORDED, 1, "left out by --without");
-            continue;
-        }
-        match (source.needs)(plan) {
+    for (source, examined) in SOURCES.iter().zip(examine::examine(SOURCES, plan, &asked.without)) {
+        match examined.found {
             Ok(found) => {
                 said(&format!("{}: {found}", source.name));
                 chosen.push(*source);

@@ -76,12 +76,12 @@ const WANTED: &[Wanted] = &[
     },
     Wanted {
         name: "CPU and memory of the proxy",
-        groups: &[&["exposition"]],
+        groups: &[&["scrape", "exposition", "prometheus-api"]],
         remedy: "needs the proxy's process (hostPID) or a scrape",
     },
     Wanted {
         name: "the proxy's syncs",
-        groups: &[&["exposition", "kube-proxy-log"]],
+        groups: &[&["scrape", "exposition", "prometheus-api", "kube-proxy-log"]],
         remedy: "needs kube-proxy's metrics or log",
     },
     Wanted {

@@ -5,9 +5,11 @@
 //! hashes of rules, uids and versions stay, equal things stay equal, subnets stay subnets.
 //!
 //! What stays on purpose: uids, ports, versions, messages of programs, names of containers' images, and what `words` lists. The key
-//! is secret bytes that all recorders of a cluster share where there are some, so that their captures can be reported together.
+//! is of one process, and never written: replicates fit together. Recorders of several nodes fit together where all are given the same
+//! secret in the variable [`KEY_VARIABLE`].
 
 mod addresses;
+mod maps;
 mod names;
 mod replace;
 mod words;
@@ -16,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 
@@ -24,6 +27,31 @@ use replace::Table;
 
 /// Longest line, or document, that is held in memory.
 const LONGEST: usize = 256 << 20;
+/// Longest document over several lines that names are looked for in.
+const LONGEST_DOCUMENT: usize = 64 << 20;
+
+/// Any secret text, for captures of several recorders that are to be reported together.
+pub const KEY_VARIABLE: &str = "SYNCLINE_REDACT_KEY";
+
+/// The key of this process: of [`KEY_VARIABLE`], else of random bytes.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn key() -> io::Result<Key> {
+    static KEY: OnceLock<Key> = OnceLock::new();
+    if let Some(key) = KEY.get() {
+        return Ok(key.clone());
+    }
+    let key = match std::env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty()) {
+        Some(text) => Key::of(text.as_encoded_bytes()),
+        None => {
+            let mut bytes = [0; 32];
+            File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+            Key::of(&bytes)
+        }
+    };
+    Ok(KEY.get_or_init(|| key).clone())
+}
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -182,7 +210,7 @@ fn collect(path: &Path, found: &mut BTreeSet<String>) -> io::Result<()> {
             if opens && !names::of_json(line, found) {
                 document.extend_from_slice(line);
             }
-        } else if document.len() + line.len() < LONGEST {
+        } else if document.len() + line.len() < LONGEST_DOCUMENT {
             document.extend_from_slice(line);
         }
         names::of_line(line, found);

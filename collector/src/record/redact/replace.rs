@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addresses::{Key, v4, v6};
+use super::maps;
 
 /// What is replaced by what.
 pub struct Table {
@@ -65,6 +66,12 @@ impl Table {
 
     /// The line with its names and addresses replaced, added to `out`; `true` where anything was.
     pub fn line(&self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        if maps::is_dump(line) {
+            let start = out.len();
+            out.extend_from_slice(line);
+            maps::replace(&self.key, &mut out[start..]);
+            return true;
+        }
         let mut at = 0;
         let mut changed = false;
         while at < line.len() {
