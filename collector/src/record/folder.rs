@@ -104,9 +104,15 @@ impl Folder {
         Out { folder: Arc::clone(self), source, tally }
     }
 
-    /// What each source did.
+    /// What each source did until now, the end.
     pub fn tallies(&self) -> Vec<(&'static str, Tally)> {
-        guard(&self.tallies).iter().map(|(name, tally)| (*name, guard(tally).clone())).collect()
+        let now = Instant::now();
+        let closed = |(name, tally): (&&'static str, &Arc<Mutex<Tally>>)| {
+            let mut tally = guard(tally);
+            tally.close(now);
+            (*name, tally.clone())
+        };
+        guard(&self.tallies).iter().map(closed).collect()
     }
 
     /// Makes all that was written readable. Called every [`FLUSH`] by the conductor.
@@ -426,3 +432,7 @@ impl Write for Counted {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

@@ -180,14 +180,10 @@ fn lock(root: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 /// The sources that are there; what is not is said and written down.
-fn choose(asked: &Asked, plan: &Plan, folder: &Arc<Folder>, said: &dyn Fn(&str)) -> Vec<&'static Source> {
+fn choose(asked: &Asked, plan: &Arc<Plan>, folder: &Arc<Folder>, said: &dyn Fn(&str)) -> Vec<&'static Source> {
     let mut chosen = Vec::new();
-    for source in SOURCES {
-        if asked.without.iter().any(|name| name == source.name) {
-            folder.out(source.name).lost(loss::SOURCE_NOT_RECORDED, 1, "left out by --without");
-            continue;
-        }
-        match (source.needs)(plan) {
+    for (source, examined) in SOURCES.iter().zip(examine::examine(SOURCES, plan, &asked.without)) {
+        match examined.found {
             Ok(found) => {
                 said(&format!("{}: {found}", source.name));
                 chosen.push(*source);

@@ -7,4 +7,8 @@ pub mod facts;
 mod kubeconfig;
 mod proxies;
 pub mod rollout;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod trials;
 pub mod watch;

@@ -174,7 +174,7 @@ impl Watch<'_> {
                     Ok(()) => {
                         listed = true;
                         pause = PAUSES.0;
-                        self.over();
+                        self.over(true);
                         continue;
                     }
                     Err(ApiError::Status { code: code @ (401 | 403), message, .. }) if self.path.is_empty() => {
@@ -198,14 +198,16 @@ impl Watch<'_> {
             }
             pause = (pause * 2).min(PAUSES.1);
         }
-        self.over();
+        self.over(false);
         Ok(())
     }
 
-    /// Names a gap that is over.
-    fn over(&mut self) {
+    /// Names a gap that is over: the watch is back, or the recording has ended.
+    fn over(&mut self, back: bool) {
         let Some(gap) = self.gap.take() else { return };
-        let (loss, end) = if gap.missed {
+        let (loss, end) = if !back {
+            (loss::WATCH_GAP, "not back until the recording ended")
+        } else if gap.missed {
             (loss::WATCH_GAP, "listed anew; what came and went meanwhile was not seen")
         } else {
             (loss::RECORDER_GAP, "resumed where it ended; what happened meanwhile was received late")
@@ -277,7 +279,7 @@ impl Watch<'_> {
             Err(error) if error.code() == Some(410) => return Ok(Ended::Gone(error.to_string())),
             Err(error) => return Ok(Ended::Resumed(error.to_string(), now())),
         };
-        self.over();
+        self.over(true);
         let mut heard = now();
         let mut reader = BufReader::with_capacity(64 << 10, stream);
         let mut line = Vec::new();
@@ -316,6 +318,7 @@ impl Watch<'_> {
     }
 
     fn write(&self, file: &mut File, received: i64, kind: &str, mut object: Value) -> std::io::Result<()> {
+        super::super::secrets::of_object(&mut object);
         strip(&mut object);
         // Written by hand: the stamp keeps all its digits.
         let event = json!({"type": kind, "object": object});
@@ -327,17 +330,12 @@ fn unwritten(error: std::io::Error) -> ApiError {
     ApiError::Unreachable(format!("the capture cannot be written: {error}"))
 }
 
-/// Takes out what is no part of a dataplane, and may hold secrets: environments, commands, copies of the whole object.
+/// Takes out what is no part of a dataplane, and may hold secrets nevertheless: commands with their arguments.
 fn strip(object: &mut Value) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    metadata.remove("managedFields");
-    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         let containers = object.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
-            for key in ["env", "envFrom", "command", "args", "lifecycle", "livenessProbe", "startupProbe"] {
+            for key in ["command", "args", "lifecycle", "livenessProbe", "startupProbe"] {
                 container.remove(key);
             }
         }
