@@ -14,7 +14,7 @@ mod pool;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub const SOURCE: Source = Source {
 
 /// How often a name is looked up again.
 const LOOKED_UP: Duration = Duration::from_secs(5);
+/// How long outcomes are gathered ahead of writing them.
+const BATCH: Duration = Duration::from_millis(50);
 /// How often what was not sent is written down.
 const TOLD: Duration = Duration::from_secs(5);
 
@@ -172,22 +174,34 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
         pools.iter().for_each(|pool| pool.start(scope, &sender));
         drop(sender);
         let written = loop {
-            match receiver.recv_timeout(TOLD) {
-                Ok(outcome) => {
-                    out.tick();
-                    if matches!(&outcome.result, Err(failure) if failure.fault == Fault::Ours) {
-                        told.ours[outcome.target] += 1;
-                    } else if let Err(error) = files[outcome.target].write_line(&line(&outcome)) {
-                        break Err(error);
+            let mut ended = false;
+            let mut written = Ok(());
+            while written.is_ok() {
+                match receiver.try_recv() {
+                    Ok(outcome) => {
+                        out.tick();
+                        if matches!(&outcome.result, Err(failure) if failure.fault == Fault::Ours) {
+                            told.ours[outcome.target] += 1;
+                        } else {
+                            written = files[outcome.target].write_line(&line(&outcome));
+                        }
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    // All workers are gone: the recording ended, or the system gave no thread at all.
+                    Err(TryRecvError::Disconnected) => {
+                        ended = true;
+                        break;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                // All workers are gone: the recording ended, or the system gave no thread at all.
-                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            }
+            if ended || written.is_err() {
+                break written;
             }
             if told.at.elapsed() > TOLD {
                 told.tell(out, &aims, &pools);
             }
+            // In batches: a thread that woke up for every line would cost as much as the requests.
+            std::thread::sleep(BATCH);
         };
         // Dropped here: workers that go on see that nobody listens.
         drop(receiver);

@@ -118,6 +118,9 @@ impl Pool<'_> {
     }
 
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, outcomes: &Sender<Outcome>) {
+        // The recorder runs at a low priority; a client that did would measure how long it waits for a processor. Where the system does not
+        // allow it `late_ns` says so.
+        let _ = rustix::process::setpriority_process(None, 0);
         loop {
             self.state.waiting.fetch_add(1, Ordering::Relaxed);
             let slot = self.state.next.fetch_add(1, Ordering::Relaxed);

@@ -209,13 +209,13 @@ fn escaped(line: &[u8], at: usize, length: usize) -> usize {
     }
 }
 
-/// Whether a run is a key: `"key":` of JSON, `key="…"` of a label, `key=` of a log line.
+/// Whether a run is a key: `"key":` of JSON, `"key" =` of TOML, `key="…"` of a label, `key=` of a log line.
 fn is_key(line: &[u8], at: usize, end: usize) -> bool {
     let before = at.checked_sub(1).map(|before| line[before]);
     match line.get(end) {
         Some(b'"') if before == Some(b'"') => {
             let rest = line[end + 1..].iter().find(|byte| !matches!(byte, b' ' | b'\t'));
-            rest == Some(&b':')
+            matches!(rest, Some(b':' | b'='))
         }
         // `labelSelector=app` and `name=shop` in a URL are keys as well; what stands behind the sign is the name.
         Some(b'=') => true,
@@ -322,6 +322,7 @@ mod tests {
                 format!("-A KUBE-SVC-CART -m comment --comment \"{shop}/{cart}:http\""),
             ),
             (r#"{"cart": "a", "shop" :1}"#, r#"{"cart": "a", "shop" :1}"#.to_owned()),
+            (r#""cart" = "shop""#, format!(r#""cart" = "{shop}""#)),
             (r#"x{le="0.1",app="cart"} 1"#, format!(r#"x{{le="0.1",app="{cart}"}} 1"#)),
             ("cart_requests_total 1", "cart_requests_total 1".to_owned()),
             ("/var/log/pods/shop_cart-1_0/", format!("/var/log/pods/{shop}_{cart}-1_0/")),
