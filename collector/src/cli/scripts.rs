@@ -70,7 +70,8 @@ fn of_services(arguments: &ScriptsArguments) -> anyhow::Result<Vec<Target>> {
     let api = Api::find(arguments.kubeconfig.as_deref()).map_err(anyhow::Error::msg)?;
     let mut found = Vec::new();
     for name in &arguments.services {
-        let (namespace, service) = name.split_once('/').with_context(|| format!("`{name}`: expected NAMESPACE/NAME"))?;
+        let (namespace, service) =
+            name.split_once('/').with_context(|| format!("`{name}`: expected NAMESPACE/NAME"))?;
         let object = api
             .json(&format!("/api/v1/namespaces/{namespace}/services/{service}"))
             .with_context(|| format!("Service {name}"))?;
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_service_answers_at_each_of_its_addresses_and_tcp_ports() {
-        let both = json!({"clusterIPs": ["10.96.0.9", "fd00::9"], "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]});
+        let both =
+            json!({"clusterIPs": ["10.96.0.9", "fd00::9"], "ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]});
         let found: Vec<String> = of_service("a/b", &both).iter().map(|target| target.at.to_string()).collect();
         assert_eq!(found, ["10.96.0.9:80", "[fd00::9]:80"]);
         let old = json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]});

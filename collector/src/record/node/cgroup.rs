@@ -52,7 +52,8 @@ pub fn of(root: &Path, text: &str) -> Option<Group> {
             Some((controllers, path))
         })
         .collect();
-    let of_controller = |name: &str| lines.iter().find(|(list, _)| list.split(',').any(|one| one == name)).map(|(_, path)| *path);
+    let of_controller =
+        |name: &str| lines.iter().find(|(list, _)| list.split(',').any(|one| one == name)).map(|(_, path)| *path);
     // Version 1 first: on a mixed machine it has the controllers.
     if let Some(path) = of_controller("cpuacct") {
         let trees = ["cpu,cpuacct", "cpuacct,cpu", "cpuacct"].map(|name| root.join(name));
@@ -152,7 +153,8 @@ mod tests {
             ("kubepods.slice/pod8c.slice/cri-7f.scope/memory.stat", "anon 4000\nfile 5000\ninactive_file 2000\n"),
             ("system.slice/cpu.stat", "usage_usec 7\n"),
         ]);
-        for path in ["/kubepods.slice/pod8c.slice/cri-7f.scope", "/../../pod8c.slice/cri-7f.scope", "/../cri-7f.scope"] {
+        for path in ["/kubepods.slice/pod8c.slice/cri-7f.scope", "/../../pod8c.slice/cri-7f.scope", "/../cri-7f.scope"]
+        {
             let group = of(root.path(), &format!("0::{path}\n")).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(group.path, "/kubepods.slice/pod8c.slice/cri-7f.scope");
             assert_eq!(group.cpu(), Some(1_500_000));

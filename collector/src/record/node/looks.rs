@@ -131,7 +131,10 @@ mod tests {
     #[test]
     fn texts_are_alike_line_by_line() {
         assert!(alike(b"a\nb\n", b"a\nb\n", whole));
-        assert!(alike(b"1 a\nb\n", b"2 a\nb\n", |line| (line.strip_prefix(b"1").unwrap_or(line.get(1..).unwrap_or(line)), &[])));
+        assert!(alike(b"1 a\nb\n", b"2 a\nb\n", |line| (
+            line.strip_prefix(b"1").unwrap_or(line.get(1..).unwrap_or(line)),
+            &[]
+        )));
         for other in [&b"a\n"[..], b"a\nb\nc\n", b"a\nc\n", b""] {
             assert!(!alike(b"a\nb\n", other, whole));
         }

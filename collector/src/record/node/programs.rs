@@ -31,9 +31,14 @@ pub const SOURCE: Source = Source {
 
 fn needs(_: &Plan) -> Result<Found, Lack> {
     match listing() {
-        Ok(programs) if programs.is_empty() => Err(Lack::new("no BPF program is loaded", "nothing where Cilium does not run")),
+        Ok(programs) if programs.is_empty() => {
+            Err(Lack::new("no BPF program is loaded", "nothing where Cilium does not run"))
+        }
         Ok(programs) => Ok(format!("{} programs", programs.len())),
-        Err(error) => Err(Lack::new(format!("{error:#}"), "run the recorder privileged, or with CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN)")),
+        Err(error) => Err(Lack::new(
+            format!("{error:#}"),
+            "run the recorder privileged, or with CAP_BPF (before Linux 5.8 CAP_SYS_ADMIN)",
+        )),
     }
 }
 
@@ -78,9 +83,14 @@ fn listing() -> anyhow::Result<Vec<Value>> {
 
 /// Statistics that are on as long as this lives.
 enum Counting {
-    Held { _descriptor: OwnedFd },
+    Held {
+        _descriptor: OwnedFd,
+    },
     /// What the sysctl was.
-    Set { path: PathBuf, before: String },
+    Set {
+        path: PathBuf,
+        before: String,
+    },
 }
 
 impl Counting {

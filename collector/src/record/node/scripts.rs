@@ -99,7 +99,9 @@ fn own_maps(text: &str, at: usize) -> String {
 pub fn tracepoints(sys: &Path) -> Option<impl Fn(&str) -> bool + use<>> {
     let roots = [sys.join("kernel/tracing/events"), sys.join("kernel/debug/tracing/events")];
     let events = roots.into_iter().find(|root| root.join("sched").is_dir())?;
-    Some(move |name: &str| name.split_once(':').is_some_and(|(category, event)| events.join(category).join(event).is_dir()))
+    Some(move |name: &str| {
+        name.split_once(':').is_some_and(|(category, event)| events.join(category).join(event).is_dir())
+    })
 }
 
 /// Leaves out the blocks that this kernel cannot run.
@@ -186,7 +188,9 @@ mod tests {
         let text = &scripts[4].text;
         assert!(text.contains("default/test (10.96.100.100:80)") && text.contains("args->daddr[3] == 100"), "{text}");
         assert!(!text.contains("IS_TARGET") && !text.contains("WHOM") && !text.contains("ADDR"), "{text}");
-        assert!(scripts[5].text.contains("args->daddr_v6[15] == 10") && scripts[5].text.contains("ntop(args->saddr_v6)"));
+        assert!(
+            scripts[5].text.contains("args->daddr_v6[15] == 10") && scripts[5].text.contains("ntop(args->saddr_v6)")
+        );
         assert!(scripts.iter().all(|script| script.traces && script.text.contains("// Cannot see: ")));
         // Every connection where none is named; of many Services the ports.
         assert!(all(&[], &|_| true)[4].text.contains("&& 1/"));
@@ -199,10 +203,15 @@ mod tests {
         let scripts = all(&[], &|name| name != "syscalls:sys_enter_flock");
         let text = &scripts[0].text;
         assert!(text.starts_with("// Left out, since this kernel has no such tracepoint: syscalls:sys_enter_flock.\n"));
-        assert!(!text.contains("tracepoint:syscalls:sys_exit_flock") && text.contains("tracepoint:syscalls:sys_enter_setsockopt"));
+        assert!(
+            !text.contains("tracepoint:syscalls:sys_exit_flock")
+                && text.contains("tracepoint:syscalls:sys_enter_setsockopt")
+        );
         assert!(scripts[0].traces);
         let both = super::together(&all(&[], &|_| true)[..2]);
-        assert!(both.text.contains("@s0[tid]") && both.text.contains("@s1[tid]") && both.text.contains("@run_us[comm]"));
+        assert!(
+            both.text.contains("@s0[tid]") && both.text.contains("@s1[tid]") && both.text.contains("@run_us[comm]")
+        );
         assert!(!both.text.contains("@s[") && !both.text.contains("@x["));
         let without = one("bpf-map.bt", &[], &|name| !name.starts_with("syscalls:"));
         assert!(without.len() == 1 && !without[0].traces);

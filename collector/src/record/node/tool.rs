@@ -205,12 +205,8 @@ impl Running {
     /// Waits for something to read, at most `wait`, and hands on what there is.
     fn read(&mut self, wait: Duration, block: &mut [u8], mut take: impl FnMut(bool, &[u8])) -> std::io::Result<()> {
         let ready: Vec<bool> = {
-            let mut fds: Vec<PollFd<'_>> = self
-                .pipes
-                .iter()
-                .flatten()
-                .map(|pipe| PollFd::from_borrowed_fd(pipe.fd(), PollFlags::IN))
-                .collect();
+            let mut fds: Vec<PollFd<'_>> =
+                self.pipes.iter().flatten().map(|pipe| PollFd::from_borrowed_fd(pipe.fd(), PollFlags::IN)).collect();
             let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
             match poll(&mut fds, Some(&wait)) {
                 Ok(_) => fds.iter().map(|fd| !fd.revents().is_empty()).collect(),

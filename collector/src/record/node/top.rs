@@ -73,7 +73,9 @@ fn used(before: &HashMap<u32, Stat>, now: &HashMap<u32, Stat>) -> BTreeMap<Strin
         // A command may have been replaced by exec: the time is that of the process.
         let old = before.get(pid).filter(|old| old.start == stat.start);
         let mut ticks = stat.own.saturating_sub(old.map_or(0, |old| old.own));
-        if is_proxy(stat) && let Some(old) = old {
+        if is_proxy(stat)
+            && let Some(old) = old
+        {
             ticks += stat.children.saturating_sub(old.children);
         }
         *found.entry(stat.comm.clone()).or_default() += ticks;
@@ -87,7 +89,8 @@ fn print(boottime: i64, used: &BTreeMap<String, u64>) -> String {
     let mut text = format!("# SECOND nsecs={boottime}\n");
     for (comm, ticks) in order.into_iter().take(NAMED) {
         // A command may hold anything; a line end or a bracket would break the line.
-        let plain: String = comm.chars().map(|letter| if letter.is_control() || letter == ']' { '_' } else { letter }).collect();
+        let plain: String =
+            comm.chars().map(|letter| if letter.is_control() || letter == ']' { '_' } else { letter }).collect();
         let _ = writeln!(text, "@oncpu_ns[{plain}]: {}", ticks.saturating_mul(proc::tick()));
     }
     text
@@ -97,8 +100,23 @@ fn print(boottime: i64, used: &BTreeMap<String, u64>) -> String {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{print, used};
+    use super::{SOURCE, print, used};
     use crate::record::node::proc::{Stat, tick};
+    use crate::record::node::trial::{Machine, record};
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let machine = Machine::new();
+        for (pid, comm) in [(1, "init"), (7, "Web Content] x")] {
+            machine.file(
+                &format!("proc/{pid}/stat"),
+                &format!("{pid} ({comm}) S 1 1 1 0 -1 0 9 8 7 6 150 25 40 2 20 0 1 0 3456 7 91 1\n"),
+            );
+        }
+        let recorded = record(&SOURCE, &machine.plan(), 3);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        recorded.manifest(&SOURCE);
+    }
 
     fn process(comm: &str, parent: u32, own: u64, children: u64, start: u64) -> Stat {
         Stat { comm: comm.to_owned(), parent, own, children, start, pages: 0 }
@@ -121,6 +139,9 @@ mod tests {
         let words: Vec<(&str, u64)> = found.iter().map(|(comm, ticks)| (comm.as_str(), *ticks)).collect();
         assert_eq!(words, [("init", 1), ("kube-proxy", 25), ("rustc", 40)]);
         let text = print(7, &found);
-        assert!(text.starts_with(&format!("# SECOND nsecs=7\n@oncpu_ns[rustc]: {}\n@oncpu_ns[kube-proxy]", 40 * tick())), "{text}");
+        assert!(
+            text.starts_with(&format!("# SECOND nsecs=7\n@oncpu_ns[rustc]: {}\n@oncpu_ns[kube-proxy]", 40 * tick())),
+            "{text}"
+        );
     }
 }
