@@ -9,6 +9,8 @@
 mod cluster;
 #[path = "truth/files.rs"]
 mod files;
+#[path = "truth/recorded.rs"]
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,8 +59,8 @@ fn kept(node: &Node, plan: Plan) -> Vec<(i64, i64, usize)> {
     for (at, look) in node.looks.iter().enumerate() {
         let next = node.looks.get(at + 1).map_or(i64::MAX, |next| next.stamp);
         let until = match (plan.cilium, plan.recorded) {
-            (true, _) => look.read,
-            (false, true) => look.over,
+            (_, true) => look.over,
+            (true, false) => look.read,
             (false, false) => next,
         };
         found.push((look.stamp, until, count(look.read)));
@@ -74,7 +76,7 @@ fn permitted(node: &Node, member: usize, direction: Direction, plan: Plan) -> Op
         first += looks[first..].iter().position(|(_, _, count)| *count <= member)?;
     }
     // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
-    let before = looks.get(first.checked_sub(if plan.cilium { 2 } else { 1 })?)?;
+    let before = looks.get(first.checked_sub(if plan.cilium && !plan.recorded { 2 } else { 1 })?)?;
     let until = looks[first].1;
     // What ends with the capture has no end to its last look.
     (until < i64::MAX).then(|| until - before.0)
@@ -83,7 +85,7 @@ fn permitted(node: &Node, member: usize, direction: Direction, plan: Plan) -> Op
 /// Whether a moment may lie behind the last look that the capture kept: a cut file lost some, the map's reader writes a
 /// line every twelve readings only, and clocks are related within `width`.
 fn late(plan: Plan, node: &Node, time: i64, width: i64) -> bool {
-    let kept = if plan.cilium { 13 } else { 1 } + if plan.truncated { 13 } else { 0 };
+    let kept = if plan.cilium && !plan.recorded { 13 } else { 1 } + if plan.truncated { 13 } else { 0 };
     let last = node.looks.len().checked_sub(kept).and_then(|at| node.looks.get(at));
     last.is_none_or(|look| time + width >= look.stamp)
 }
@@ -128,7 +130,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     if plan.step && !told {
         complain(format!("a clock stepped, and no finding tells so: {:?}", run.clocks.findings));
     }
-    for text in by_beacons(cluster, run, row) {
+    for text in recorded::commits(cluster, run, row) {
         complain(text);
     }
     // Without an audit log nothing need relate the API server's clock to a recorder's.
@@ -236,58 +238,6 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     tally
 }
 
-/// What is wrong with the commits that a recorder's beacons bound: each as narrow as its beacons and its delivery let it be, and
-/// the report says what that rests on.
-fn by_beacons(cluster: &Cluster, run: &Run, row: &Measurement) -> Vec<String> {
-    let (plan, recorded) = (cluster.plan, &cluster.recorded);
-    let mut wrong = Vec::new();
-    if !plan.recorded {
-        return wrong;
-    }
-    if !run.findings.iter().any(|one| one.title.contains("bounded by beacons") && one.detail.contains("one etcd")) {
-        wrong.push("no finding names the beacons and what they assume".to_owned());
-    }
-    let lost = run.findings.iter().any(|one| one.title.contains("could not see all of watch"));
-    if lost != recorded.relisted.is_some() {
-        wrong.push(format!("the gap of the watch: {:?}, findings {:?}", recorded.relisted, run.findings));
-    }
-    let mut bounded = 0;
-    for episode in run.episodes.iter().filter(|one| *one.node == *cluster.nodes[0].name) {
-        let member = cluster.members.iter().find(|member| member.uid == episode.endpoint.target_uid);
-        let added = episode.direction == Direction::Added;
-        let version = member.and_then(|member| if added { Some(member.version) } else { member.removed });
-        let Some(version) = version else { continue };
-        let gap = recorded.relisted.is_some_and(|(.., last)| version == last || version + 1 == last);
-        if gap && !plan.audit {
-            continue;
-        }
-        let revision = cluster.revisions[version];
-        let before = recorded.beats.iter().filter(|beat| beat.revision < revision).map(|beat| beat.sent).max();
-        let behind = recorded.beats.iter().filter(|beat| beat.revision >= revision).map(|beat| beat.returned).min();
-        // Where the clock steps only the beacons themselves tell boottime.
-        let delivered = recorded.delivered[version].filter(|_| !plan.step);
-        let behind = [behind, delivered].into_iter().flatten().min();
-        let (Some(before), Some(behind)) = (before, behind) else { continue };
-        let Some((low, high)) = episode.committed.low.zip(episode.committed.high) else {
-            wrong.push(format!("revision {revision} has beacons on both sides, and its commit is open: {episode:?}"));
-            continue;
-        };
-        bounded += usize::from(episode.committed.witness.contains("beacon"));
-        let (width, best) = (high - low, behind - before);
-        // Conversions cost what the clocks' readings leave open.
-        if width > best + 2_000_000 && !(plan.audit && plan.step) {
-            wrong.push(format!("revision {revision}: its commit is {width} ns wide, the beacons permit {best}"));
-        }
-    }
-    if bounded > 0 && row.missing.is_none() && !row.notes.iter().any(|note| note.contains("beacons around")) {
-        let own = run.episodes.iter().filter(|one| one.direction == Direction::Added);
-        if own.clone().any(|one| one.committed.witness.contains("beacon") && one.outcome == Outcome::Seen) {
-            wrong.push(format!("no note says that beacons bound the commits: {:?}", row.notes));
-        }
-    }
-    wrong
-}
-
 /// What is wrong with Prometheus' clock: the times that exporters print relate it to each node's.
 fn scraped(cluster: &Cluster, run: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -346,6 +296,10 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                     let read = node.clock.read(truth);
                     if !holds(seen, read) {
                         wrong(format!("{} on {}: gone at {read}, reported {seen:?}", member.uid, node.name));
+                    }
+                    // A recorder's dumps of the map tell which slots get new connections.
+                    if plan.recorded && seen.low.is_none() {
+                        wrong(format!("{} on {}: gone at any time before {:?}", member.uid, node.name, seen.high));
                     }
                     if let (Some(low), Some(high), Some(best)) =
                         (seen.low, seen.high, permitted(node, number, Direction::Removed, plan))

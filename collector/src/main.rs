@@ -4,7 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use syncline_collector::cli::bundle::{self, BundleArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::doctor::{self, DoctorArguments};
 use syncline_collector::cli::inspect::{self, InspectArguments};
+#[cfg(feature = "record")]
+use syncline_collector::cli::manifest::{self, ManifestArguments};
 #[cfg(feature = "record")]
 use syncline_collector::cli::record::{self, RecordArguments};
 #[cfg(feature = "record")]
@@ -12,8 +16,9 @@ use syncline_collector::cli::scripts::{self, ScriptsArguments};
 
 /// Record runs, bundle captures into Parquet, and look at bundles
 ///
-/// Exit codes: 0 done; 1 done, but with --strict there were rejects; 2 could
-/// not run.
+/// Exit codes: 0 done; 1 done, but with --strict there were rejects, a
+/// recording went otherwise than asked, or (doctor) propagation cannot be
+/// measured; 2 could not run.
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Program {
@@ -30,6 +35,12 @@ enum Command {
     /// Record a run of a cluster into a capture
     #[cfg(feature = "record")]
     Record(Box<RecordArguments>),
+    /// Say what can be recorded here, what not, and why
+    #[cfg(feature = "record")]
+    Doctor(Box<DoctorArguments>),
+    /// Print the YAML of the recorder's pod, its account and its rights
+    #[cfg(feature = "record")]
+    Manifest(ManifestArguments),
     /// Print bpftrace scripts tailored to Services
     #[cfg(feature = "record")]
     Scripts(ScriptsArguments),
@@ -43,6 +54,10 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         #[cfg(feature = "record")]
         Command::Record(arguments) => record::run(*arguments),
+        #[cfg(feature = "record")]
+        Command::Doctor(arguments) => doctor::run(*arguments),
+        #[cfg(feature = "record")]
+        Command::Manifest(arguments) => manifest::run(arguments),
         #[cfg(feature = "record")]
         Command::Scripts(arguments) => scripts::run(&arguments),
         Command::Formats => inspect::formats(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::cluster::{Clock, Cluster, FIRST, MS, Node, Related, SCRAPES, SECOND, START};
+use super::cluster::{Clock, Cluster, FIRST, Look, MS, Node, Related, SCRAPES, SECOND, START};
 
 /// Civil date and time of ns since the epoch, with `digits` of a second.
 fn stamp(time: i64, digits: usize) -> (i64, i64, i64, String) {
@@ -48,6 +48,7 @@ pub fn write(cluster: &Cluster, folder: &Path) {
         save(&format!("{name}/markers.tsv"), &markers(cluster, &cluster.nodes[0].clock));
         save(&format!("{name}/beacon.jsonl"), &beacons(cluster));
         save(&format!("{name}/watch.jsonl"), &recorded(cluster));
+        save(&format!("{name}/services.jsonl"), &services(cluster));
     } else {
         save("markers.tsv", &markers(cluster, &cluster.operator));
         save("k8s/watch-endpointslices.jsonl", &watch(cluster));
@@ -55,7 +56,9 @@ pub fn write(cluster: &Cluster, folder: &Path) {
     for node in &cluster.nodes {
         let name = &node.name;
         save(&format!("{name}/clock.tsv"), &readings(node, cluster.end, plan.recorded));
-        let (path, mut snapshots) = if plan.cilium {
+        let (path, mut snapshots) = if plan.cilium && plan.recorded {
+            (format!("{name}/cilium_lb4_maps.json"), maps(cluster, node))
+        } else if plan.cilium {
             (format!("{name}/lb4-default-test.jsonl"), slots(cluster, node))
         } else {
             (format!("{name}/nat-save.stream"), tables(cluster, node))
@@ -338,20 +341,80 @@ fn held(node: &Node, time: i64) -> usize {
     node.syncs.iter().rev().find(|sync| sync.effect <= time).map_or(0, |sync| sync.count)
 }
 
+/// The Service, as the recorder listed it.
+fn services(cluster: &Cluster) -> String {
+    let stamp = epoch(cluster.nodes[0].clock.read(START + 210 * MS));
+    format!(
+        "{{\"received\":{stamp},\"event\":{{\"type\":\"LISTED\",\"object\":{{\"kind\":\"Service\",\"metadata\":{{\"name\":\"test\",\"namespace\":\"default\"}},\"spec\":{{\"clusterIP\":\"10.96.100.100\",\"ports\":[{{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\"}}]}}}}}}}}\n"
+    )
+}
+
+/// The stamp of a recorder's look: both ends, and whether it found what the look ahead had found.
+fn stamped(node: &Node, look: &Look, last: &mut Option<usize>) -> (String, bool) {
+    let (from, until) = (epoch(node.clock.read(look.stamp)), epoch(node.clock.read(look.over)));
+    let count = held(node, look.read);
+    let unchanged = last.replace(count) == Some(count);
+    (format!("# TIMESTAMP {from} {until}{}\n", if unchanged { " unchanged" } else { "" }), unchanged)
+}
+
+/// Cilium's maps as bpf(2) gives them, of each look both. Behind the slots that get new connections one of a backend that
+/// is leaving may stand.
+fn maps(cluster: &Cluster, node: &Node) -> String {
+    let hex = |bytes: &[u8]| {
+        let words: Vec<String> = bytes.iter().map(|byte| format!("\"0x{byte:02x}\"")).collect();
+        format!("[{}]", words.join(","))
+    };
+    let pair = |key: &[u8], value: &[u8]| format!("{{\"key\":{},\"value\":{}}}", hex(key), hex(value));
+    let address = |text: &str| -> Vec<u8> { text.split('.').map(|part| part.parse().expect("a byte")).collect() };
+    let mut text = String::new();
+    let (mut last, mut most) = (None, 0);
+    for look in &node.looks {
+        let (line, unchanged) = stamped(node, look, &mut last);
+        text.push_str(&line);
+        if unchanged {
+            continue;
+        }
+        let count = held(node, look.read);
+        let leaving = usize::from(count < most && cluster.plan.seed.is_multiple_of(2));
+        most = most.max(count);
+        let addresses: Vec<&str> = std::iter::once("10.244.0.1")
+            .chain(cluster.members[..count + leaving].iter().map(|member| member.address.as_str()))
+            .collect();
+        let service = |slot: u16, backend: u32, count: u16| {
+            let mut key = vec![10, 96, 100, 100, 0, 80];
+            key.extend(slot.to_le_bytes());
+            key.extend([6, 0, 0, 0]);
+            let mut value = backend.to_le_bytes().to_vec();
+            value.extend(count.to_le_bytes());
+            value.extend([0, 7, 0, 0, 0, 0]);
+            pair(&key, &value)
+        };
+        let mut slots = vec![service(0, 0, count as u16 + 1)];
+        slots.extend((1..=addresses.len()).map(|at| service(at as u16, at as u32, 0)));
+        let backend = |(at, one): (usize, &&str)| {
+            let mut value = address(one);
+            value.extend([0x1f, 0x90, 6, 0, 0, 0, 0, 0]);
+            pair(&(at as u32 + 1).to_le_bytes(), &value)
+        };
+        let backends: Vec<String> = addresses.iter().enumerate().map(backend).collect();
+        let _ = writeln!(text, "[{}]\n[{}]", slots.join(","), backends.join(","));
+    }
+    text
+}
+
 fn tables(cluster: &Cluster, node: &Node) -> String {
     let mut text = String::new();
     let mut last = None;
     for look in &node.looks {
-        let _ = write!(text, "# TIMESTAMP {}", epoch(node.clock.read(look.stamp)));
         if cluster.plan.recorded {
-            let _ = write!(text, " {}", epoch(node.clock.read(look.over)));
-            let count = held(node, look.read);
-            if last.replace(count) == Some(count) {
-                text.push_str(" unchanged\n");
+            let (line, unchanged) = stamped(node, look, &mut last);
+            text.push_str(&line);
+            if unchanged {
                 continue;
             }
+        } else {
+            let _ = writeln!(text, "# TIMESTAMP {}", epoch(node.clock.read(look.stamp)));
         }
-        text.push('\n');
         text.push_str("# Generated by iptables-save v1.8.9\n*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-YEZFJYGKNSPCOFP3 - [0:0]\n");
         text.push_str("-A KUBE-SERVICES -d 10.96.100.100/32 -p tcp -m comment --comment \"default/test:http cluster IP\" -m tcp --dport 80 -j KUBE-SVC-YEZFJYGKNSPCOFP3\n");
         let addresses: Vec<&str> = std::iter::once("10.244.0.1")

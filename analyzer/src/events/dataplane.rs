@@ -9,8 +9,8 @@
 //!
 //! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
 //! → DNAT (as far as the stream holds those chains); for nftables the path from the maps `service-ips` and
-//! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` does not tell the
-//! count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]). `cilium-service-list` is what
+//! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` (but of dumps of the
+//! map itself) does not tell the count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]). `cilium-service-list` is what
 //! the agent means to write, a moment ahead of the map: it counts where no stream of the map itself does.
 //!
 //! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
@@ -354,7 +354,8 @@ fn replay(
     }
     let clock = stream.snapshots.first().map(|row| row.clock.to_string()).unwrap_or_default();
     let time_from = stream.snapshots.iter().rev().find(|row| row.time.is_some()).map(|row| row.time_from.to_string());
-    let shows_leaving = format == "cilium-lb-list";
+    let tells_counts = matches!(&state, State::Slots(state) if state.tells_counts());
+    let shows_leaving = format == "cilium-lb-list" && !tells_counts;
     histories
         .into_iter()
         .filter(|(_, history)| history.initially || !history.changes.is_empty())

@@ -89,6 +89,19 @@ pub fn find(run: &Run) -> Option<ProxyCpu> {
             ),
         });
     }
+    let of_process = |name: &str| readings::series(run, name, |c| c.label("process") == container);
+    let process = of_process("syncline_process_cpu_seconds_total");
+    if !process.is_empty() {
+        let children = of_process("syncline_process_children_cpu_seconds_total");
+        return Some(ProxyCpu {
+            series: process.into_iter().chain(children).collect(),
+            lower_bound_only: false,
+            resolution: PROCESS_TICK,
+            method: format!(
+                "the recorder's reading of the process {container} and of the children that it has waited for, in /proc (it has no control group of its own)"
+            ),
+        });
+    }
     let own = own_sources(run);
     for name in ["cilium_process_cpu_seconds_total", "process_cpu_seconds_total"] {
         if run.is_kube_proxy() && name.starts_with("cilium") {

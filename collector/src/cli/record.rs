@@ -1,12 +1,15 @@
 //! `record`: from a cluster to a capture.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::bundle::{BundleOptions, bundle};
 use crate::record::asked::{Action, Asked, Kind, Workload};
+use crate::record::stop::Stop;
 use crate::record::{self, sources};
 
 /// Arguments of `record`.
@@ -93,14 +96,20 @@ impl WhatArguments {
     /// # Errors
     /// In words: neither an action nor a duration is given.
     pub fn asked(self, out: PathBuf) -> anyhow::Result<Asked> {
-        let command = (!self.command.is_empty()).then(|| Action::Command { words: self.command });
-        let action = self.scale.or(self.restart).or(self.delete_pods).or(command);
-        if action.is_none() && self.duration.is_none() {
+        let asked = self.to_look(out);
+        if asked.action == Action::Watch && asked.duration.is_none() {
             anyhow::bail!(
                 "say what to record: --scale, --restart, --delete-pods, -- COMMAND, or --for 5m to watch only"
             );
         }
-        Ok(Asked {
+        Ok(asked)
+    }
+
+    /// The same where it is only looked what could be recorded.
+    pub fn to_look(self, out: PathBuf) -> Asked {
+        let command = (!self.command.is_empty()).then_some(Action::Command { words: self.command });
+        let action = self.scale.or(self.restart).or(self.delete_pods).or(command);
+        Asked {
             out,
             action: action.unwrap_or(Action::Watch),
             duration: self.duration,
@@ -119,7 +128,7 @@ impl WhatArguments {
             max_size: self.max_size,
             max_cpu: self.max_cpu,
             redact: self.redact,
-        })
+        }
     }
 }
 
@@ -129,8 +138,55 @@ impl WhatArguments {
 /// The recording could not begin, or what it asked for could not be done.
 pub fn run(arguments: RecordArguments) -> anyhow::Result<ExitCode> {
     let asked = arguments.what.asked(arguments.out)?;
-    record::record(&asked)?;
-    Ok(ExitCode::SUCCESS)
+    let stop = Stop::default();
+    on_signals(&stop)?;
+    let summaries = record::record(&asked, &stop, &|line| eprintln!("{line}"))?;
+    let mut out = std::io::stdout().lock();
+    for summary in &summaries {
+        writeln!(out, "{summary}")?;
+        if arguments.bundle {
+            bundle_of(&summary.root)?;
+        }
+    }
+    let well = summaries.iter().all(|summary| summary.trouble.is_none());
+    Ok(ExitCode::from(u8::from(!well)))
+}
+
+/// The first SIGINT or SIGTERM ends the recording in order, the second one ends the process.
+fn on_signals(stop: &Stop) -> anyhow::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
+    let stop = stop.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if stop.is_set() {
+                // What was flushed is readable.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+            eprintln!("ending the recording; once more ends it at once");
+            stop.set();
+        }
+    })?;
+    Ok(())
+}
+
+/// Writes the bundle of a capture beside it.
+fn bundle_of(root: &Path) -> anyhow::Result<()> {
+    let mut name = root.as_os_str().to_owned();
+    name.push(".bundle");
+    let options = BundleOptions {
+        inputs: vec![root.to_owned()],
+        out: PathBuf::from(name),
+        progress: true,
+        ..BundleOptions::default()
+    };
+    let summary = bundle(&options)?;
+    eprintln!(
+        "{}: {} sources, {} records rejected",
+        options.out.display(),
+        summary.manifest.sources.len(),
+        summary.rejected
+    );
+    Ok(())
 }
 
 /// `90s`, `1m30s`, `250ms`, as Prometheus writes durations; a number alone is seconds.
@@ -198,7 +254,7 @@ fn delete_pods(text: &str) -> Result<Action, String> {
     Ok(Action::DeletePods { selector: selector.to_owned(), count })
 }
 
-fn service(text: &str) -> Result<(String, String), String> {
+pub(super) fn service(text: &str) -> Result<(String, String), String> {
     let wrong = || format!("`{text}`: expected NAMESPACE/NAME");
     let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
     Ok((object_name(namespace).ok_or_else(wrong)?, object_name(name).ok_or_else(wrong)?))

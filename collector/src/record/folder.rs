@@ -21,9 +21,7 @@ use super::tally::Tally;
 /// How often what was written is made readable: the part of a recording that `kill -9` loses.
 pub const FLUSH: Duration = Duration::from_millis(500);
 /// Kept for the last words of a recording that fills the disk, bytes.
-const RESERVE: usize = 256 << 10;
-/// Name of the file that holds the reserve.
-const RESERVED: &str = ".reserve";
+const RESERVE: u64 = 256 << 10;
 /// Name of the file that says what was lost.
 pub const SAID: &str = "recording.jsonl";
 
@@ -37,10 +35,11 @@ pub struct Folder {
     /// Whether the limit was met or the disk is full.
     full: AtomicBool,
     open: Mutex<Vec<Weak<Mutex<Slot>>>>,
-    /// Where losses are written, a line each, uncompressed; made with the first line.
-    said: Mutex<Option<fs::File>>,
+    /// Where losses are written, a line each, uncompressed. It has [`RESERVE`] bytes set aside, so that a full disk can be told.
+    said: Mutex<fs::File>,
     tallies: Mutex<BTreeMap<&'static str, Arc<Mutex<Tally>>>>,
     losses: Mutex<Vec<Lost>>,
+    changes: Mutex<BTreeMap<&'static str, Instant>>,
 }
 
 /// Something that was lost.
@@ -63,16 +62,19 @@ impl Folder {
     /// The directory cannot be written.
     pub fn begin(root: &Path, limit: u64) -> io::Result<Arc<Self>> {
         fs::create_dir_all(root)?;
-        fs::write(root.join(RESERVED), vec![0; RESERVE])?;
+        let said = fs::File::options().create(true).append(true).open(root.join(SAID))?;
+        // Not every file system can: then the last words are lost with the rest.
+        let _ = rustix::fs::fallocate(&said, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVE);
         Ok(Arc::new(Self {
             root: root.to_owned(),
             bytes: AtomicU64::new(0),
             limit,
             full: AtomicBool::new(false),
             open: Mutex::new(Vec::new()),
-            said: Mutex::new(None),
+            said: Mutex::new(said),
             tallies: Mutex::new(BTreeMap::new()),
             losses: Mutex::new(Vec::new()),
+            changes: Mutex::new(BTreeMap::new()),
         }))
     }
 
@@ -102,9 +104,15 @@ impl Folder {
         Out { folder: Arc::clone(self), source, tally }
     }
 
-    /// What each source did.
+    /// What each source did until now, the end.
     pub fn tallies(&self) -> Vec<(&'static str, Tally)> {
-        guard(&self.tallies).iter().map(|(name, tally)| (*name, guard(tally).clone())).collect()
+        let now = Instant::now();
+        let closed = |(name, tally): (&&'static str, &Arc<Mutex<Tally>>)| {
+            let mut tally = guard(tally);
+            tally.close(now);
+            (*name, tally.clone())
+        };
+        guard(&self.tallies).iter().map(closed).collect()
     }
 
     /// Makes all that was written readable. Called every [`FLUSH`] by the conductor.
@@ -132,26 +140,16 @@ impl Folder {
                 let _ = slot.0.finish();
             }
         }
-        let _ = fs::remove_file(self.root.join(RESERVED));
+        let said = guard(&self.said);
+        // Gives back what was set aside and not needed.
+        let _ = said.metadata().and_then(|found| said.set_len(found.len()));
     }
 
     /// Writes a line to the file that says how the recording went.
     pub fn say(&self, line: &serde_json::Value) {
         let mut text = line.to_string();
         text.push('\n');
-        let mut said = guard(&self.said);
-        let write = |said: &mut Option<fs::File>| -> io::Result<()> {
-            let file = match said.take() {
-                Some(file) => file,
-                None => fs::File::options().create(true).append(true).open(self.root.join(SAID))?,
-            };
-            said.insert(file).write_all(text.as_bytes())
-        };
-        if write(&mut said).is_err() {
-            // The reserve is for this.
-            let _ = fs::remove_file(self.root.join(RESERVED));
-            let _ = write(&mut said);
-        }
+        let _ = guard(&self.said).write_all(text.as_bytes());
         self.bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
     }
 
@@ -173,7 +171,6 @@ impl Folder {
         if self.full.swap(true, Ordering::Relaxed) {
             return;
         }
-        let _ = fs::remove_file(self.root.join(RESERVED));
         let what = match error.kind() {
             io::ErrorKind::QuotaExceeded if error.get_ref().is_some() => error.to_string(),
             _ => format!("{}: {error}; the recording ends here", self.root.display()),
@@ -181,14 +178,23 @@ impl Folder {
         self.lost("disk", loss::RECORDER_FULL, 1, Some(Moment::now().realtime), None, &what);
     }
 
-    /// Counts bytes that go to disk.
-    fn count(&self, bytes: u64) -> io::Result<()> {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.limit {
-            let what = format!("the recording has the {} bytes that --max-size allows, and ends here", self.limit);
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
+    /// Whether --max-size is used up.
+    fn check_size(&self) -> io::Result<()> {
+        if self.bytes() <= self.limit {
+            return Ok(());
         }
-        Ok(())
+        let what = format!("the recording has the {} bytes that --max-size allows, and ends here", self.limit);
+        Err(io::Error::new(io::ErrorKind::QuotaExceeded, what))
+    }
+
+    /// A source saw something change, now.
+    fn changed(&self, source: &'static str) {
+        guard(&self.changes).insert(source, Instant::now());
+    }
+
+    /// When a source last saw something change that an action can have begun.
+    pub fn last_change(&self) -> Option<Instant> {
+        guard(&self.changes).values().max().copied()
     }
 }
 
@@ -289,6 +295,11 @@ impl Out {
         self.folder.lost(self.source, loss::RECORDER_GAP, 1, Some(now), None, what);
     }
 
+    /// Says that what the source looks at changed (a rule, a backend, an endpoint): the recording goes on until nothing changes.
+    pub fn changed(&self) {
+        self.folder.changed(self.source);
+    }
+
     /// Where the capture lies.
     pub fn root(&self) -> &Path {
         &self.folder.root
@@ -322,7 +333,8 @@ impl File {
         if self.folder.is_full() {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the recording is full"));
         }
-        guard(&self.frame).0.write(record).inspect_err(|error| self.folder.failed(error))
+        let written = self.folder.check_size().and_then(|()| guard(&self.frame).0.write(record));
+        written.inspect_err(|error| self.folder.failed(error))
     }
 
     /// Writes a line and its end.
@@ -411,11 +423,16 @@ struct Counted {
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.folder.count(bytes.len() as u64)?;
-        self.file.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.folder.bytes.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "folder_tests.rs"]
+mod tests;

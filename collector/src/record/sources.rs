@@ -5,6 +5,14 @@ use super::source::Source;
 /// All of them, in the order in which they are started and shown.
 pub const SOURCES: &[&Source] = &[
     &super::clocks::SOURCE,
+    &super::cluster::watch::SOURCE,
+    &super::cluster::beacon::SOURCE,
+    &super::scrape::SOURCE,
+    &super::prometheus::SOURCE,
+    &super::logs::SOURCE,
+    &super::hubble::SOURCE,
+    &super::probe::SOURCE,
+    &super::audit_tail::SOURCE,
     &super::node::iptables::SOURCE,
     &super::node::nftables::SOURCE,
     &super::node::nftables::MONITOR,

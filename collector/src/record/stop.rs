@@ -32,6 +32,9 @@ impl Phase {
 struct State {
     stopped: bool,
     phase: Phase,
+    near: bool,
+    /// Those that end with this one.
+    children: Vec<Stop>,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub struct Stop(Arc<Shared>);
 
 impl Default for Stop {
     fn default() -> Self {
-        let state = Mutex::new(State { stopped: false, phase: Phase::Baseline });
+        let state = Mutex::new(State { stopped: false, phase: Phase::Baseline, near: false, children: Vec::new() });
         Self(Arc::new(Shared { state, changed: Condvar::new() }))
     }
 }
@@ -63,8 +66,35 @@ impl Stop {
 
     /// Ends the recording: every sleep returns at once.
     pub fn set(&self) {
-        self.state().stopped = true;
+        let children = {
+            let mut state = self.state();
+            state.stopped = true;
+            std::mem::take(&mut state.children)
+        };
         self.0.changed.notify_all();
+        children.iter().for_each(Stop::set);
+    }
+
+    /// One of its own for a part of the work, which ends with this one too.
+    pub fn child(&self) -> Self {
+        let child = Self::default();
+        let mut state = self.state();
+        if state.stopped {
+            child.set();
+        } else {
+            state.children.push(child.clone());
+        }
+        child
+    }
+
+    /// Says that the action is near.
+    pub fn approach(&self) {
+        self.state().near = true;
+    }
+
+    /// Whether the action is near, or has begun: what costs the cluster something begins now, not with the baseline.
+    pub fn is_near(&self) -> bool {
+        self.state().near
     }
 
     /// The phase.
@@ -141,6 +171,16 @@ mod tests {
         assert!(stop.beat(&mut next, Duration::from_millis(500)));
         assert!(next > Instant::now() - Duration::from_millis(500));
         assert_eq!((next - long_ago).as_millis() % 500, 0);
+    }
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_not_the_other_way() {
+        let whole = Stop::default();
+        let (first, second) = (whole.child(), whole.child());
+        first.set();
+        assert!(!whole.is_set() && !second.is_set());
+        whole.set();
+        assert!(second.is_set() && whole.child().is_set());
     }
 
     #[test]

@@ -37,9 +37,11 @@ impl Tally {
         self.broken.get_or_insert_with(|| (at, what.to_owned()));
     }
 
-    /// Whether it ended and has not come back.
-    pub fn is_broken(&self) -> bool {
-        self.broken.is_some()
+    /// The recording ends: a source that ended and has not come back has a gap until now.
+    pub fn close(&mut self, now: Instant) {
+        if let (Some(last), true) = (self.last, self.broken.is_some()) {
+            self.largest = self.largest.max(now.saturating_duration_since(last));
+        }
     }
 
     /// Median time between two ticks; null below two.
@@ -74,7 +76,11 @@ mod tests {
         let median = tally.median().expect("six gaps").as_secs_f64();
         assert!((median / 0.1 - 1.0).abs() < 0.012, "{median}");
         assert_eq!((tally.ticks, tally.largest), (7, Duration::from_millis(900)));
+        tally.close(now + Duration::from_secs(9));
+        assert_eq!(tally.largest, Duration::from_millis(900));
         tally.broke(7, "ended");
+        tally.close(now + Duration::from_secs(2));
+        assert_eq!(tally.largest, Duration::from_secs(2));
         tally.broke(8, "ended again");
         assert_eq!(tally.tick(now), Some((7, "ended".to_owned())));
         assert_eq!(tally.tick(now), None);

@@ -17,13 +17,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 /// A source that ran this long was well: the next wait is the first one again.
 const WELL: Duration = Duration::from_secs(60);
 /// How long sources may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Those that run.
 pub struct Threads {
     sources: Vec<(Out, JoinHandle<()>)>,
     flusher: JoinHandle<()>,
-    folder: Arc<Folder>,
     stop: Stop,
     /// Ends the flusher: it goes on until the last source has ended.
     flushed: Stop,
@@ -63,7 +62,7 @@ impl Threads {
             };
             running.push((out, handle));
         }
-        Ok(Self { sources: running, flusher, folder: Arc::clone(folder), stop: stop.clone(), flushed })
+        Ok(Self { sources: running, flusher, stop: stop.clone(), flushed })
     }
 
     /// Stops all, and waits for them; one that hangs is named and left behind.
@@ -90,7 +89,6 @@ impl Threads {
         }
         self.flushed.set();
         let _ = self.flusher.join();
-        self.folder.finish();
     }
 }
 
@@ -124,5 +122,67 @@ fn keep(source: &Source, plan: &Plan, mut out: Out, stop: &Stop) {
             return;
         }
         pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, Instant};
+
+    use super::Threads;
+    use crate::record::folder::Folder;
+    use crate::record::host::Host;
+    use crate::record::plan::Plan;
+    use crate::record::source::Source;
+    use crate::record::stop::Stop;
+
+    static GOES: AtomicU32 = AtomicU32::new(0);
+
+    /// Fails in three ways, then is well.
+    static FICKLE: Source = Source {
+        name: "fickle",
+        kinds: &[],
+        about: "",
+        cadence: None,
+        needs: |_| Ok(String::new()),
+        run: |_, out, stop| {
+            let mut file = out.file("fickle.txt")?;
+            let go = GOES.fetch_add(1, Ordering::SeqCst);
+            file.write_line(&format!("go {go}"))?;
+            match go {
+                0 => anyhow::bail!("no such table"),
+                1 => panic!("on purpose"),
+                2 => Ok(()),
+                _ => {
+                    out.tick();
+                    stop.sleep(Duration::from_secs(3600));
+                    Ok(())
+                }
+            }
+        },
+    };
+
+    #[test]
+    fn a_source_that_ends_is_begun_again_and_each_gap_is_named() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let folder = Folder::begin(directory.path(), 1 << 30).expect("a recording");
+        let stop = Stop::default();
+        let threads =
+            Threads::start(&[&FICKLE], &Arc::new(Plan::of(Host::default())), &folder, &stop).expect("threads");
+        let began = Instant::now();
+        while folder.tallies().iter().all(|(_, tally)| tally.ticks == 0) {
+            assert!(began.elapsed() < Duration::from_secs(90), "it did not come back");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        threads.join();
+        folder.finish();
+        let lost: Vec<String> = folder.losses().into_iter().map(|lost| lost.what).collect();
+        assert_eq!(lost.len(), 4, "{lost:?}");
+        assert_eq!(&lost[..3], ["no such table", "failed inside: on purpose", "ended by itself"]);
+        assert!(lost[3].starts_with("no such table; back after"), "{lost:?}");
+        let file = std::fs::File::open(directory.path().join("fickle.txt.zst")).expect("the file");
+        assert_eq!(zstd::decode_all(file).expect("frames"), b"go 0\ngo 1\ngo 2\ngo 3\n");
     }
 }

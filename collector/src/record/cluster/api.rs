@@ -70,6 +70,8 @@ pub enum Verb {
 pub struct Api {
     access: Access,
     agent: Mutex<Agent>,
+    /// For what does not end: it is shut down first, while requests still go on.
+    streams: Mutex<Agent>,
     given: Mutex<Option<(Instant, Given)>>,
 }
 
@@ -108,8 +110,8 @@ impl Api {
             certificate = fresh.certificate.clone().or(certificate);
             given = Some((Instant::now(), fresh));
         }
-        let agent = agent(&access, certificate.as_ref())?;
-        Ok(Self { access, agent: Mutex::new(agent), given: Mutex::new(given) })
+        let (requests, streams) = (agent(&access, certificate.as_ref())?, agent(&access, certificate.as_ref())?);
+        Ok(Self { access, agent: Mutex::new(requests), streams: Mutex::new(streams), given: Mutex::new(given) })
     }
 
     /// `https://10.96.0.1:443`.
@@ -162,7 +164,7 @@ impl Api {
     /// No answer, or a refusal.
     pub fn stream(&self, path: &str, quiet: Duration) -> Result<Box<dyn Read + Send>, ApiError> {
         let request = self
-            .agent()
+            .streams()
             .get(self.url(path))
             .config()
             .timeout_per_read(Some(quiet))
@@ -208,9 +210,14 @@ impl Api {
         parsed(&whole(request.send(text.as_bytes()))?)
     }
 
-    /// Ends all requests under way, so that threads that wait for an event return. Nothing can be asked afterwards.
-    pub fn shutdown(&self) {
-        self.agent().shutdown();
+    /// Ends all streams, so that threads that wait for an event return, and lets none begin. Requests still go.
+    pub fn end_streams(&self) {
+        self.streams().shutdown();
+    }
+
+    /// Whether the account is that of the pod that the recorder runs in.
+    pub fn is_in_pod(&self) -> bool {
+        self.access.in_pod
     }
 
     fn url(&self, path: &str) -> String {
@@ -219,6 +226,10 @@ impl Api {
 
     fn agent(&self) -> Agent {
         self.agent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn streams(&self) -> Agent {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn header(&self) -> Result<Option<String>, ApiError> {
@@ -257,8 +268,10 @@ impl Api {
             match renew() {
                 Ok(fresh) => {
                     if fresh.certificate.is_some() && kept.is_some() {
-                        *self.agent.lock().unwrap_or_else(PoisonError::into_inner) =
-                            agent(&self.access, fresh.certificate.as_ref())?;
+                        for held in [&self.agent, &self.streams] {
+                            let renewed = agent(&self.access, fresh.certificate.as_ref())?;
+                            *held.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+                        }
                     }
                     *kept = Some((Instant::now(), fresh));
                 }
@@ -363,6 +376,18 @@ fn refusal(code: u16, text: &[u8]) -> ApiError {
         reason: field("reason").unwrap_or_default(),
         message: field("message").unwrap_or_else(plain),
     }
+}
+
+/// Text for the value of a query in a path: what may not stand there as `%XX`.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
 }
 
 /// An error of reading a stream, in words.

@@ -33,6 +33,8 @@ pub struct Access {
     pub namespace: Option<String>,
     /// Where it comes from, for people.
     pub from: String,
+    /// It is the account of the pod that the recorder runs in.
+    pub in_pod: bool,
 }
 
 /// What stands in the header `Authorization`.
@@ -185,6 +187,7 @@ fn in_cluster(folder: &Path, host: &str, port: &str) -> Result<Access, String> {
         credential: Credential::TokenFile(folder.join("token")),
         namespace: std::fs::read_to_string(folder.join("namespace")).ok().map(|name| name.trim().to_owned()),
         from: "the pod's service account".to_owned(),
+        in_pod: true,
         ..Access::default()
     })
 }
@@ -273,7 +276,7 @@ fn access(config: &Config) -> Result<Access, String> {
         certificate,
         credential,
         namespace: context.namespace.filter(|name| !name.is_empty()),
-        from: String::new(),
+        ..Access::default()
     })
 }
 
@@ -388,7 +391,7 @@ mod tests {
                 WHOLE.replace("current-context: here", "current-context: there").replace("USER", "token: hunter2"),
                 "no context is called `there`",
             ),
-            (WHOLE.replace("aGVsbG8=", "?").replace("USER", "token: hunter2"), "expected base64"),
+            (WHOLE.replace("aGVsbG8=", "'?'").replace("USER", "token: hunter2"), "expected base64"),
             (WHOLE.replace("https://127", "127").replace("USER", "token: hunter2"), "expected https://"),
             (WHOLE.replace("USER", "auth-provider: {name: gcp}"), "exec plugin"),
             (String::new(), "current-context"),

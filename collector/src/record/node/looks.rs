@@ -28,6 +28,7 @@ pub fn whole(line: &[u8]) -> (&[u8], &[u8]) {
 /// A file of looks.
 #[derive(Debug)]
 pub struct Looks {
+    out: Out,
     file: File,
     kept: Kept,
     /// The text of the last reading that was written whole, and when.
@@ -41,7 +42,7 @@ impl Looks {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(out: &Out, path: &str, kept: Kept) -> io::Result<Self> {
-        Ok(Self { file: out.packed(path, Packing::Far)?, kept, last: Vec::new(), written: None })
+        Ok(Self { out: out.clone(), file: out.packed(path, Packing::Far)?, kept, last: Vec::new(), written: None })
     }
 
     /// Writes a reading; says whether more than counters changed.
@@ -64,6 +65,9 @@ impl Looks {
         self.file.write_record(&record)?;
         self.last.clear();
         self.last.extend_from_slice(text);
+        if !alike && self.written.is_some() {
+            self.out.changed();
+        }
         self.written = Some(Instant::now());
         Ok(!alike)
     }
