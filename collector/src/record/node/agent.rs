@@ -72,3 +72,25 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     while stop.sleep(Duration::from_secs(3600)) {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SOURCE, needs};
+    use crate::record::node::trial::{Machine, record};
+
+    #[test]
+    fn what_the_agent_says_is_kept_and_one_refusal_leaves_the_others() {
+        let machine = Machine::new();
+        machine.tool("cilium-dbg", "case $1 in status) printf 'KVStore:                 Disabled\\nKubernetes:              Ok         1.36 (v1.36.2) [linux/amd64]\\nKubeProxyReplacement:    True   [eth0]\\nCilium:                  Ok   1.19.4 (v1.19.4-cf4b9c48)\\n';; version) printf 'Client: 1.19.4 cf4b9c48 2026-06-10T15:09:30+08:00 go version go1.25.5 linux/amd64\\nDaemon: 1.19.4 cf4b9c48 2026-06-10T15:09:30+08:00 go version go1.25.5 linux/amd64\\n';; *) echo not now >&2; exit 1;; esac");
+        let plan = machine.plan();
+        needs(&plan).expect("an agent");
+        let recorded = record(&SOURCE, &plan, 2);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        assert_eq!(recorded.losses.len(), 1);
+        assert!(recorded.losses[0].starts_with("config: ") && recorded.losses[0].contains("not now"));
+        assert_eq!(recorded.manifest(&SOURCE).versions.get("cilium").map(String::as_str), Some("1.19.4"));
+        // The command line for outside of a cluster knows no agent.
+        machine.tool("cilium-dbg", "echo 'cilium-cli: v0.16.0'");
+        assert!(needs(&machine.plan()).is_err());
+    }
+}

@@ -135,3 +135,154 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::time::Duration;
+
+    use aya::maps::{HashMap, MapData};
+
+    use super::{SOURCE, needs};
+    use crate::form::look::Look;
+    use crate::record::moment::Moment;
+    use crate::record::node::tool::{Limit, run};
+    use crate::record::node::trial::{Machine, record};
+
+    /// Where the inner test finds a bpffs.
+    const PLACE: &str = "SYNCLINE_TEST_BPFFS";
+
+    #[test]
+    fn without_maps_it_says_why() {
+        let machine = Machine::new();
+        assert_eq!(needs(&machine.plan()).expect_err("none").what, "no bpffs with pinned maps");
+        machine.file("sys/fs/bpf/other", "");
+        assert_eq!(needs(&machine.plan()).expect_err("none").what, "no map of Cilium's load balancer is pinned here");
+        machine.file("sys/fs/bpf/tc/globals/cilium_lb4_services_v2", "no map");
+        assert!(needs(&machine.plan()).expect_err("none").remedy.contains("CAP_BPF"));
+    }
+
+    /// Runs the test below in a mount namespace of its own, with a bpffs in it; where that is not permitted it is skipped.
+    #[test]
+    fn known_changes_lie_within_the_looks_around_them() {
+        let machine = Machine::new();
+        let place = machine.path().join("sys/fs/bpf");
+        std::fs::create_dir_all(&place).expect("a folder");
+        let test = "record::node::bpf_maps::tests::inside_a_bpffs";
+        let script = format!(
+            "mount -t bpf bpf {0} && mkdir -p {0}/tc/globals && exec {1} --exact {test} --ignored --nocapture",
+            place.display(),
+            std::env::current_exe().expect("a path").display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script]).env(PLACE, machine.path());
+        let mut text = Vec::new();
+        let ended = run(&mut command, Limit { time: Duration::from_secs(180), bytes: 4 << 20 }, &mut text);
+        let text = String::from_utf8_lossy(&text);
+        match ended {
+            Ok(()) => println!("{text}"),
+            Err(fault) if !text.contains("running 1 test") => {
+                println!("skipped: no bpffs can be mounted here ({fault})")
+            }
+            Err(fault) => panic!("{fault}\n{text}"),
+        }
+    }
+
+    /// A map of a pair of Cilium's, pinned; null where the kernel does not permit it.
+    fn pinned<const K: usize, const V: usize>(folder: &Path, name: &str) -> Option<HashMap<MapData, [u8; K], [u8; V]>> {
+        match HashMap::<MapData, [u8; K], [u8; V]>::create(4096, 0) {
+            Ok(map) => {
+                map.pin(folder.join(name)).expect("pinned");
+                let data = MapData::from_pin(folder.join(name)).expect("a map");
+                Some(HashMap::try_from(aya::maps::Map::HashMap(data)).expect("a hash map"))
+            }
+            Err(error) => {
+                println!("skipped: no map can be made here ({error})");
+                None
+            }
+        }
+    }
+
+    fn service(slot: u16, backend: u32, count: u16) -> ([u8; 12], [u8; 12]) {
+        let mut key = [10, 96, 100, 100, 0, 80, 0, 0, 6, 0, 0, 0];
+        key[6..8].copy_from_slice(&slot.to_ne_bytes());
+        let mut value = [0; 12];
+        value[..4].copy_from_slice(&backend.to_ne_bytes());
+        value[4..6].copy_from_slice(&count.to_ne_bytes());
+        value[7] = 3;
+        (key, value)
+    }
+
+    #[test]
+    #[ignore = "needs a bpffs: known_changes_lie_within_the_looks_around_them makes one and runs it"]
+    fn inside_a_bpffs() {
+        let Some(root) = std::env::var_os(PLACE).map(PathBuf::from) else { return };
+        let folder = root.join("sys/fs/bpf/tc/globals");
+        let Some(mut services) = pinned::<12, 12>(&folder, "cilium_lb4_services_v2") else { return };
+        let Some(mut backends) = pinned::<4, 12>(&folder, "cilium_lb4_backends_v3") else { return };
+        let machine = Machine::new();
+        let mut plan = machine.plan();
+        plan.host.sys = root.join("sys");
+        plan.cadences.insert("bpf-maps".into(), Duration::from_millis(20));
+        let backend = |number: u8| [10, 244, 0, number, 0x1f, 0x90, 6, 0, 0, 0, 0, 0];
+        // One at the beginning; the others come one by one, and go again.
+        backends.insert(1_u32.to_ne_bytes(), backend(1), 0).expect("set");
+        for (key, value) in [service(1, 1, 0), service(0, 0, 1)] {
+            services.insert(key, value, 0).expect("set");
+        }
+        println!("{}", needs(&plan).expect("maps"));
+        let mut truth = Vec::new();
+        let recorded = std::thread::scope(|scope| {
+            let running = scope.spawn(|| record(&SOURCE, &plan, 250));
+            std::thread::sleep(Duration::from_millis(300));
+            for number in 2..=30_u16 {
+                std::thread::sleep(Duration::from_millis(67));
+                let before = Moment::now().realtime;
+                backends.insert(u32::from(number).to_ne_bytes(), backend(number as u8), 0).expect("set");
+                let (key, value) = service(number, u32::from(number), 0);
+                services.insert(key, value, 0).expect("set");
+                let (key, value) = service(0, 0, number);
+                services.insert(key, value, 0).expect("set");
+                truth.push((number, true, before, Moment::now().realtime));
+            }
+            for number in (21..=30_u16).rev() {
+                std::thread::sleep(Duration::from_millis(67));
+                let before = Moment::now().realtime;
+                let (key, value) = service(0, 0, number - 1);
+                services.insert(key, value, 0).expect("set");
+                services.remove(&service(number, 0, 0).0).expect("gone");
+                truth.push((number, false, before, Moment::now().realtime));
+            }
+            running.join().expect("no panic")
+        });
+        recorded.ended.as_ref().expect("ends when it is told to");
+        let text = recorded.text("bpf/cilium_lb4_maps.json.zst");
+        let mut looks: Vec<(Look, String)> = Vec::new();
+        for line in text.lines() {
+            match Look::of(line.as_bytes()) {
+                Some(look) if look.unchanged => {
+                    let held = looks.last().map(|(_, text)| text.clone()).expect("a first look is written whole");
+                    looks.push((look, held));
+                }
+                Some(look) => looks.push((look, String::new())),
+                None => looks.last_mut().expect("behind a stamp").1.push_str(line),
+            }
+        }
+        let mut widths = Vec::new();
+        for (number, comes, begun, ended) in &truth {
+            let slot = format!("\"key\":[\"0x0a\",\"0x60\",\"0x64\",\"0x64\",\"0x00\",\"0x50\",\"0x{number:02x}\"");
+            // From the first look that shows it; for one that goes from the first behind its last.
+            let at = looks.iter().position(|(look, text)| look.until > *begun && text.contains(&slot) == *comes);
+            let at = at.unwrap_or_else(|| panic!("{number} was never seen to change"));
+            let (low, high) = (looks[at - 1].0.from, looks[at].0.until);
+            assert!(low <= *ended && *begun <= high, "{number}: {begun} to {ended} outside of {low} to {high}");
+            assert_eq!(looks[at - 1].1.contains(&slot), !comes, "{number}: the look ahead shows it already");
+            widths.push((high - low) as f64 / 1e6);
+        }
+        widths.sort_by(f64::total_cmp);
+        let median = widths[widths.len() / 2];
+        println!("{} changes, median width {median:.2} ms, widest {:.2} ms", widths.len(), widths[widths.len() - 1]);
+        recorded.manifest(&SOURCE);
+    }
+}

@@ -106,7 +106,26 @@ fn kept(line: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{kept, servers};
+    use super::{SOURCE, kept, needs, servers};
+    use crate::record::node::trial::{Machine, record};
+
+    #[test]
+    fn servers_and_sets_are_read() {
+        let machine = Machine::new();
+        machine.tool("ipvsadm", "printf 'IP Virtual Server version 1.2.1 (size=4096)\\nProt LocalAddress:Port Scheduler Flags\\n  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\\nTCP  10.96.0.1:443 rr\\n  -> 172.30.0.1:6443              Masq    1      0          0         \\n'");
+        machine.tool("ipset", "printf 'create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536\\nadd KUBE-CLUSTER-IP 10.96.0.1,tcp:443\\n'");
+        let plan = machine.plan();
+        assert_eq!(needs(&plan).expect("servers"), "1 virtual servers");
+        let recorded = record(&SOURCE, &plan, 4);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        assert!(recorded.text("ipvs/ipvsadm.txt.zst").contains(" unchanged\n"));
+        assert_eq!(recorded.manifest(&SOURCE).sources.len(), 2);
+        // Without the sets the servers are read all the same, and that is said.
+        machine.tool("ipset", "echo no module >&2; exit 1");
+        let recorded = record(&SOURCE, &machine.plan(), 4);
+        recorded.ended.as_ref().expect("goes on");
+        assert!(recorded.losses.iter().any(|what| what.contains("no module")), "{:?}", recorded.losses);
+    }
 
     #[test]
     fn connections_are_no_change() {

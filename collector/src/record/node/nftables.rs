@@ -132,3 +132,44 @@ fn monitor(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MONITOR, SOURCE, needs};
+    use crate::record::node::trial::{Machine, record};
+
+    const LISTING: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}, {"table": {"family": "ip", "name": "kube-proxy", "handle": 1}}, {"chain": {"family": "ip", "table": "kube-proxy", "name": "services", "handle": 2}}]}"#;
+    const CHANGE: &str = r#"{"add": {"chain": {"family": "ip", "table": "kube-proxy", "name": "service-JKB34KST-default/test/tcp/http", "handle": 54}}}"#;
+
+    fn machine(monitor: &str) -> Machine {
+        let machine = Machine::new();
+        machine.tool("nft", &format!("case \"$*\" in 'list tables') echo 'table ip kube-proxy';; '-j monitor') {monitor};; *) printf '%s\\n' '{LISTING}';; esac"));
+        machine
+    }
+
+    #[test]
+    fn listings_and_changes_are_read() {
+        let machine = machine(&format!("printf '%s\\n' '{CHANGE}' '{CHANGE}'; exec sleep 1000"));
+        let plan = machine.plan();
+        assert_eq!(needs(&plan).expect("a table"), "table kube-proxy of ip");
+        let recorded = record(&SOURCE, &plan, 4);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        assert!(recorded.text("nftables/kube-proxy.json.zst").contains(" unchanged\n"));
+        recorded.manifest(&SOURCE);
+        let mut plan = plan;
+        // `sleep` is not one of the fake machine's own tools.
+        plan.host.tools.get_or_insert_default().push("/bin".into());
+        let recorded = record(&MONITOR, &plan, 2);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        assert_eq!(recorded.manifest(&MONITOR).sources.iter().map(|source| source.records).sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn a_monitor_that_dies_is_a_fault_and_no_table_is_said() {
+        let machine = machine("echo killed >&2; exit 1");
+        let recorded = record(&MONITOR, &machine.plan(), 1);
+        assert!(format!("{:#}", recorded.ended.expect_err("a fault")).contains("killed"));
+        machine.tool("nft", "");
+        assert_eq!(needs(&machine.plan()).expect_err("none").what, "no table kube-proxy");
+    }
+}

@@ -100,8 +100,23 @@ fn print(boottime: i64, used: &BTreeMap<String, u64>) -> String {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{print, used};
+    use super::{SOURCE, print, used};
     use crate::record::node::proc::{Stat, tick};
+    use crate::record::node::trial::{Machine, record};
+
+    #[test]
+    fn what_is_printed_is_read() {
+        let machine = Machine::new();
+        for (pid, comm) in [(1, "init"), (7, "Web Content] x")] {
+            machine.file(
+                &format!("proc/{pid}/stat"),
+                &format!("{pid} ({comm}) S 1 1 1 0 -1 0 9 8 7 6 150 25 40 2 20 0 1 0 3456 7 91 1\n"),
+            );
+        }
+        let recorded = record(&SOURCE, &machine.plan(), 3);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        recorded.manifest(&SOURCE);
+    }
 
     fn process(comm: &str, parent: u32, own: u64, children: u64, start: u64) -> Stat {
         Stat { comm: comm.to_owned(), parent, own, children, start, pages: 0 }

@@ -103,3 +103,53 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SOURCE, needs, script};
+    use crate::record::node::trial::{Machine, record};
+    use crate::record::plan::{Port, Service};
+
+    fn machine(script: &str) -> Machine {
+        let machine = Machine::new();
+        for name in ["sched/sched_switch", "syscalls/sys_enter_bpf", "syscalls/sys_exit_bpf", "tcp/tcp_retransmit_skb"]
+        {
+            machine.file(&format!("sys/kernel/tracing/events/{name}/id"), "7\n");
+        }
+        machine.tool("bpftrace", script);
+        machine
+    }
+
+    #[test]
+    fn the_dataplane_decides_which_scripts_run() {
+        let machine = machine(
+            "echo 'Attaching 3 probes...'; echo '6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0'; echo; trap 'echo \"@updates: 1\"; exit 0' INT; while :; do :; done",
+        );
+        let mut plan = machine.plan();
+        plan.proxy.dataplane = Some("cilium".into());
+        plan.services = vec![Service {
+            namespace: "default".into(),
+            name: "test".into(),
+            ips: vec!["10.96.100.100".parse().expect("an address")],
+            ports: vec![Port { name: String::new(), protocol: "TCP".into(), port: 80, node_port: None }],
+        }];
+        assert_eq!(needs(&plan).expect("scripts"), "bpftrace with bpf-map.bt, tcp.bt");
+        let text = script(&plan, &|_| true).0.text;
+        assert!(text.contains("args->daddr[2] == 100") && text.contains("sys_enter_bpf") && !text.contains("iptables"));
+        let recorded = record(&SOURCE, &plan, 2);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        assert!(recorded.text("bpftrace/kernel.txt.zst").ends_with("@updates: 1\n"));
+        recorded.manifest(&SOURCE);
+    }
+
+    #[test]
+    fn what_is_missing_and_a_script_that_does_not_attach_are_named() {
+        let machine = machine("echo 'ERROR: failed to attach' >&2; exit 1");
+        let recorded = record(&SOURCE, &machine.plan(), 1);
+        assert!(format!("{:#}", recorded.ended.expect_err("a fault")).contains("failed to attach"));
+        let without = Machine::new();
+        assert_eq!(needs(&without.plan()).expect_err("no tool").what, "bpftrace is not installed");
+        without.tool("bpftrace", "");
+        assert_eq!(needs(&without.plan()).expect_err("no tracefs").what, "tracefs is not mounted");
+    }
+}

@@ -209,3 +209,80 @@ fn counter(text: &mut String, name: &str, labels: &str, value: f64) {
 fn gauge(text: &mut String, name: &str, labels: &str, value: u64) {
     let _ = writeln!(text, "# TYPE {name} gauge\n{name}{{{labels}job=\"{JOB}\"}} {value}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SOURCE, needs};
+    use crate::record::node::trial::{Machine, record};
+    use crate::record::plan::{Container, Pod, Process};
+
+    const STAT: &str =
+        "812 (kube-proxy) S 1 812 812 0 -1 4194560 9 8 7 6 150 25 40 2 20 0 12 0 3456 730000000 9100 184467 1\n";
+
+    fn machine() -> Machine {
+        let machine = Machine::new();
+        machine.file("proc/stat", "cpu  3 0 3 30 0 0 0 0 0 0\ncpu0 1 0 2 10 5 0 6 7 0 0\ncpu1 2 0 1 20 0 0 0 0 0 0\n");
+        machine.file("proc/meminfo", "MemTotal:       24 kB\nMemAvailable:    7 kB\n");
+        machine.file("proc/812/comm", "kube-proxy\n");
+        machine.file("proc/812/stat", STAT);
+        machine.file("proc/812/cgroup", "0::/kubepods/cri-7f.scope\n");
+        machine.file("cgroup/kubepods/cri-7f.scope/cpu.stat", "usage_usec 1500000\n");
+        machine.file("cgroup/kubepods/cri-7f.scope/memory.current", "9000\n");
+        machine.file("cgroup/kubepods/cri-7f.scope/memory.stat", "anon 4000\ninactive_file 2000\n");
+        machine
+    }
+
+    #[test]
+    fn a_container_is_told_by_its_identity() {
+        let machine = machine();
+        let mut plan = machine.plan();
+        plan.proxy.processes = vec![Process { pid: 812, name: "kube-proxy".into() }];
+        plan.proxy.pods = vec![Pod {
+            namespace: "kube-system".into(),
+            name: "kube-proxy-x1".into(),
+            containers: vec![Container {
+                name: "kube-proxy".into(),
+                id: "containerd://7f".into(),
+                ..Container::default()
+            }],
+            ..Pod::default()
+        }];
+        assert_eq!(needs(&plan).expect("the node"), "the node, kube-proxy (pid 812, /kubepods/cri-7f.scope)");
+        let recorded = record(&SOURCE, &plan, 3);
+        recorded.ended.as_ref().expect("ends when it is told to");
+        let text = recorded.text("node/usage.prom.zst");
+        for line in [
+            "container_cpu_usage_seconds_total{container=\"kube-proxy\",namespace=\"kube-system\",pod=\"kube-proxy-x1\",id=\"/kubepods/cri-7f.scope\",job=\"syncline-recorder\"} 1.5\n",
+            "container_memory_working_set_bytes{container=\"kube-proxy\",namespace=\"kube-system\",pod=\"kube-proxy-x1\",id=\"/kubepods/cri-7f.scope\",job=\"syncline-recorder\"} 7000\n",
+            "node_memory_MemAvailable_bytes{job=\"syncline-recorder\"} 7168\n",
+            "node_cpu_seconds_total{cpu=\"1\",mode=\"idle\",job=\"syncline-recorder\"} ",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        recorded.manifest(&SOURCE);
+    }
+
+    #[test]
+    fn a_proxy_that_ends_is_named_and_the_one_in_its_place_is_found() {
+        let machine = machine();
+        let plan = machine.plan();
+        let recorded = std::thread::scope(|scope| {
+            let running = scope.spawn(|| record(&SOURCE, &plan, 400));
+            // The same number, another process: it began later.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            machine.file("proc/812/stat", &STAT.replace(" 3456 ", " 9999 "));
+            running.join().expect("no panic")
+        });
+        recorded.ended.as_ref().expect("goes on");
+        assert_eq!(recorded.losses, ["kube-proxy (pid 812) has ended"]);
+        assert!(
+            recorded
+                .text("node/usage.prom.zst")
+                .lines()
+                .rev()
+                .take(60)
+                .any(|line| line.starts_with("container_cpu_usage"))
+        );
+        recorded.manifest(&SOURCE);
+    }
+}
