@@ -48,13 +48,16 @@ pub fn be_gentle(plan: &Plan) {
 pub fn govern(plan: &Plan, share: f64, largest: &AtomicU64, out: &Out, stop: &Stop) {
     let mut next = Instant::now() + EVERY;
     let (mut before, mut at) = (cpu(), Instant::now());
+    let mut over = false;
     while stop.beat(&mut next, EVERY) {
         let (now, then) = (cpu(), Instant::now());
         let used = (now - before) / (then - at).as_secs_f64().max(0.001);
         (before, at) = (now, then);
         largest.fetch_max((used * 1e6) as u64, Ordering::Relaxed);
         let slowness = plan.slowness.load(Ordering::Relaxed);
-        let next = slower(slowness, used, share);
+        // A tool that starts, or ends and has its cost counted at once, is no reason: it takes two stretches in a row.
+        let before = std::mem::replace(&mut over, used > share);
+        let next = if over && !before { slowness } else { slower(slowness, used, share) };
         if next != slowness {
             plan.slowness.store(next, Ordering::Relaxed);
         }

@@ -128,7 +128,11 @@ impl Plan {
     /// How often a source is to look now: what `--every` or the source says, slowed down where the recorder costs too much. Ask
     /// it ahead of each reading. A source without a cadence gets a second.
     pub fn every(&self, source: &str) -> Duration {
-        let asked = self.cadences.get(source).copied().unwrap_or(Duration::from_secs(1));
-        asked.saturating_mul(self.slowness.load(Ordering::Relaxed)) / 1000
+        self.asked(source).saturating_mul(self.slowness.load(Ordering::Relaxed)) / 1000
+    }
+
+    /// As asked, whatever it costs: for what all bounds rest on.
+    pub fn asked(&self, source: &str) -> Duration {
+        self.cadences.get(source).copied().unwrap_or(Duration::from_secs(1))
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use syncline_schema::loss;
+
 use super::folder::Lost;
 use super::moment::words;
 
@@ -53,7 +55,7 @@ pub struct Counted {
 /// A measurement, and what it takes.
 struct Wanted {
     name: &'static str,
-    /// One kind of each group is needed.
+    /// One kind, or source by its name, of each group is needed.
     groups: &'static [&'static [&'static str]],
     remedy: &'static str,
 }
@@ -89,11 +91,7 @@ const WANTED: &[Wanted] = &[
         groups: &[&["requests"]],
         remedy: "give --probe http://SERVICE.NS:PORT@200/s",
     },
-    Wanted {
-        name: "kernel events",
-        groups: &[&["bpftrace-text", "bpftrace-json"]],
-        remedy: "needs bpftrace, and a kernel with tracepoints",
-    },
+    Wanted { name: "kernel events", groups: &[&["kernel"]], remedy: "needs bpftrace, and a kernel with tracepoints" },
     Wanted { name: "flows", groups: &[&["hubble"]], remedy: "needs Cilium with Hubble" },
 ];
 
@@ -103,7 +101,8 @@ impl Summary {
         let seen = |kinds: &&'static [&'static str]| {
             let live =
                 self.sources.iter().filter(|source| source.counted.as_ref().is_some_and(|counted| counted.ticks > 0));
-            live.into_iter().any(|source| source.kinds.iter().any(|kind| kinds.contains(kind)))
+            live.into_iter()
+                .any(|source| kinds.contains(&source.name) || source.kinds.iter().any(|kind| kinds.contains(kind)))
         };
         let (mut can, mut cannot) = (Vec::new(), Vec::new());
         for wanted in WANTED {
@@ -141,12 +140,12 @@ impl fmt::Display for Summary {
                 None => writeln!(out, "  {:<14} {:>9}", source.name, "–")?,
             }
         }
-        if self.losses.is_empty() {
-            writeln!(out, "\n  nothing was lost")?;
-        } else {
-            writeln!(out, "\n  lost, or not recorded:")?;
-            for lost in &self.losses {
-                writeln!(out, "    {}: {} ({})", lost.source, lost.what.escape_debug(), lost.loss)?;
+        let absent = |lost: &&Lost| lost.loss == loss::SOURCE_NOT_RECORDED.name;
+        let (missing, lost): (Vec<&Lost>, Vec<&Lost>) = self.losses.iter().partition(absent);
+        for (title, list) in [("lost", lost), ("not recorded", missing)] {
+            writeln!(out, "\n  {title}:{}", if list.is_empty() { " nothing" } else { "" })?;
+            for one in list {
+                writeln!(out, "    {}: {}", one.source, one.what)?;
             }
         }
         let (can, cannot) = self.measurements();
