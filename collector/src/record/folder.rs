@@ -142,7 +142,10 @@ impl Folder {
         }
         let said = guard(&self.said);
         // Gives back what was set aside and not needed.
-        let _ = said.metadata().and_then(|found| said.set_len(found.len()));
+        let _ = said.metadata().and_then(|found| match found.len() {
+            0 => fs::remove_file(self.root.join(SAID)),
+            length => said.set_len(length),
+        });
     }
 
     /// Writes a line to the file that says how the recording went.

@@ -180,10 +180,10 @@ fn node(api: &Api, plan: &mut Plan, versions: &mut BTreeMap<String, String>, unk
     };
     let info = &found["status"]["nodeInfo"];
     version_of("kubelet", info["kubeletVersion"].as_str(), versions);
-    if let Some(runtime) = info["containerRuntimeVersion"].as_str().and_then(|text| text.split_once("://")) {
-        if ["containerd", "cri-o", "docker"].contains(&runtime.0) {
-            version_of(runtime.0, Some(runtime.1), versions);
-        }
+    if let Some((name, version)) = info["containerRuntimeVersion"].as_str().and_then(|text| text.split_once("://"))
+        && ["containerd", "cri-o", "docker"].contains(&name)
+    {
+        version_of(name, Some(version), versions);
     }
 }
 
