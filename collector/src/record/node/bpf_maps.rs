@@ -1,5 +1,8 @@
 //! Cilium's load-balancer maps, fifty times a second, written when they change.
 //!
+//! Of more entries than can be looked at so often those of the Services under test are, and every Service once a second, in a file of its own
+//! (`bpf/cilium_lb4_all.json`): a stamp says of all that stands in its file that it was looked at.
+//!
 //! `bpf/cilium_lb4_maps.json` and `bpf/cilium_lb6_maps.json` are of the kind `bpftool-dump`: of each moment the map of services and that of the backends
 //! which it names. Every look has its stamp, so that a change is known to the gap between two.
 
@@ -30,15 +33,27 @@ pub const SOURCE: Source = Source {
 
 /// How often new frontends are looked for; new slots of known ones are found at once.
 const WALK_EVERY: Duration = Duration::from_secs(1);
-/// Address families: prefix of the maps, width of an address, file.
-const FAMILIES: [(&str, usize, &str); 2] =
-    [("cilium_lb4", 4, "bpf/cilium_lb4_maps.json"), ("cilium_lb6", 16, "bpf/cilium_lb6_maps.json")];
+/// Address families: prefix of the maps, width of an address, files of what is looked at often and each second.
+const FAMILIES: [(&str, usize, [&str; 2]); 2] = [
+    ("cilium_lb4", 4, ["bpf/cilium_lb4_maps.json", "bpf/cilium_lb4_all.json"]),
+    ("cilium_lb6", 16, ["bpf/cilium_lb6_maps.json", "bpf/cilium_lb6_all.json"]),
+];
+/// Entries that are looked at fifty times a second at about 2 % of a core.
+const MANY: usize = 600;
+
+/// Maps of one family, and how they are looked at.
+struct Opened {
+    family: Family,
+    file: &'static str,
+    /// Once a second.
+    seldom: bool,
+}
 
 /// Where the agent pins its maps.
 fn folder(host: &Host) -> Option<PathBuf> {
     let own = host.sys.join("fs/bpf/tc/globals");
     // Where the pod has no bpffs of the machine mounted, PID 1 has one.
-    let of_machine = host.proc.join("1/root/sys/fs/bpf/tc/globals");
+    let of_machine = host.proc.join("1").join("root").join("sys/fs/bpf/tc/globals");
     [own, of_machine]
         .into_iter()
         .find(|folder| folder.join("cilium_lb4_services_v2").exists() || folder.join("cilium_lb6_services_v2").exists())
@@ -55,7 +70,7 @@ fn needs(plan: &Plan) -> Result<Found, Lack> {
     match open(&folder, plan) {
         Ok(families) => {
             let words: Vec<String> =
-                families.iter().map(|(family, file)| format!("{} entries for {file}", family.len())).collect();
+                families.iter().map(|one| format!("{} entries for {}", one.family.len(), one.file)).collect();
             Ok(format!("{}: {}", folder.display(), words.join(", ")))
         }
         Err(error) => Err(Lack::new(
@@ -66,38 +81,52 @@ fn needs(plan: &Plan) -> Result<Found, Lack> {
 }
 
 /// The families that the agent serves, walked once.
-fn open(folder: &std::path::Path, plan: &Plan) -> anyhow::Result<Vec<(Family, &'static str)>> {
+fn open(folder: &std::path::Path, plan: &Plan) -> anyhow::Result<Vec<Opened>> {
     let mut found = Vec::new();
-    for (prefix, width, file) in FAMILIES {
+    for (prefix, width, [often, each_second]) in FAMILIES {
         if !folder.join(format!("{prefix}_services_v2")).exists() {
             continue;
         }
-        let mut family = Family::open(folder, prefix, wanted(plan, width))?;
-        family.walk()?;
+        let walked = |wanted: Wanted| -> anyhow::Result<Family> {
+            let mut family = Family::open(folder, prefix, wanted)?;
+            family.walk()?;
+            Ok(family)
+        };
+        let under_test = under_test(plan, width);
+        let all = walked(if plan.named { under_test.clone() } else { None })?;
+        if !plan.named && under_test.is_some() && all.len() > MANY {
+            let family = walked(under_test)?;
+            // Headless Services have no entry.
+            if family.len() > 0 {
+                found.push(Opened { family, file: often, seldom: false });
+                found.push(Opened { family: all, file: each_second, seldom: true });
+                continue;
+            }
+        }
         // The agent pins both families, whether it serves both or not.
-        if family.len() > 0 || prefix == "cilium_lb4" {
-            found.push((family, file));
+        if all.len() > 0 || prefix == "cilium_lb4" {
+            found.push(Opened { family: all, file: often, seldom: false });
         }
     }
     Ok(found)
 }
 
-/// The addresses of the Services that were named.
-fn wanted(plan: &Plan, width: usize) -> Wanted {
+/// The addresses of the Services under test; null where none has one.
+fn under_test(plan: &Plan, width: usize) -> Wanted {
     let addresses = plan.services.iter().flat_map(|service| &service.ips).map(|ip| match ip {
         std::net::IpAddr::V4(four) => four.octets().to_vec(),
         std::net::IpAddr::V6(six) => six.octets().to_vec(),
     });
-    let of_width: std::collections::BTreeSet<Vec<u8>> = addresses.filter(|address| address.len() == width).collect();
-    // Headless ones have no frontend: then every Service is looked at.
-    (plan.named && plan.services.iter().any(|service| !service.ips.is_empty())).then_some(of_width)
+    let is_any = plan.services.iter().any(|service| !service.ips.is_empty());
+    is_any.then(|| addresses.filter(|address| address.len() == width).collect())
 }
 
 fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     let folder = folder(&plan.host).context("the agent's maps are not pinned any more")?;
     let mut families = Vec::new();
-    for (family, file) in open(&folder, plan)? {
-        families.push((family, Looks::open(out, file, whole)?));
+    for one in open(&folder, plan)? {
+        let looks = Looks::open(out, one.file, whole)?;
+        families.push((one, looks));
     }
     let (mut next, mut pace) = (Instant::now(), Pace::default());
     let mut every = plan.every(SOURCE.name);
@@ -108,7 +137,10 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     while stop.beat(&mut next, every) {
         let begun = Instant::now();
         let walks = begun >= next_walk;
-        for (family, looks) in &mut families {
+        for (Opened { family, seldom, .. }, looks) in &mut families {
+            if *seldom && !walks {
+                continue;
+            }
             let from = Moment::now().realtime;
             let changed = if walks { family.walk()? } else { family.look()? };
             let until = Moment::now().realtime;
@@ -214,6 +246,37 @@ mod tests {
         (key, value)
     }
 
+    /// Of many entries those of the Services under test are looked at often, the others in a file of their own.
+    fn many(plan: &mut crate::record::plan::Plan, folder: &Path) {
+        let data = MapData::from_pin(folder.join("cilium_lb4_services_v2")).expect("a map");
+        let mut services: HashMap<MapData, [u8; 12], [u8; 12]> =
+            HashMap::try_from(aya::maps::Map::HashMap(data)).expect("a hash map");
+        let other = |number: usize| {
+            let (mut key, value) = service(0, 0, 0);
+            key[1] = 97;
+            key[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+            (key, value)
+        };
+        for (key, value) in (0..=super::MANY).map(other) {
+            services.insert(key, value, 0).expect("set");
+        }
+        let ip = "10.96.100.100".parse().expect("an address");
+        plan.services = vec![crate::record::plan::Service { ips: vec![ip], ..Default::default() }];
+        let opened = |plan: &_| -> Vec<(usize, bool)> {
+            let all = super::open(folder, plan).expect("maps");
+            all.iter().map(|one| (one.family.len(), one.seldom)).collect()
+        };
+        assert_eq!(opened(plan), [(2, false), (super::MANY + 3, true)]);
+        plan.named = true;
+        assert_eq!(opened(plan), [(2, false)]);
+        (plan.named, plan.services) = (false, Vec::new());
+        assert_eq!(opened(plan), [(super::MANY + 3, false)]);
+        for (key, _) in (0..=super::MANY).map(other) {
+            services.remove(&key).expect("gone");
+        }
+        assert_eq!(opened(plan), [(2, false)]);
+    }
+
     #[test]
     #[ignore = "needs a bpffs: known_changes_lie_within_the_looks_around_them makes one and runs it"]
     fn inside_a_bpffs() {
@@ -232,6 +295,7 @@ mod tests {
             services.insert(key, value, 0).expect("set");
         }
         println!("{}", needs(&plan).expect("maps"));
+        many(&mut plan, &folder);
         let mut truth = Vec::new();
         let recorded = std::thread::scope(|scope| {
             let running = scope.spawn(|| record(&SOURCE, &plan, 250));

@@ -94,11 +94,14 @@ fn alike(one: &[u8], other: &[u8], kept: Kept) -> bool {
     }
 }
 
+/// Readings that decide of the rate.
+const WINDOW: usize = 20;
+
 /// Less often where a reading takes long: a fourth of the time at most is spent with it.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// Shortest of the last readings: one that waited for a processor says nothing of the table.
-    recent: [Option<Duration>; 5],
+    /// The last readings, of which the shortest counts: one that waited for a processor says nothing of the table.
+    recent: [Option<Duration>; WINDOW],
     at: usize,
     /// Whether the rate is lower than asked.
     slowed: bool,
@@ -109,7 +112,11 @@ impl Pace {
     pub fn next(&mut self, asked: Duration, took: Duration) -> (Duration, Option<String>) {
         self.recent[self.at] = Some(took);
         self.at = (self.at + 1) % self.recent.len();
-        let usual = self.recent.iter().flatten().min().copied().unwrap_or_default();
+        let usual = match self.recent.iter().all(Option::is_some) {
+            true => self.recent.iter().flatten().min().copied().unwrap_or_default(),
+            // The first ones find nothing in the caches.
+            false => Duration::ZERO,
+        };
         let least = usual * 4;
         // A little more than asked is none.
         let slowed = least > asked + asked / 10;
@@ -151,8 +158,8 @@ mod tests {
         assert_eq!(pace.next(asked, quick), (asked, None));
         // One slow reading among quick ones is no large table.
         assert_eq!(pace.next(asked, long), (asked, None));
-        for _ in 0..3 {
-            pace.next(asked, long);
+        for _ in 0..18 {
+            assert_eq!(pace.next(asked, long), (asked, None));
         }
         let (every, words) = pace.next(asked, long);
         assert_eq!(every, Duration::from_millis(240));

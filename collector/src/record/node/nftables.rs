@@ -119,6 +119,7 @@ fn monitor(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     let mut file = out.file("nftables/monitor.jsonl")?;
     let reader = Reader::new(&plan.host, "nft", &["-j", "monitor"])?;
     tool::follow(
+        "nft",
         &mut reader.command(),
         || stop.is_set(),
         |line| {

@@ -7,6 +7,8 @@
 //! /tmp/syncline-…/syncline-read → /usr/sbin/xtables-nft-multi      argv[0] stays iptables-nft-save, which tells such a program what it is
 //! ```
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,8 +51,13 @@ impl Reader {
     /// It is not there.
     pub fn new(host: &Host, tool: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let path = host.tool(tool).with_context(|| format!("{tool} is not installed"))?;
-        // A script is run by what its first line names: a link to it would change nothing. Where no link can be made it keeps its name.
+        // A script may look at the name that it is run by, and its process is named after its interpreter anyway.
         let link = || -> Option<(PathBuf, tempfile::TempDir)> {
+            let mut begins = [0; 2];
+            File::open(&path).ok()?.read_exact(&mut begins).ok()?;
+            if &begins == b"#!" {
+                return None;
+            }
             let folder = tempfile::Builder::new().prefix("syncline-").tempdir().ok()?;
             let link = folder.path().join(NAME);
             std::os::unix::fs::symlink(std::fs::canonicalize(&path).ok()?, &link).ok()?;
@@ -90,7 +97,7 @@ impl Reader {
 /// The namespace is gone, or may not be entered.
 pub fn enter(host: &Host) -> anyhow::Result<()> {
     let Some(path) = &host.netns else { return Ok(()) };
-    let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+    let file = File::open(path).with_context(|| path.display().to_string())?;
     move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(LinkNameSpaceType::Network))
         .with_context(|| format!("{} may not be entered (CAP_SYS_ADMIN)", path.display()))
 }

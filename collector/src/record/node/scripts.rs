@@ -67,13 +67,24 @@ pub fn one(name: &str, targets: &[Target], has: &dyn Fn(&str) -> bool) -> Vec<Sc
     all(targets, has).into_iter().filter(of).collect()
 }
 
-/// Several scripts as one: each has maps of its own, since `@s` of two would be one map, and both see the same thread.
+/// Several scripts as one. Each keeps maps of its own, since `@s` of two would be one map, and both see the same thread; of BEGIN and END
+/// bpftrace ahead of 0.22 takes one each.
 pub fn together(parts: &[Script]) -> Script {
-    let mut text = String::new();
+    let (mut begin, mut text, mut end) = (String::new(), String::new(), String::new());
     for (at, part) in parts.iter().enumerate() {
-        text.push_str(&own_maps(&part.text, at));
-        text.push('\n');
+        for block in own_maps(&part.text, at).trim_end().split("\n\n") {
+            let body = |probe: &str| block.strip_prefix(probe)?.trim().strip_prefix('{')?.strip_suffix('}');
+            match (body("BEGIN "), body("END ")) {
+                (Some(body), _) => begin.push_str(body),
+                (_, Some(body)) => end.push_str(body),
+                _ => {
+                    text.push_str(block);
+                    text.push_str("\n\n");
+                }
+            }
+        }
     }
+    let text = format!("BEGIN {{{begin}}}\n\n{text}END {{{end}}}\n");
     Script { name: "kernel.bt", text, traces: parts.iter().any(|part| part.traces) }
 }
 
@@ -208,7 +219,9 @@ mod tests {
                 && text.contains("tracepoint:syscalls:sys_enter_setsockopt")
         );
         assert!(scripts[0].traces);
-        let both = super::together(&all(&[], &|_| true)[..2]);
+        let both = super::together(&all(&[], &|_| true));
+        assert_eq!((both.text.matches("BEGIN {").count(), both.text.matches("END {").count()), (1, 1));
+        assert!(both.text.contains("# nft-sync.bt start") && both.text.contains("# tcp.bt end"), "{}", both.text);
         assert!(
             both.text.contains("@s0[tid]") && both.text.contains("@s1[tid]") && both.text.contains("@run_us[comm]")
         );

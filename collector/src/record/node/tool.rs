@@ -111,12 +111,12 @@ pub fn run(command: &mut Command, limit: Limit, text: &mut Vec<u8>) -> Result<()
 /// # Errors
 /// A tool that cannot be started, ends by itself (that too is a fault: it was to go on), or a line that cannot be kept.
 pub fn follow(
+    name: &str,
     command: &mut Command,
     ends: impl Fn() -> bool,
     mut line: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
-    let name = name(command);
-    let mut child = Running::start(command, &name)?;
+    let mut child = Running::start(command, name)?;
     let (mut words, mut rest, mut block) = (Vec::new(), Vec::new(), vec![0; BLOCK]);
     let mut asked: Option<Instant> = None;
     while child.is_open() {
@@ -152,8 +152,8 @@ pub fn follow(
     let status = child.wait(Instant::now() + GRACE);
     match (asked, status) {
         (Some(_), _) => Ok(said(&words)),
-        (None, Some(status)) => Err(Fault::Failed(name, status, said(&words)).into()),
-        (None, None) => Err(Fault::Hung(name, GRACE).into()),
+        (None, Some(status)) => Err(Fault::Failed(name.to_owned(), status, said(&words)).into()),
+        (None, None) => Err(Fault::Hung(name.to_owned(), GRACE).into()),
     }
 }
 
@@ -326,6 +326,7 @@ mod tests {
         let script = "trap 'echo last; exit 0' INT; echo warned >&2; echo one; while :; do sleep 0.01; done";
         let mut lines = Vec::new();
         let words = follow(
+            "sh",
             &mut shell(script),
             || seen.load(Ordering::Relaxed) > 0,
             |line| {
@@ -336,7 +337,7 @@ mod tests {
         );
         assert_eq!((words.expect("ends"), lines), ("warned".to_owned(), vec!["one\n".to_owned(), "last\n".to_owned()]));
         // One that ends by itself is a fault, with its words.
-        let fault = follow(&mut shell("echo gone >&2"), || false, |_| Ok(()));
-        assert!(fault.expect_err("a fault").to_string().contains("gone"));
+        let fault = follow("tool", &mut shell("echo gone >&2"), || false, |_| Ok(()));
+        assert!(fault.expect_err("a fault").to_string().contains("tool ended with exit status: 0: gone"));
     }
 }

@@ -85,6 +85,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     let mut file = out.file("bpftrace/kernel.txt")?;
     let reader = Reader::new(&plan.host, "bpftrace", &["-B", "line", "-e", &script.text])?;
     let words = tool::follow(
+        "bpftrace",
         &mut reader.command(),
         || stop.is_set(),
         |line| {
