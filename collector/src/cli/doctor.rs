@@ -122,14 +122,17 @@ mod tests {
 
     fn examined() -> Vec<Examined> {
         let one = |source, found| Examined { source, about: "", found, decides: vec!["A1"] };
-        vec![one("api", Ok("https://a".to_owned())), one("iptables", Err(Lack::new("not installed", "install it")))]
+        vec![
+            one("kubernetes", Ok("https://a".to_owned())),
+            one("iptables", Err(Lack::new("not installed", "install it"))),
+        ]
     }
 
     #[test]
     fn what_is_missing_and_what_follows_is_told() {
         let text = table(&examined(), Some(Dataplane::KubeProxy));
-        assert!(text.contains("api       yes  https://a\n"), "{text}");
-        assert!(text.contains("iptables  no   not installed\n               remedy: install it\n"), "{text}");
+        assert!(text.contains("kubernetes  yes  https://a\n"), "{text}");
+        assert!(text.contains("iptables    no   not installed\n                 remedy: install it\n"), "{text}");
         assert!(
             text.contains("  A1 T3.1 T3.4 C7: no beacon or audit-log, and iptables or nftables or ipvs\n"),
             "{text}"
@@ -142,7 +145,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json(&examined()).unwrap()).unwrap();
         assert_eq!(
             value[0],
-            serde_json::json!({"source": "api", "available": true, "why": "https://a", "remedy": null, "decides": ["A1"]})
+            serde_json::json!({"source": "kubernetes", "available": true, "why": "https://a", "remedy": null, "decides": ["A1"]})
         );
         assert_eq!(value[1]["remedy"], "install it");
     }

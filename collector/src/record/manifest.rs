@@ -183,6 +183,12 @@ pub fn yaml(wanted: &Wanted) -> String {
             writeln!(out, "# in namespace {namespace}, and what you tell it to with {}.", words.join(", "))
         }
     };
+    if !matches!(wanted.place, Place::AllNodes) {
+        let _ = writeln!(
+            out,
+            "# With --dry-run=server the API server takes the pod only where the account is there already."
+        );
+    }
     let _ = write!(out, "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {NAME}\n  namespace: {namespace}\n");
     role(&mut out, None, NAME, namespace, CLUSTER);
     role(&mut out, Some("kube-system"), NAME, namespace, KUBE_SYSTEM);
