@@ -27,12 +27,13 @@ fn rows<R: Row<'static> + Send>(bundle: &Bundle) -> usize {
 /// Rows of a table by its name; a table without an arm here fails the test.
 fn count(bundle: &Bundle, table: &str) -> usize {
     use syncline_schema::{
-        audit, clock_anchors, dataplane, endpoints, facts, flows, histograms, logs, loss, markers, pods, rejects,
-        requests, samples, services, syncs, trace,
+        audit, beacons, clock_anchors, dataplane, endpoints, facts, flows, histograms, logs, loss, markers, pods,
+        rejects, requests, samples, services, syncs, trace,
     };
     match table {
         "audit" => rows::<audit::AuditRow<'static>>(bundle),
         "endpoints" => rows::<endpoints::EndpointRow<'static>>(bundle),
+        "beacons" => rows::<beacons::BeaconRow<'static>>(bundle),
         "pods" => rows::<pods::PodRow<'static>>(bundle),
         "services" => rows::<services::ServiceRow<'static>>(bundle),
         "dataplane_rules" => rows::<dataplane::RuleRow<'static>>(bundle),

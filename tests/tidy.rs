@@ -17,6 +17,8 @@ const STAGES: [(&str, &[&str], &[&str]); 2] = [
     ),
     ("collector/src/", &["form", "input", "layers", "parse", "write"], &["bundle", "cli"]),
 ];
+/// Modules of the collector beside `record`.
+const COLLECTOR: [&str; 8] = ["bundle", "cli", "form", "input", "layers", "parse", "write", "record"];
 /// What may lie at the top of the repository.
 const TOP: [&str; 18] = [
     ".cargo",
@@ -142,6 +144,28 @@ fn layering(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// The recorder meets the rest of the collector in files only: it uses `form` and the schema, and `cli` alone uses it. Its tests bundle
+/// what it wrote.
+fn wing(path: &str, text: &str) -> Vec<String> {
+    let Some(module) = path.strip_prefix("collector/src/").and_then(|rest| rest.split(['/', '.']).next()) else {
+        return Vec::new();
+    };
+    let test = ["_tests.rs", "/trial.rs", "/trials.rs"].iter().any(|end| path.ends_with(end));
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let complain = |(line, named): (usize, String)| {
+        let allowed = ["form", "record"].contains(&named.as_str());
+        let own = module == "record" && !allowed && COLLECTOR.contains(&named.as_str());
+        let other = named == "record" && !["record", "cli", "lib"].contains(&module);
+        let what = match (own, other) {
+            (true, _) => format!("the recorder uses `{named}`"),
+            (_, true) => format!("`{module}` uses the recorder"),
+            _ => return None,
+        };
+        Some(format!("{path}:{line}: {what}"))
+    };
+    if test { Vec::new() } else { named_modules(path, code).into_iter().filter_map(complain).collect() }
+}
+
 fn module_doc(path: &str, text: &str) -> Vec<String> {
     if text.starts_with("//!") { Vec::new() } else { vec![format!("{path}:1: no module doc (`//!`) at the top")] }
 }
@@ -207,6 +231,11 @@ fn forbidden_dependencies(tree: &str) -> Vec<String> {
 #[test]
 fn a_stage_uses_earlier_stages_only() {
     complain(sources().iter().flat_map(|(path, text)| layering(path, text)).collect());
+}
+
+#[test]
+fn the_recorder_meets_the_rest_in_files_only() {
+    complain(sources().iter().flat_map(|(path, text)| wing(path, text)).collect());
 }
 
 #[test]
@@ -294,6 +323,29 @@ fn the_collector_stays_small() {
     complain(forbidden_dependencies(&tree));
 }
 
+/// Whoever links the collector as a library has neither its TLS nor its system calls.
+#[test]
+fn the_analyzer_has_no_recorder() {
+    let tree = |package: &str| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "-p", package, "-e", "normal", "--prefix", "none", "--offline"])
+            .current_dir(root())
+            .output()
+            .expect("cargo tree runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(
+        tree("syncline-collector").contains("\nureq v"),
+        "the recorder's own dependencies are called otherwise now"
+    );
+    let analyzer = tree("syncline");
+    assert!(analyzer.contains("syncline-collector v"), "{analyzer}");
+    for name in ["ureq", "ureq-proto", "aya"] {
+        assert!(!analyzer.contains(&format!("\n{name} v")), "the analyzer links {name}, which only the recorder needs");
+    }
+}
+
 #[test]
 fn notices_a_planted_fault() {
     assert_eq!(layering("analyzer/src/clock/mod.rs", "use crate::verdict::Verdict;\n").len(), 1);
@@ -303,6 +355,14 @@ fn notices_a_planted_fault() {
     assert_eq!(layering("collector/src/input/cutter.rs", "use super::super::write::tables;\n").len(), 1);
     assert_eq!(layering("collector/src/input/cutter.rs", "use super::elements;\nuse crate::form::Cut;\n").len(), 0);
     assert_eq!(layering("collector/src/parse/a/b.rs", "use crate::bundle::Summary;\n").len(), 1);
+    assert_eq!(wing("collector/src/record/a/b.rs", "use crate::parse::FORMATS;\n").len(), 1);
+    assert_eq!(wing("collector/src/record/a.rs", "use crate::form::look;\nuse super::plan;\n").len(), 0);
+    assert_eq!(
+        wing("collector/src/record/a.rs", "#[cfg(test)]\nmod tests {\n    use crate::bundle::bundle;\n}\n").len(),
+        0
+    );
+    assert_eq!(wing("collector/src/bundle/a.rs", "use crate::record::plan;\n").len(), 1);
+    assert_eq!(wing("collector/src/cli/a.rs", "use crate::record::plan;\n").len(), 0);
     assert_eq!(module_doc("x.rs", "use std::fs;\n").len(), 1);
     assert_eq!(length("x.rs", &"x\n".repeat(LONGEST + 1)).len(), 1);
     assert_eq!(length("x.rs", &format!("//! Long because it is a table.\n{}", "x\n".repeat(LONGEST))).len(), 0);

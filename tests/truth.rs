@@ -9,6 +9,8 @@
 mod cluster;
 #[path = "truth/files.rs"]
 mod files;
+#[path = "truth/recorded.rs"]
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,25 +53,30 @@ fn holds(at: &Observed, time: i64) -> bool {
 }
 
 /// Stamps of the looks that a witness kept: the map's reader writes a line on each change, and now and then between.
-fn kept(node: &Node, cilium: bool) -> Vec<(i64, i64, usize)> {
+fn kept(node: &Node, plan: Plan) -> Vec<(i64, i64, usize)> {
     let count = |time: i64| node.syncs.iter().rev().find(|sync| sync.effect <= time).map_or(0, |sync| sync.count);
     let mut found: Vec<(i64, i64, usize)> = Vec::new();
     for (at, look) in node.looks.iter().enumerate() {
         let next = node.looks.get(at + 1).map_or(i64::MAX, |next| next.stamp);
-        found.push((look.stamp, if cilium { look.read } else { next }, count(look.read)));
+        let until = match (plan.cilium, plan.recorded) {
+            (_, true) => look.over,
+            (true, false) => look.read,
+            (false, false) => next,
+        };
+        found.push((look.stamp, until, count(look.read)));
     }
     found
 }
 
 /// Width that looks permit for a change, ns: from the last one without it to the end of the first one with it.
-fn permitted(node: &Node, member: usize, direction: Direction, cilium: bool) -> Option<i64> {
-    let looks = kept(node, cilium);
+fn permitted(node: &Node, member: usize, direction: Direction, plan: Plan) -> Option<i64> {
+    let looks = kept(node, plan);
     let mut first = looks.iter().position(|(_, _, count)| *count > member)?;
     if direction == Direction::Removed {
         first += looks[first..].iter().position(|(_, _, count)| *count <= member)?;
     }
     // The map's reader says how many readings stand behind a line, not when each was: one of them is given up.
-    let before = looks.get(first.checked_sub(if cilium { 2 } else { 1 })?)?;
+    let before = looks.get(first.checked_sub(if plan.cilium && !plan.recorded { 2 } else { 1 })?)?;
     let until = looks[first].1;
     // What ends with the capture has no end to its last look.
     (until < i64::MAX).then(|| until - before.0)
@@ -78,7 +85,7 @@ fn permitted(node: &Node, member: usize, direction: Direction, cilium: bool) -> 
 /// Whether a moment may lie behind the last look that the capture kept: a cut file lost some, the map's reader writes a
 /// line every twelve readings only, and clocks are related within `width`.
 fn late(plan: Plan, node: &Node, time: i64, width: i64) -> bool {
-    let kept = if plan.cilium { 13 } else { 1 } + if plan.truncated { 13 } else { 0 };
+    let kept = if plan.cilium && !plan.recorded { 13 } else { 1 } + if plan.truncated { 13 } else { 0 };
     let last = node.looks.len().checked_sub(kept).and_then(|at| node.looks.get(at));
     last.is_none_or(|look| time + width >= look.stamp)
 }
@@ -99,11 +106,11 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     // Lines of a proxy's log give the direction that Leases lack, where each version has its line.
     let lines = plan.log && plan.audit && !plan.cilium && !plan.proxy_restarts;
     // Without such lines the other direction is given by the endpoints themselves, as the last choice: then it is marked.
-    let one_sided = plan.related == Related::OneSided && !lines;
+    let one_sided = plan.related == Related::OneSided && !lines && !plan.recorded;
     if one_sided && row.missing.is_none() && !row.notes.iter().any(|note| note.starts_with("circular")) {
         complain("the endpoints relate the clocks, and the figure does not say that this is circular".to_owned());
     }
-    if plan.related == Related::Nothing || (one_sided && row.missing.is_some()) {
+    if (plan.related == Related::Nothing && !plan.recorded) || (one_sided && row.missing.is_some()) {
         if row.missing.is_none() {
             complain(format!("clocks are unrelated, but p50 is {:?}", row.quantiles.get("p50")));
         }
@@ -123,7 +130,12 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
     if plan.step && !told {
         complain(format!("a clock stepped, and no finding tells so: {:?}", run.clocks.findings));
     }
-    for node in &cluster.nodes {
+    for text in recorded::commits(cluster, run, row) {
+        complain(text);
+    }
+    // Without an audit log nothing need relate the API server's clock to a recorder's.
+    let apiserver = !plan.recorded || plan.audit || matches!(plan.related, Related::Statement | Related::Objects);
+    for node in cluster.nodes.iter().filter(|_| apiserver) {
         // The true offset at any moment of the run.
         for time in [cluster.request, cluster.end] {
             let truth = node.clock.read(time) - cluster.apiserver.read(time);
@@ -157,7 +169,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
             };
             tally.episodes += 1;
             let version = &cluster.versions[member.version];
-            let committed = cluster.apiserver.read(version.committed);
+            let committed = cluster.read(&episode.committed.clock, version.committed);
             if !holds(&episode.committed, committed) {
                 complain(format!("{}: committed at {committed}, reported {:?}", member.uid, episode.committed));
             }
@@ -174,7 +186,7 @@ fn check(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                         complain(format!("{} on {}: in force at {read}, reported {seen:?}", member.uid, node.name));
                     }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Added, plan))
                     {
                         let (width, best) = ((high - low) as f64, best as f64);
                         tally.width += width / 1e9;
@@ -274,7 +286,7 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                 continue;
             };
             let version = &cluster.versions[version];
-            if !holds(&episode.committed, cluster.apiserver.read(version.committed)) {
+            if !holds(&episode.committed, cluster.read(&episode.committed.clock, version.committed)) {
                 wrong(format!("{}: its removal was committed outside of {:?}", member.uid, episode.committed));
             }
             let truth = node.gone[number];
@@ -285,8 +297,12 @@ fn removals(cluster: &Cluster, run: &Run, measured: &[Measurement]) -> Tally {
                     if !holds(seen, read) {
                         wrong(format!("{} on {}: gone at {read}, reported {seen:?}", member.uid, node.name));
                     }
+                    // A recorder's dumps of the map tell which slots get new connections.
+                    if plan.recorded && seen.low.is_none() {
+                        wrong(format!("{} on {}: gone at any time before {:?}", member.uid, node.name, seen.high));
+                    }
                     if let (Some(low), Some(high), Some(best)) =
-                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan.cilium))
+                        (seen.low, seen.high, permitted(node, number, Direction::Removed, plan))
                     {
                         tally.width += (high - low) as f64 / 1e9;
                         tally.permitted += best as f64 / 1e9;
@@ -357,6 +373,9 @@ fn truth_lies_within_the_bounds() {
     for (plan, tally) in &all {
         let dataplane = if plan.cilium { "Cilium" } else { "kube-proxy (iptables)" };
         let clocks = match plan.related {
+            _ if plan.recorded && plan.step => "beacons, a clock steps",
+            _ if plan.recorded && plan.audit => "beacons and audit log",
+            _ if plan.recorded => "beacons, no audit log",
             Related::Statement => "one clock, stated",
             Related::Objects if plan.step => "leases and object times, a clock steps",
             Related::Objects => "leases and object times, drift",
@@ -414,6 +433,10 @@ fn many_nodes_and_endpoints() {
         interval: 2 * SECOND,
         step: false,
         scrapes: true,
+        recorded: false,
+        reads: false,
+        drops: false,
+        breaks: false,
     };
     let cluster = Cluster::new(plan);
     let folder = tempfile::tempdir().expect("a folder");

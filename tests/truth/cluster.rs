@@ -94,6 +94,27 @@ pub struct Version {
     pub count: usize,
 }
 
+/// One beacon of a recorder on the first node: a write of its own, or a list that it read.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    pub sent: i64,
+    pub returned: i64,
+    /// That of the write, or the newest when the list was read.
+    pub revision: u64,
+    pub written: bool,
+}
+
+/// What a recorder on the first node had of the API.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// In the order in which they were sent; those that were dropped are not here.
+    pub beats: Vec<Beat>,
+    /// When the watch delivered each version; null where it was broken off meanwhile.
+    pub delivered: Vec<Option<i64>>,
+    /// When the watch ended with an error, when a list told the state anew, and the version that it showed.
+    pub relisted: Option<(i64, i64, usize)>,
+}
+
 /// One sync of one node's proxy (for Cilium: one write of the map).
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -114,6 +135,8 @@ pub struct Sync {
 pub struct Look {
     pub stamp: i64,
     pub read: i64,
+    /// When the reading was over, which a recorder's stamps say.
+    pub over: i64,
 }
 
 /// One node as observed.
@@ -156,6 +179,14 @@ pub struct Plan {
     pub step: bool,
     /// Whether Prometheus, on a clock of its own, scraped each node.
     pub scrapes: bool,
+    /// Whether a recorder on the first node watched the slices and sent beacons.
+    pub recorded: bool,
+    /// Whether its beacons are lists that it read, and no writes.
+    pub reads: bool,
+    /// Whether beacons were dropped.
+    pub drops: bool,
+    /// Whether its watch broke off, and began anew with a list.
+    pub breaks: bool,
 }
 
 impl Plan {
@@ -186,12 +217,23 @@ impl Plan {
             interval: dice.within(20, 400) * MS,
             step: related == Related::Objects && dice.one_in(8),
             scrapes: false,
+            recorded: false,
+            reads: false,
+            drops: false,
+            breaks: false,
         };
         // What never came cannot leave.
         if plan.never == 0 && dice.one_in(2) {
             plan.removals = dice.within(1, members as i64 - 1) as usize;
         }
         plan.scrapes = dice.one_in(2);
+        plan.recorded = dice.one_in(3);
+        if plan.recorded {
+            (plan.reads, plan.drops, plan.breaks) = (dice.one_in(4), dice.one_in(3), dice.one_in(3));
+            // Half of them have no audit log; and where little relates the nodes, one of them was recorded.
+            plan.audit = dice.one_in(2);
+            plan.nodes = if [Related::OneSided, Related::Nothing].contains(&related) { 1 } else { plan.nodes };
+        }
         plan
     }
 }
@@ -205,9 +247,15 @@ pub struct Cluster {
     pub request: i64,
     pub members: Vec<Member>,
     pub versions: Vec<Version>,
+    /// Revision of each version; that of the slice as it was at first is [`FIRST`].
+    pub revisions: Vec<u64>,
+    pub recorded: Recorded,
     pub nodes: Vec<Node>,
     pub end: i64,
 }
+
+/// Revision of the slice as it was at first.
+pub const FIRST: u64 = 1_000;
 
 impl Cluster {
     pub fn new(plan: Plan) -> Self {
@@ -235,8 +283,81 @@ impl Cluster {
             .collect();
         let prometheus =
             Clock { offset: dice.within(-90 * SECOND, 90 * SECOND), drift: dice.within(-20_000, 20_000), step: None };
-        Self { plan, apiserver, operator, prometheus, request, members, versions, nodes, end }
+        let (revisions, recorded) = recorded(plan, &versions, end);
+        Self { plan, apiserver, operator, prometheus, request, members, versions, revisions, recorded, nodes, end }
     }
+
+    /// What a clock reads at a moment.
+    pub fn read(&self, clock: &str, time: i64) -> i64 {
+        let own = |name: &str| self.nodes.iter().find(|node| node.name == name).expect("a node's clock");
+        match clock.split_once('/') {
+            Some((name, _)) => time - own(name).booted,
+            None if clock == "apiserver" => self.apiserver.read(time),
+            None => own(clock).clock.read(time),
+        }
+    }
+}
+
+/// Revisions in the order of all commits, and what the recorder had of them.
+fn recorded(plan: Plan, versions: &[Version], end: i64) -> (Vec<u64>, Recorded) {
+    if !plan.recorded {
+        return ((1..).map(|number| FIRST + number).take(versions.len()).collect(), Recorded::default());
+    }
+    let mut dice = Dice::new(plan.seed ^ 0x000B_EAC0);
+    // Sent, committed (or read), returned.
+    let mut beats: Vec<(i64, i64, i64)> = Vec::new();
+    let mut sent = START + 300 * MS;
+    while sent < end {
+        let slow = if dice.one_in(40) { dice.within(50 * MS, 400 * MS) } else { 0 };
+        let committed = sent + dice.within(300_000, 4 * MS) + slow;
+        let returned = committed + dice.within(100_000, 3 * MS);
+        beats.push((sent, committed, returned));
+        sent = (sent + 100 * MS).max(returned) + dice.within(0, 2 * MS);
+    }
+    let mut commits: Vec<(i64, Option<usize>)> =
+        versions.iter().enumerate().map(|(at, version)| (version.committed, Some(at))).collect();
+    if !plan.reads {
+        commits.extend(beats.iter().map(|(_, committed, _)| (*committed, None)));
+    }
+    commits.sort_unstable();
+    let mut revisions = vec![0; versions.len()];
+    let mut number = FIRST;
+    let mut known: Vec<(i64, u64)> = Vec::new();
+    for (time, version) in commits {
+        // Other objects change too.
+        number += dice.within(1, 5) as u64;
+        known.push((time, number));
+        if let Some(at) = version {
+            revisions[at] = number;
+        }
+    }
+    let newest = |time: i64| known.iter().rev().find(|(committed, _)| *committed <= time).map_or(FIRST, |(_, at)| *at);
+    let mut found = Recorded::default();
+    let mut hole = START;
+    for (sent, committed, returned) in beats {
+        if plan.drops && dice.one_in(30) {
+            hole = sent + dice.within(200 * MS, 2 * SECOND);
+        }
+        if !(plan.drops && (dice.one_in(5) || sent < hole)) {
+            found.beats.push(Beat { sent, returned, revision: newest(committed), written: !plan.reads });
+        }
+    }
+    found.delivered = versions.iter().map(|version| Some(version.committed + dice.within(300_000, 20 * MS))).collect();
+    // Two versions in the same direction are made while the watch is broken off.
+    let grows = |at: usize| versions[at].count > at.checked_sub(1).map_or(0, |before| versions[before].count);
+    let pairs: Vec<usize> = (1..versions.len()).filter(|at| grows(*at) == grows(at - 1)).collect();
+    if plan.breaks && !pairs.is_empty() {
+        let last = pairs[dice.within(0, pairs.len() as i64 - 1) as usize];
+        let error = versions[last - 1].committed - dice.within(0, 200_000);
+        let mut listed = versions[last].committed + dice.within(5 * MS, 30 * MS);
+        if let Some(next) = versions.get(last + 1) {
+            listed = listed.min(next.committed - 1);
+        }
+        found.delivered[last - 1] = None;
+        found.delivered[last] = None;
+        found.relisted = Some((error, listed, last));
+    }
+    (revisions, found)
 }
 
 fn changes(plan: Plan, request: i64, dice: &mut Dice) -> (Vec<Member>, Vec<Version>) {
@@ -330,7 +451,8 @@ fn node(
         // The map's reader sleeps between two readings; snapshots are printed by a loop of commands.
         let read = stamp
             + if plan.cilium { dice.within(MS / 10, MS) } else { dice.within(MS, (plan.interval / 2).max(2 * MS)) };
-        looks.push(Look { stamp, read });
+        let over = read + (plan.interval / 4).min(read - stamp);
+        looks.push(Look { stamp, read, over });
         stamp = read + if plan.cilium { plan.interval } else { dice.within(plan.interval / 4, plan.interval) };
     }
     Node {

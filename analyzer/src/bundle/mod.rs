@@ -7,6 +7,7 @@ mod components;
 mod histograms;
 mod identity;
 mod points;
+pub mod recorded;
 mod stretches;
 pub mod witnesses;
 

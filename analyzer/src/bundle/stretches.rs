@@ -64,6 +64,8 @@ pub enum Why {
     BetterWitness,
     /// A better witness on another clock has the same moments, at other times.
     SameMoments,
+    /// A recorder's reading of what an exporter tells too.
+    Recorded,
 }
 
 impl Why {
@@ -73,6 +75,9 @@ impl Why {
             Why::SameTime => "a file of the same component has a sample at the same time",
             Why::BetterWitness => "a better witness has that stretch of time",
             Why::SameMoments => "a better witness has the same moments, at other times: their clocks are apart",
+            Why::Recorded => {
+                "an exporter tells the same; the recorder's own reading is used in measurements, not in queries"
+            }
         }
     }
 }

@@ -12,6 +12,8 @@
 //! The first one is used for as long as it looked, the next ones for the stretches of time that it lacks ([`stretches`]). What
 //! is left aside is counted by source ([`left_aside`]).
 //!
+//! What a recorder read itself beside an exporter of the same thing is left aside ([`recorded`]).
+//!
 //! Files of one component ([`components`]) hold parts of one series: blocks of a database and its head, answers of the API,
 //! pages read one after the other. Their samples are united, each time once.
 
@@ -26,7 +28,7 @@ pub use super::identity::Chosen;
 use super::identity::choose_among;
 use super::stretches::{self, Member, Witness};
 pub use super::stretches::{Aside, Why};
-use super::{Bundle, histograms, points};
+use super::{Bundle, histograms, points, recorded};
 
 /// Chooses the witnesses of each series; `wanted` limits the metric names.
 ///
@@ -129,9 +131,22 @@ pub fn select(
         }
         witnesses.push(own);
     }
-    let (joined, aside) = stretches::join(witnesses);
+    let (joined, mut aside) = stretches::join(witnesses);
     let mut found = Vec::with_capacity(chosen.len());
-    for (one, (points, histograms)) in chosen.into_iter().zip(joined) {
+    let twice = recorded::told_twice(&chosen);
+    for ((one, (points, histograms)), instead) in chosen.into_iter().zip(joined).zip(twice) {
+        if let Some(instead) = instead {
+            let samples = points.times.len() + histograms.len();
+            let (source, witness) = (one.row.source, one.row.witness.into_owned());
+            let same = |known: &&mut Aside| {
+                (known.source, &known.witness, known.why, &known.instead) == (source, &witness, Why::Recorded, &instead)
+            };
+            match aside.iter_mut().find(same) {
+                Some(known) => (known.series, known.samples) = (known.series + 1, known.samples + samples),
+                None => aside.push(Aside { source, witness, why: Why::Recorded, instead, series: 1, samples }),
+            }
+            continue;
+        }
         if points.times.is_empty() && histograms.is_empty() {
             continue;
         }

@@ -9,13 +9,14 @@ use super::pieces::{self, Pieces};
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 12] = [
+const STRENGTH: [&str; 13] = [
     "reading",
     "statement",
     "only-node",
     "prompt",
     "chrony",
     "request",
+    "beacon",
     "lease",
     "watch",
     "handler",

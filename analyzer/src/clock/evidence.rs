@@ -6,6 +6,7 @@
 //! | `prompt` | the prompt of a transcript names the machine that a command was typed on, and it is the node: see [`super::prompts`] |
 //! | `reading` | two clocks read at one instant (`clock.tsv`) |
 //! | `request` | a command was started before the API server received its request, and returned after it was answered |
+//! | `beacon` | the API server received the request that made a version before, and answered it after, the version was committed; which was between the beacons around it: see [`super::beacons`] |
 //! | `lease` | a node's Lease was renewed (its clock) before the API server received the renewal |
 //! | `watch` | a version was received from a watch after the API server received the request that made it |
 //! | `handler` | a version reached a proxy's handler (its log) after the API server received the request that made it |
@@ -26,7 +27,7 @@ use syncline_schema::pods::PodRow;
 use syncline_schema::syncs::SyncRow;
 
 use super::pieces::{self, DRIFT};
-use super::{Constraint, Evidence, gauges, prompts};
+use super::{Constraint, Evidence, beacons, gauges, prompts};
 use crate::bundle::Bundle;
 
 /// All constraints that a bundle gives.
@@ -83,6 +84,7 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
     watches(bundle, &evidence, &mut found)?;
     objects(bundle, node, &audit, &evidence, &mut found)?;
     handlers(bundle, &evidence, &mut found)?;
+    beacons::gather(bundle, &audit, &moved, &evidence, &mut found)?;
     gauges::gather(bundle, node, &evidence, &mut found)?;
     steady(&mut found, &moved);
     allow(bundle, &moved, &mut found);

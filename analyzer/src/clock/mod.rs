@@ -4,6 +4,7 @@
 //! (`time_b = time_a + offset`), known to lie in `[low, high]` ns.
 
 pub mod advice;
+pub mod beacons;
 mod edges;
 pub mod evidence;
 mod gauges;

@@ -4,13 +4,13 @@
 //! ```text
 //! look k    stamp t(k)  ──── state read ──── t(k+1)  look k+1 ──── state read ──── t(k+2)
 //!           absent                                   present
-//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1
+//! came between t(k) and t(k+2): `before` is look k, `after` is look k+1; and before look k+1 was over, where its stamp says so
 //! ```
 //!
 //! "Present" means that a new connection can be sent there: for iptables the path KUBE-SERVICES → KUBE-SVC → KUBE-SEP
 //! → DNAT (as far as the stream holds those chains); for nftables the path from the maps `service-ips` and
-//! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` does not tell the
-//! count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]). `cilium-service-list` is what
+//! `service-nodeports` to an address; for Cilium a slot up to the Service's count. `cilium-lb-list` (but of dumps of the
+//! map itself) does not tell the count, so it goes on showing endpoints that are leaving ([`Presence::shows_leaving`]). `cilium-service-list` is what
 //! the agent means to write, a moment ahead of the map: it counts where no stream of the map itself does.
 //!
 //! Names of KUBE-SVC and KUBE-SEP chains are hashes of what they stand for, so what one stream says of a chain holds
@@ -40,7 +40,7 @@ pub type Services = HashMap<(String, i32, String), String>;
 pub struct Look {
     /// Stamp, printed ahead of the reading. For files timed by their modification: that of the file before.
     pub time: i64,
-    /// Latest moment of the next stamp of the stream; null at its end.
+    /// When the reading was over, where its stamp says so; else the latest moment of the next stamp of the stream, null at its end.
     pub until: Option<i64>,
     /// Index of the source.
     pub source: i32,
@@ -223,7 +223,7 @@ fn looks(snapshots: &[&SnapshotRow<'static>]) -> Vec<Option<Look>> {
             let (time, until) = if row.time_from == "mtime" {
                 (last.unwrap_or(time), latest(at))
             } else {
-                (time, (at + 1..times.len()).find_map(latest))
+                (time, row.until.or_else(|| (at + 1..times.len()).find_map(latest)))
             };
             Look { time, until, source: row.source, record: row.record }
         });
@@ -354,7 +354,8 @@ fn replay(
     }
     let clock = stream.snapshots.first().map(|row| row.clock.to_string()).unwrap_or_default();
     let time_from = stream.snapshots.iter().rev().find(|row| row.time.is_some()).map(|row| row.time_from.to_string());
-    let shows_leaving = format == "cilium-lb-list";
+    let tells_counts = matches!(&state, State::Slots(state) if state.tells_counts());
+    let shows_leaving = format == "cilium-lb-list" && !tells_counts;
     histories
         .into_iter()
         .filter(|(_, history)| history.initially || !history.changes.is_empty())

@@ -3,13 +3,14 @@
 //! The union of a Service's slices is replayed version by version. A change to ready (null counts as ready) is an
 //! addition, a change away from ready, or out of the slices, a removal. A version that several witnesses saw (audit
 //! log, watch) is one version: it was committed between the receipt of its request and the earliest of the answer's
-//! stamp and the first delivery.
+//! stamp and the first delivery, and between the beacons around its revision ([`super::commits`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use syncline_schema::endpoints::EndpointRow;
 
+use super::commits::Commits;
 use super::contradictions::Contradictions;
 use super::received::Received;
 use super::{Direction, Endpoint, Observed};
@@ -36,6 +37,8 @@ pub struct Bounds<'a> {
     pub received: &'a Received,
     /// Ready conditions of pods, by uid: a pod that lists as ready was so before.
     pub ready: &'a HashMap<String, Observed>,
+    /// Revisions that a recorder knew the times of.
+    pub commits: &'a Commits,
     /// Contradictions between clocks that were met.
     pub contradictions: &'a mut Contradictions,
 }
@@ -45,8 +48,18 @@ struct Version<'r> {
     order: (u64, i64),
     slice: &'r str,
     created: bool,
+    /// Between which revisions its changes were made: after the first, and not after the second.
+    revisions: (Option<u64>, Option<u64>),
     rows: Vec<&'r EndpointRow<'static>>,
     witnesses: BTreeMap<(i32, i64), &'r EndpointRow<'static>>,
+}
+
+impl Version<'_> {
+    /// Of a deletion the newest revision that a watch gave the slice: it was deleted then or later.
+    fn deletion(&self) -> Option<u64> {
+        let watched = self.witnesses.values().filter(|row| row.witness == "watch");
+        watched.filter_map(|row| row.resource_version.parse().ok()).max()
+    }
 }
 
 /// All changes of all Services, in the order of their versions.
@@ -80,12 +93,13 @@ pub fn changes(
             order: (row.resource_version.parse().unwrap_or(0), row.time.unwrap_or(0)),
             slice: uid,
             created: false,
+            revisions: (None, None),
             rows: Vec::new(),
             witnesses: BTreeMap::new(),
         });
         // A slice that its first witness saw made, or that came up after the watch was established, began empty.
         let late = begun.get(&row.source).zip(row.time).is_some_and(|(begun, time)| time - begun > 2_000_000_000);
-        entry.created |= row.event == "create" || (row.event == "ADDED" && late);
+        entry.created |= row.event == "create" || (["ADDED", "LISTED"].contains(&row.event.as_ref()) && late);
         if entry.witnesses.is_empty() || entry.witnesses.contains_key(&(row.source, row.record)) {
             let first = entry.witnesses.keys().next().is_none_or(|first| *first == (row.source, row.record));
             if first {
@@ -105,9 +119,39 @@ pub fn changes(
             version.order.0 = before.map(|(number, _)| *number).max().unwrap_or(0);
         }
         versions.sort_by_key(|version| version.order);
+        set_revisions(&mut versions);
         replay(&service, &versions, clocks, bounds, path, &mut found);
     }
     found
+}
+
+/// Tells for each version between which revisions it came to be. One that was seen in a list alone, when a watch began anew, may hold
+/// changes of versions that nobody saw: they came after the version of the slice before it.
+fn set_revisions(versions: &mut [Version<'_>]) {
+    let mut known: HashMap<&str, u64> = HashMap::new();
+    for version in versions {
+        let number = version.order.0;
+        let before = known.get(version.slice).copied();
+        let events: Vec<&str> = version.witnesses.values().map(|row| row.event.as_ref()).collect();
+        let deleted = events.iter().any(|event| ["DELETED", "delete"].contains(event));
+        let whole = events.iter().any(|event| match *event {
+            "LISTED" => false,
+            "ADDED" => before.is_none(),
+            _ => true,
+        });
+        version.revisions = match (number, deleted, whole) {
+            (0, ..) => (None, None),
+            // Which revision the deletion itself made is not told by all versions of the API.
+            (_, true, _) => (version.deletion(), None),
+            (_, false, true) => (Some(number), Some(number)),
+            (_, false, false) => (before.map(|before| before + 1), Some(number)),
+        };
+        if deleted {
+            known.remove(version.slice);
+        } else {
+            known.insert(version.slice, number);
+        }
+    }
 }
 
 /// Service and uid of each slice, by namespace and name, from the rows that say them; of a name that was used again the last.
@@ -151,7 +195,8 @@ fn replay(
             .cloned()
             .map(Arc::new)
             .unwrap_or_default();
-        let committed = Arc::new(committed(version, &received, clocks, bounds.contradictions, path));
+        let told = committed(version, &received, clocks, bounds.contradictions, path);
+        let committed = Arc::new(bounds.commits.narrow(told, version.revisions, clocks, bounds.contradictions, path));
         for endpoint in now.difference(&before) {
             let count = ready.entry(endpoint.clone()).or_default();
             *count += 1;
@@ -323,9 +368,10 @@ mod tests {
     }
 
     fn directions(rows: &[EndpointRow<'static>]) -> Vec<(String, Direction)> {
-        let (received, ready) = (Received::new(), HashMap::new());
+        let (received, ready, commits) = (Received::new(), HashMap::new(), Commits::default());
         let mut contradictions = Contradictions::default();
-        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let mut bounds =
+            Bounds { received: &received, ready: &ready, commits: &commits, contradictions: &mut contradictions };
         changes(rows, &Graph::default(), &mut bounds, &|_| String::new())
             .into_iter()
             .map(|one| (one.endpoint.address.clone(), one.direction))
@@ -383,9 +429,10 @@ mod tests {
             ..row("2", 1_200_000, "10.0.0.1", Some(true))
         };
         let seen = row("2", 400_000, "10.0.0.1", Some(true));
-        let (received, ready) = (Received::new(), HashMap::new());
+        let (received, ready, commits) = (Received::new(), HashMap::new(), Commits::default());
         let mut contradictions = Contradictions::default();
-        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let mut bounds =
+            Bounds { received: &received, ready: &ready, commits: &commits, contradictions: &mut contradictions };
         let first = row("1", 1, "10.0.0.1", Some(false));
         let found = changes(&[first, made, seen], &Graph::default(), &mut bounds, &|_| String::new());
         assert_eq!((found[0].committed.low, found[0].committed.high), (Some(1_000_000), Some(1_200_000)));
@@ -405,9 +452,11 @@ mod tests {
             witness: "watch".to_owned(),
             evidence: Vec::new(),
         };
-        let (received, ready) = (Received::new(), HashMap::from([("p".to_owned(), since)]));
+        let (received, commits) = (Received::new(), Commits::default());
+        let ready = HashMap::from([("p".to_owned(), since)]);
         let mut contradictions = Contradictions::default();
-        let mut bounds = Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let mut bounds =
+            Bounds { received: &received, ready: &ready, commits: &commits, contradictions: &mut contradictions };
         let first = row("1", 1, "10.0.0.2", Some(true));
         let found = changes(&[first, added], &Graph::default(), &mut bounds, &|_| String::new());
         let found = found.iter().find(|one| one.endpoint.target_uid == "p").unwrap();

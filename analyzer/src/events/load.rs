@@ -12,6 +12,7 @@ use syncline_schema::markers::MarkerRow;
 use syncline_schema::services::ServiceRow;
 use syncline_schema::syncs::SyncRow;
 
+use super::commits::Commits;
 use super::contradictions::Contradictions;
 use super::dataplane::{presences, totals};
 use super::entrance::Entrances;
@@ -21,7 +22,7 @@ use super::probes;
 use super::programmed;
 use super::{
     Direction, Episode, Observed, Outcome, Run, Windows, belonging, doings, episodes, facts, follow, moves, nft_order,
-    proxies, received, windows,
+    proxies, received, recorder, windows,
 };
 use crate::bundle::Bundle;
 use crate::clock::{Constraint, Evidence, Finding, Graph, evidence};
@@ -95,10 +96,20 @@ impl Run {
             }
         }
         let mut contradictions = Contradictions::default();
-        let lives = pods::read(&bundle, &node, &path)?;
+        let commits = Commits::read(&bundle, &clocks, &path)?;
+        findings.extend(commits.findings.iter().cloned());
+        findings.extend(recorder::findings(&mut facts));
+        let mut bounded =
+            |told, version| commits.narrow(told, (Some(version), Some(version)), &clocks, &mut contradictions, &path);
+        let lives = pods::read(&bundle, &node, &mut bounded, &path)?;
         let received = received::read(&bundle, &rows, &clocks, &path)?;
         let ready = lives.iter().filter_map(|(uid, life)| Some((uid.clone(), life.ready_since.clone()?))).collect();
-        let mut bounds = episodes::Bounds { received: &received, ready: &ready, contradictions: &mut contradictions };
+        let mut bounds = episodes::Bounds {
+            received: &received,
+            ready: &ready,
+            commits: &commits,
+            contradictions: &mut contradictions,
+        };
         let changes = episodes::changes(&rows, &clocks, &mut bounds, &path);
         findings.extend(disagreeing);
         reasons.add_programs(&bundle, &facts, &path)?;
@@ -141,7 +152,7 @@ impl Run {
                 .collect();
             findings.extend(entrances.finding(&words));
         }
-        let request = request(&actions, &found, &clocks);
+        let request = request(&actions, &found, &clocks).or(commits.request);
         let baseline_endpoints = baseline_endpoints(&rows, service_under_test.as_deref(), &found, &clocks);
         let services = services.count.max(in_dataplane);
         let nodes = Some(bundle.manifest.nodes.len() as u64).filter(|count| *count > 0);

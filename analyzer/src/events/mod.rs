@@ -1,6 +1,7 @@
 //! What happened in a run: its scenario and windows, the life of every endpoint, the timeline.
 
 mod belonging;
+pub mod commits;
 pub mod contradictions;
 pub mod dataplane;
 mod disagreements;
@@ -19,6 +20,7 @@ pub mod probes;
 mod programmed;
 pub mod proxies;
 pub mod received;
+mod recorder;
 pub mod run;
 pub mod timeline;
 pub mod windows;

@@ -1,6 +1,6 @@
 //! The life of every pod up to its endpoint: created, bound, ready, as the API server's audit log and watches tell.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polars::prelude::{col, lit};
 use syncline_schema::audit::AuditRow;
@@ -34,15 +34,71 @@ pub struct Pods {
 
 const SECOND: i64 = 1_000_000_000;
 
+/// When a version of an object that a watch delivered was committed, from what the watch says and its revision.
+pub type Bounded<'a> = &'a mut dyn FnMut(Observed, u64) -> Observed;
+
 /// Reads the lives of all pods. `node` is the clock of a kubelet whose pod names no node.
 ///
 /// # Errors
 /// A table that cannot be read.
-pub fn read(bundle: &Bundle, node: &str, path: &dyn Fn(i32) -> String) -> anyhow::Result<HashMap<String, Life>> {
+pub fn read(
+    bundle: &Bundle,
+    node: &str,
+    bounded: Bounded<'_>,
+    path: &dyn Fn(i32) -> String,
+) -> anyhow::Result<HashMap<String, Life>> {
     let rows = bundle.rows::<PodRow<'static>>(None)?;
     let bindings = bundle
         .rows::<AuditRow<'static>>(Some(col("resource").eq(lit("pods")).and(col("subresource").eq(lit("binding")))))?;
-    Ok(lives(&rows, &bindings, node, path))
+    let mut found = lives(&rows, &bindings, node, path);
+    watched(&rows, bounded, path, &mut found);
+    Ok(found)
+}
+
+/// What no request tells of: a version that a watch delivered, where beacons bound its commit from both sides.
+fn watched(
+    rows: &[PodRow<'static>],
+    bounded: Bounded<'_>,
+    path: &dyn Fn(i32) -> String,
+    found: &mut HashMap<String, Life>,
+) {
+    let mut versions: Vec<(u64, &PodRow<'_>)> = rows
+        .iter()
+        .filter(|row| row.witness == "watch" && !row.uid.is_empty() && row.time.is_some())
+        .filter_map(|row| Some((row.resource_version.parse().ok()?, row)))
+        .collect();
+    versions.sort_by_key(|(version, row)| (*version, row.time, row.source, row.record));
+    // The first version of each kind is the moment, whether or not it can be bounded.
+    let mut met: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (version, row) in versions {
+        let life = found.entry(row.uid.to_string()).or_default();
+        let kinds = [
+            ("created", true, &mut life.created, "the pod was created"),
+            ("bound", row.node.is_some(), &mut life.bound, "the pod was bound"),
+            ("ready", row.ready == Some(true), &mut life.ready, "a status says ready"),
+        ];
+        for (kind, shown, place, what) in kinds {
+            if !shown || !met.insert((row.uid.as_ref(), kind)) || place.is_some() || row.event == "LISTED" {
+                continue;
+            }
+            if kind == "created" && row.event != "ADDED" {
+                continue;
+            }
+            let evidence =
+                Evidence { path: path(row.source), record: row.record, what: what.to_owned(), ..Evidence::default() };
+            let told = Observed {
+                low: None,
+                high: row.time.map(|time| time.saturating_add(row.resolution.unwrap_or(0))),
+                clock: row.clock.to_string(),
+                witness: row.witness.to_string(),
+                evidence: vec![evidence],
+            };
+            let at = bounded(told, version);
+            if at.low.is_some() && at.high.is_some() {
+                *place = Some(at);
+            }
+        }
+    }
 }
 
 fn lives(
@@ -128,6 +184,33 @@ mod tests {
             time: Some(at + 10),
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn what_a_watch_delivered_is_a_moment_where_its_revision_is_bounded() {
+        let version = |number: &'static str, event: &'static str, node: Option<&'static str>, ready| PodRow {
+            witness: "watch".into(),
+            resource_version: number.into(),
+            node: node.map(Into::into),
+            ready,
+            ..row(event, "u", 0)
+        };
+        let rows = [
+            version("7", "MODIFIED", Some("node-a"), Some(false)),
+            version("5", "ADDED", None, None),
+            version("9", "LISTED", Some("node-a"), Some(true)),
+            version("11", "MODIFIED", Some("node-a"), Some(true)),
+        ];
+        let mut found = HashMap::new();
+        let mut bounded = |told: Observed, number: u64| Observed { low: Some(number as i64), ..told };
+        watched(&rows, &mut bounded, &|_| String::new(), &mut found);
+        let low = |one: &Option<Observed>| one.as_ref().and_then(|one| one.low);
+        let life = &found["u"];
+        // It was ready before the list showed it: nobody knows since when.
+        assert_eq!((low(&life.created), low(&life.bound), low(&life.ready)), (Some(5), Some(7), None));
+        let mut open = HashMap::new();
+        watched(&rows, &mut |told, _| told, &|_| String::new(), &mut open);
+        assert_eq!(open["u"], Life::default());
     }
 
     #[test]

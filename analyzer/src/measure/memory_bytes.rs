@@ -9,8 +9,12 @@ use crate::math::{Estimate, quantile};
 /// One row per phase: the main one is the baseline, variants `action` and `tail`.
 pub fn measure(run: &Run) -> Vec<Measurement> {
     let container = proxy_cpu::container(run);
-    let mut found = readings::series(run, "container_memory_working_set_bytes", |c| c.label("container") == container);
-    let mut method = "cAdvisor's container_memory_working_set_bytes";
+    let mut found =
+        readings::recorded_or(run, "container_memory_working_set_bytes", |c| c.label("container") == container);
+    let mut method = match found.first().is_some_and(|one| one.label("job") == readings::RECORDER) {
+        true => "the recorder's reading of the container's cgroup: container_memory_working_set_bytes",
+        false => "cAdvisor's container_memory_working_set_bytes",
+    };
     if found.is_empty() {
         let own = proxy_cpu::own_sources(run);
         method = "resident memory of the proxy's process";

@@ -15,7 +15,7 @@ pub const LOADED: f64 = 0.9;
 
 /// One row for each phase: variants `baseline`, `action`, `tail`.
 pub fn measure(run: &Run) -> Vec<Measurement> {
-    let all = readings::series(run, "node_cpu_seconds_total", |_| true);
+    let all = readings::recorded_or(run, "node_cpu_seconds_total", |_| true);
     [Phase::Baseline, Phase::Action, Phase::Tail]
         .into_iter()
         .map(|phase| {
@@ -52,7 +52,11 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                 row.details.insert("cpu_seconds_of_all_modes".into(), total);
                 row.details.insert("niced".into(), niced / total);
                 row.method = format!(
-                    "node_cpu_seconds_total of node-exporter (witness: {})",
+                    "node_cpu_seconds_total{} (witness: {})",
+                    match all.first().is_some_and(|one| one.label("job") == readings::RECORDER) {
+                        true => ", as the recorder read /proc/stat",
+                        false => " of node-exporter",
+                    },
                     all.first().map_or("", |s| &s.witness)
                 );
                 if niced > 0.0 {

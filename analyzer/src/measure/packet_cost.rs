@@ -141,7 +141,7 @@ fn softirq(run: &Run) -> Measurement {
         row.missing = Some(Missing { what, remedy: NODE.into() });
         row
     };
-    let cpus = readings::series(run, "node_cpu_seconds_total", |c| c.label("mode") == "softirq");
+    let cpus = readings::recorded_or(run, "node_cpu_seconds_total", |c| c.label("mode") == "softirq");
     let mut rate = Estimate::exact(0.0);
     let (mut seconds, mut used) = (0.0f64, 0.0);
     for series in &cpus {

@@ -213,7 +213,7 @@ fn traced(run: &Run, prints: &[Print], phase: Phase) -> Option<Found> {
 
 /// Cores by container.
 fn contained(run: &Run, phase: Phase) -> Option<Found> {
-    let all = readings::series(run, "container_cpu_usage_seconds_total", |one| {
+    let all = readings::exported_or(run, "container_cpu_usage_seconds_total", |one| {
         !matches!(one.label("container"), "" | "POD") && matches!(one.label("cpu"), "" | "total")
     });
     let mut cores: BTreeMap<String, f64> = BTreeMap::new();

@@ -212,7 +212,14 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         notes.push("circular: the clocks are related by endpoints having been committed before they were programmed, so that the fastest has zero as its lower bound; a clock reading of both machines would settle it".to_owned());
     }
     if judged.iter().any(|episode| episode.committed.low.is_none()) {
-        notes.push("without the audit event of a change only an upper end of its commit is known: such latencies are open above".to_owned());
+        notes.push("of a change without an audit event, and without a beacon ahead of it, only an upper end of its commit is known: such latencies are open above".to_owned());
+    }
+    let by_beacons = judged.iter().filter(|episode| episode.committed.witness.contains("beacon")).count();
+    if by_beacons > 0 {
+        notes.push(format!(
+            "{by_beacons} of {} commits are bounded by the beacons around their revision, which takes both to lie in one etcd",
+            judged.len()
+        ));
     }
     let mut slowest = judged.clone();
     slowest.sort_by_key(|episode| {
@@ -232,10 +239,10 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         estimate: quantiles.get("p50").copied().unwrap_or_default(),
         quantiles,
         method: format!(
-            "commit (audit log, first delivery by a watch, the proxy's own line) to the dataplane by {}; bounds by lower and upper ends sorted apart, moved by the clocks' offset of {:.3} to {:.3} ms, values by Turnbull's estimate of the censored distribution",
+            "commit ({}audit log, first delivery by a watch, the proxy's own line) to the dataplane by {}; bounds by lower and upper ends sorted apart, moved by the clocks' offset of {}, values by Turnbull's estimate of the censored distribution",
+            if by_beacons > 0 { "beacons, " } else { "" },
             witnesses.join(", "),
-            offset.low as f64 / 1e6,
-            offset.high as f64 / 1e6
+            said(offset)
         ),
         window: if direction == Direction::Added { "action and tail, first episodes" } else { "action and tail" }
             .to_owned(),
@@ -250,6 +257,16 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
         ]),
         ..blank(run, name, "p50")
     }
+}
+
+/// An offset in words: where one of the clocks counts from the boot only its width says anything.
+fn said(offset: Offset) -> String {
+    const YEAR: i64 = 365 * 86_400 * 1_000_000_000;
+    let ms = |time: i64| time as f64 / 1e6;
+    if offset.low.abs() > YEAR {
+        return format!("realtime and boottime, known within {:.3} ms", ms(offset.high - offset.low));
+    }
+    format!("{:.3} to {:.3} ms", ms(offset.low), ms(offset.high))
 }
 
 /// Which clocks nothing relates, of the first episode that is not observed for that reason.

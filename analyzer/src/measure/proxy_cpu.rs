@@ -1,7 +1,7 @@
 //! CPU of the proxy (kube-proxy or cilium-agent) in the windows of a run: what all CPU measurements rest on.
 //!
-//! First choice is cAdvisor's counter of the container, which holds the children of kube-proxy too (iptables-restore
-//! does most of the work). cAdvisor stamps its samples itself, 1–2 s apart and much more under load. Without it, the
+//! First choice is the counter of the container, as a recorder read it from the cgroup, else as cAdvisor did: it holds the
+//! children of kube-proxy too (iptables-restore does most of the work). cAdvisor stamps its samples itself, 1–2 s apart and much more under load. Without it, the
 //! process's own counter: for kube-proxy that omits the children and so bounds the CPU only from below.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,17 +74,31 @@ pub fn is_own(run: &Run, own: &BTreeSet<i32>, candidate: readings::Candidate) ->
 /// Finds the proxy's CPU counter; `None` where no capture has one.
 pub fn find(run: &Run) -> Option<ProxyCpu> {
     let container = container(run);
-    let found = readings::series(run, "container_cpu_usage_seconds_total", |c| {
+    let found = readings::recorded_or(run, "container_cpu_usage_seconds_total", |c| {
         c.label("container") == container && matches!(c.label("cpu"), "" | "total")
     });
     if !found.is_empty() {
-        let witness = found[0].witness.clone();
+        let (witness, recorded) = (found[0].witness.clone(), found[0].label("job") == readings::RECORDER);
+        let whose = if recorded { "the recorder's reading of the container's cgroup:" } else { "cAdvisor's" };
         return Some(ProxyCpu {
             series: found.into_iter().map(readings::distinct).collect(),
             lower_bound_only: false,
             resolution: 0.0,
             method: format!(
-                "cAdvisor's container_cpu_usage_seconds_total of the container {container} (witness: {witness})"
+                "{whose} container_cpu_usage_seconds_total of the container {container} (witness: {witness})"
+            ),
+        });
+    }
+    let of_process = |name: &str| readings::series(run, name, |c| c.label("process") == container);
+    let process = of_process("syncline_process_cpu_seconds_total");
+    if !process.is_empty() {
+        let children = of_process("syncline_process_children_cpu_seconds_total");
+        return Some(ProxyCpu {
+            series: process.into_iter().chain(children).collect(),
+            lower_bound_only: false,
+            resolution: PROCESS_TICK,
+            method: format!(
+                "the recorder's reading of the process {container} and of the children that it has waited for, in /proc (it has no control group of its own)"
             ),
         });
     }
@@ -158,7 +172,7 @@ pub fn word(phase: Phase) -> &'static str {
 
 /// Number of CPUs of the node, by name of what told it.
 pub fn node_cpus(run: &Run) -> Option<(f64, String)> {
-    let all = readings::series(run, "node_cpu_seconds_total", |c| c.label("mode") == "idle");
+    let all = readings::exported_or(run, "node_cpu_seconds_total", |c| c.label("mode") == "idle");
     let cpus: BTreeSet<(String, String)> =
         all.iter().map(|s| (s.label("instance").to_owned(), s.label("cpu").to_owned())).collect();
     let instances: BTreeSet<&String> = cpus.iter().map(|(instance, _)| instance).collect();

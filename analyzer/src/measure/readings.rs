@@ -12,6 +12,7 @@ use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
 use super::{could_have_shown, stated_time};
+pub use crate::bundle::recorded::RECORDER;
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 use crate::math::{Estimate, arithmetic};
@@ -143,6 +144,19 @@ pub fn series(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Se
         }
     }
     best(found)
+}
+
+/// As [`series`], but of what both a recorder and another exporter tell the recorder's alone: it looks ten times a second and
+/// stamps what it reads, and the two must never be summed.
+pub fn recorded_or(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
+    let recorded = series(run, name, |one| one.label("job") == RECORDER && keep(one));
+    if recorded.is_empty() { series(run, name, keep) } else { recorded }
+}
+
+/// As [`series`], without what a recorder read itself, where another exporter tells it too.
+pub fn exported_or(run: &Run, name: &str, keep: impl Fn(Candidate) -> bool) -> Vec<Series> {
+    let exported = series(run, name, |one| one.label("job") != RECORDER && keep(one));
+    if exported.is_empty() { series(run, name, keep) } else { exported }
 }
 
 /// What tells one series from others: rank of the witness, clock, labels.

@@ -90,6 +90,8 @@ table! {
         time: Option<i64>,
         /// Resolution of `time`, ns (10⁹ for `date`): the stamp was taken at `time` or less than this after it. Null means exact.
         resolution: Option<i64>,
+        /// When the reading was over, ns, where its stamp says so; else it was over before the next snapshot's began.
+        until: Option<i64>,
         /// What the time rests on: `stamp`, `name` (of the file), `mtime`, `none`.
         time_from: Text<'a>,
         /// Kind of the format (`iptables-save`, `iptables-list`, `cilium-lb-list`, `lb4-reader`, …).

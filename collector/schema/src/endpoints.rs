@@ -19,7 +19,7 @@ table! {
         resolution: Option<i64>,
         /// When the API server received the request that made this version, ns; `audit` only.
         received: Option<i64>,
-        /// `ADDED`, `MODIFIED`, `DELETED` of a watch; `create`, `update`, `patch`, `delete` of an audit event; `LIST` of a list.
+        /// `ADDED`, `MODIFIED`, `DELETED` of a watch, `LISTED` of the list that it began (anew) with; `create`, `update`, `patch`, `delete` of an audit event; `LIST` of a list.
         event: Text<'a>,
         /// `EndpointSlice` or `Endpoints`.
         kind: Text<'a>,

@@ -12,6 +12,7 @@
 mod table;
 
 pub mod audit;
+pub mod beacons;
 pub mod clock;
 pub mod clock_anchors;
 pub mod dataplane;
@@ -34,12 +35,13 @@ pub mod trace;
 pub use table::{Column, ColumnSink, ColumnSource, ColumnType, Row, Text};
 
 /// Version of the bundle. Change it with any column of any table; old versions stay readable.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// All tables of a bundle, in the order of the manifest: name and columns.
 pub const TABLES: &[(&str, &[Column])] = &[
     (audit::AuditRow::TABLE, audit::AuditRow::COLUMNS),
     (endpoints::EndpointRow::TABLE, endpoints::EndpointRow::COLUMNS),
+    (beacons::BeaconRow::TABLE, beacons::BeaconRow::COLUMNS),
     (pods::PodRow::TABLE, pods::PodRow::COLUMNS),
     (services::ServiceRow::TABLE, services::ServiceRow::COLUMNS),
     (dataplane::RuleRow::TABLE, dataplane::RuleRow::COLUMNS),

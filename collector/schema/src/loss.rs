@@ -75,6 +75,11 @@ losses! {
     NO_PROBE_ATTACHED = "no-probe-attached", Warning, "bpftrace found no probe of the script: it traced nothing.", "Name probes that exist (bpftrace -l 'kprobe:*'). BPF programs are no kernel functions: for their run time set sysctl kernel.bpf_stats_enabled=1 and take bpftool prog show -j before and after.";
     DIFF_OF_LISTINGS = "diff-of-listings", Warning, "A unified diff shows what changed and a few lines around it: what it does not show may be there.", "Give the two listings themselves.";
     CUT_LIST = "cut-list", Info, "Lists that kubectl cut (`+ 41 more...`): such a row proves only the addresses that it shows.", "Use kubectl get -o json, or -o wide for names.";
+    WATCH_GAP = "watch-gap", Warning, "A watch broke off and could not be resumed where it ended (410 Gone, an error): of what changed meanwhile only the last state is known.", "Nothing where few were lost; else record again when the API server is at rest.";
+    RECORDER_GAP = "recorder-gap", Warning, "A source of the recorder gave nothing for a while: what happened then was not seen by it.", "Look at what the recorder said of that source, and record again.";
+    RECORDER_SLOWED = "recorder-slowed", Info, "The recorder looked less often than it was asked to, so that it cost less: bounds are wider.", "Raise --max-cpu, or name fewer Services.";
+    RECORDER_FULL = "recorder-full", Error, "The disk, or what --max-size allows, was full: the recording ends early or lacks records.", "Make room, or raise --max-size.";
+    SOURCE_NOT_RECORDED = "source-not-recorded", Info, "A source that the recorder did not find, or may not read: what it would have shown is not in the capture.", "Do what the recorder said of that source; `doctor` says it ahead of a recording.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 

@@ -93,21 +93,9 @@ fn source_rule(text: &str) -> Result<SourceRule, String> {
 }
 
 fn size(text: &str) -> Result<usize, String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let number: usize = text[..digits].parse().map_err(|_| format!("`{text}`: expected a size such as 512MiB"))?;
-    let unit = match text[digits..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "kb" => 1_000,
-        "m" | "mib" => 1 << 20,
-        "mb" => 1_000_000,
-        "g" | "gib" => 1 << 30,
-        "gb" => 1_000_000_000,
-        _ => return Err(format!("`{text}`: expected a size such as 512MiB")),
-    };
-    let bytes = number.checked_mul(unit).ok_or_else(|| format!("`{text}`: too large"))?;
+    let bytes = super::sizes::bytes(text)?;
     if bytes < 32 << 20 {
         return Err(format!("`{text}`: at least 32MiB are needed"));
     }
-    Ok(bytes)
+    usize::try_from(bytes).map_err(|_| format!("`{text}`: too large"))
 }

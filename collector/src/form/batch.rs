@@ -52,6 +52,10 @@ pub struct RawSnapshot {
     pub time: Option<i64>,
     /// Resolution of `time`, ns: it was taken at `time` or less than that after it. Null where it is exact or unknown.
     pub resolution: Option<i64>,
+    /// When the reading was over, ns, where its stamp says so.
+    pub until: Option<i64>,
+    /// The state was found as the snapshot ahead in its file has it, but for counters: `text` is empty, and it is as complete as that one.
+    pub unchanged: bool,
     /// `stamp`, `name`, `mtime` or `none`.
     pub time_from: &'static str,
     /// The state as captured, without its stamp line.
@@ -103,6 +107,13 @@ impl Batch {
             *first = (*first).min(time);
             *last = (*last).max(time);
         }
+    }
+
+    /// Extends the span to a time that belongs to the record counted last.
+    pub fn record_until(&mut self, time: i64) {
+        let (first, last) = self.span.get_or_insert((time, time));
+        *first = (*first).min(time);
+        *last = (*last).max(time);
     }
 
     /// Refuses a line: it goes to `rejects` with the reason, which says what was expected.

@@ -9,6 +9,7 @@ pub mod format;
 pub mod instant;
 pub mod json_pairs;
 pub mod line;
+pub mod look;
 mod names;
 pub mod stamp;
 

@@ -28,6 +28,8 @@ pub const FORMATS: &[&Format] = &[
     &setting::chrony_text::FORMAT,
     &setting::markers::FORMAT,
     &setting::versions::FORMAT,
+    &setting::recording::FORMAT,
+    &objects::beacon::FORMAT,
     &dataplane::lb4_reader::FORMAT,
     &dataplane::listing_diff::FORMAT,
     &dataplane::cilium_lb_list::FORMAT,

@@ -91,7 +91,8 @@ fn each_real_file_is_taken_by_its_own_format() {
 }
 
 /// Excerpts of real captures: kind, file, records and rows refused.
-const FIXTURES: [(&str, &str, u64, u64); 10] = [
+const FIXTURES: [(&str, &str, u64, u64); 12] = [
+    ("beacon", "beacon.jsonl", 12, 0),
     ("scrape", "kube-proxy.metrics.stream", 123, 0),
     ("prometheus-api", "up.json", 10, 0),
     ("bpftrace-text", "ipt-sync.txt", 34, 0),
@@ -102,6 +103,7 @@ const FIXTURES: [(&str, &str, u64, u64); 10] = [
     ("bpftool-prog", "bpftool-prog.json", 1, 0),
     ("bpftool-map", "bpftool-map-list.json", 4, 0),
     ("cilium-config", "cilium-config.txt", 13, 0),
+    ("recording", "recording.jsonl", 2, 0),
 ];
 
 #[test]

@@ -38,6 +38,8 @@ struct Stream {
     last_file: Option<i64>,
     /// Last time that was stated.
     last_time: Option<i64>,
+    /// Whether the last snapshot was complete.
+    complete: bool,
 }
 
 /// All streams of a bundle.
@@ -81,6 +83,7 @@ impl Encoder {
             id: context.source,
             last_file: None,
             last_time: None,
+            complete: false,
             dictionary: HashMap::new(),
             state: Vec::new(),
             texts: Vec::new(),
@@ -91,6 +94,9 @@ impl Encoder {
         });
         stream.last_file = snapshot.series.as_ref().and_then(|series| series.number).or(stream.last_file);
         stream.last_time = snapshot.time.or(stream.last_time);
+        if snapshot.unchanged {
+            return stream.again(context, snapshot, tables);
+        }
         let dissector = snapshot.dissector;
         let pieces = (dissector.split)(&snapshot.text);
         let number = stream.next;
@@ -179,18 +185,45 @@ impl Encoder {
             clock: context.clock.as_str().into(),
             time: snapshot.time,
             resolution: snapshot.resolution,
+            until: snapshot.until,
             time_from: snapshot.time_from.into(),
             format: dissector.format.into(),
             pieces: now.len() as i64,
             complete: snapshot.complete,
             ..Default::default()
         })?;
+        stream.complete = snapshot.complete;
         stream.state = now;
         stream.sections = sections;
         stream.texts.clear();
         stream.texts.extend_from_slice(&snapshot.text);
         stream.ends = pieces.iter().map(|range| range.end).collect();
         Ok(stream.id)
+    }
+}
+
+impl Stream {
+    /// A reading that found the state as it was: a snapshot without changes. Where none stands ahead of it (the file was cut) nothing
+    /// is known of the state.
+    fn again(&mut self, context: &Context, snapshot: &RawSnapshot, tables: &mut Tables) -> Result<i32, WriteError> {
+        let number = self.next;
+        self.next += 1;
+        tables.push(&SnapshotRow {
+            source: context.source,
+            record: snapshot.record,
+            stream: self.id,
+            snapshot: number,
+            clock: context.clock.as_str().into(),
+            time: snapshot.time,
+            resolution: snapshot.resolution,
+            until: snapshot.until,
+            time_from: snapshot.time_from.into(),
+            format: snapshot.dissector.format.into(),
+            pieces: self.state.len() as i64,
+            complete: self.complete,
+            ..Default::default()
+        })?;
+        Ok(self.id)
     }
 }
 
@@ -440,6 +473,8 @@ mod tests {
                 first_line: 1,
                 time: None,
                 resolution: None,
+                until: None,
+                unchanged: false,
                 time_from: "none",
                 text: state.clone(),
                 complete: true,

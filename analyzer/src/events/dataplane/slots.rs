@@ -50,7 +50,8 @@ impl State {
         let name = rule.chain.as_deref().or(rule.service.as_deref()).unwrap_or_default();
         match rule.kind.as_ref() {
             "frontend" if step > 0 => {
-                let count = number_behind(&rule.text, "\"count\":").and_then(|count| i32::try_from(count).ok());
+                let told = number_behind(&rule.text, "\"count\":").or_else(|| number_behind(&rule.text, "] count "));
+                let count = told.and_then(|count| i32::try_from(count).ok());
                 let before = self.counts.insert(name.to_owned(), count);
                 if before != Some(count) {
                     self.dirty.extend(self.endpoints.get(name).into_iter().flatten().cloned());
@@ -118,6 +119,11 @@ impl State {
         self.slots.get(key).is_some_and(|entries| {
             entries.iter().any(|((frontend, slot), number)| *number > 0 && active(frontend, *slot))
         })
+    }
+
+    /// Whether the witness tells of every frontend which of its slots get new connections.
+    pub fn tells_counts(&self) -> bool {
+        !self.counts.is_empty() && self.counts.values().all(Option::is_some)
     }
 
     /// When the reading that began at `time` had ended, where the witness says so.

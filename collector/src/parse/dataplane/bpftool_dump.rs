@@ -16,7 +16,7 @@
 //! Which map an entry is of is told from the widths of its key and value (Cilium's bpf/lib/common.h: `lb4_key`,
 //! `lb4_service`, `lb4_backend` and their kin for IPv6). Addresses, ports and the number of the reverse NAT stand in network
 //! order, slots and backend numbers in that of a little-endian host. The snapshot that is kept is the list that the maps give
-//! together, in the words of `cilium-lb-list`. A map of services alone names backends by number only: the loss says which map is
+//! together, in the words of `cilium-lb-list`, with the count of slots behind each frontend, which that list does not show. A map of services alone names backends by number only: the loss says which map is
 //! missing. Maps of other widths are counted and left out.
 
 use std::borrow::Cow;
@@ -32,6 +32,7 @@ use syncline_schema::loss;
 use crate::form::dissector::{Dissector, End};
 use crate::form::stamp;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
+use crate::parse::dataplane::btf_fields;
 use crate::parse::dataplane::cilium_lb_list;
 use crate::parse::dataplane::series;
 
@@ -46,13 +47,13 @@ pub const FORMAT: Format = Format {
     sample: "# TIMESTAMP 1795408951.216680516\n[{\"key\":[\"0x0a\",\"0x60\",\"0x64\",\"0x64\",\"0x00\",\"0x50\",\"0x01\",\"0x00\",\"0x06\",\"0x00\",\"0x00\",\"0x00\"],\"value\":[\"0x03\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x02\",\"0x00\",\"0x00\",\"0x00\",\"0x00\"]}]\n[{\"key\":[\"0x03\",\"0x00\",\"0x00\",\"0x00\"],\"value\":[\"0x0a\",\"0xf4\",\"0x00\",\"0x15\",\"0x1f\",\"0x90\",\"0x06\",\"0x00\",\"0x00\",\"0x00\",\"0x00\",\"0x00\"]}]\n",
     recognised: "entries `{\"key\":[\"0x…\"],\"value\":[…]}` or `key: …  value: …` with the widths of the load-balancer maps' keys and values",
     capture: "while :; do date '+# TIMESTAMP %s.%N'; for m in services_v2 backends_v3 reverse_nat; do bpftool map dump pinned /sys/fs/bpf/tc/globals/cilium_lb4_$m -j; done; sleep 0.2; done",
-    proves: "which backends had a slot in the load-balancer map, between a stamp and the next (leaving ones included)",
+    proves: "which backends had a slot in the load-balancer map that gets new connections, between a stamp and the next",
 };
 
 /// An entry of any map.
-struct Pair {
-    key: Vec<u8>,
-    value: Vec<u8>,
+pub(super) struct Pair {
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +135,10 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     series::take(context, chunk, batch, &DUMPED);
     let taken = batch.snapshots.split_off(before);
     for mut snapshot in taken {
+        if snapshot.unchanged {
+            batch.snapshots.push(snapshot);
+            continue;
+        }
         let (pairs, closed) = pairs(&snapshot.text);
         let joined = Joined::of(&pairs);
         match (joined.services.is_empty(), joined.backends.is_empty()) {
@@ -185,7 +190,7 @@ fn bytes_of(key: &Side<'_>, value: &Side<'_>) -> Option<Pair> {
     };
     match (key, value) {
         (Side::Bytes(key), Side::Bytes(value)) => Some(Pair { key: hex(key)?, value: hex(value)? }),
-        (Side::Fields(key), Side::Fields(value)) => of_fields(key, value),
+        (Side::Fields(key), Side::Fields(value)) => btf_fields::pair(key, value),
         _ => None,
     }
 }
@@ -223,60 +228,6 @@ fn of_text(text: &[u8]) -> (Vec<Pair>, bool) {
     (found, ended)
 }
 
-/// The bytes of the structs that BTF describes, from the fields that matter here.
-fn of_fields(key: &Value, value: &Value) -> Option<Pair> {
-    let number = |of: &Value, name: &str| leaf(of, name).and_then(|found| found.as_u64());
-    let address = |of: &Value| match leaf(of, "address") {
-        Some(Value::Number(number)) => u32::try_from(number.as_u64()?).ok().map(|number| number.to_le_bytes().to_vec()),
-        Some(other) => {
-            let bytes = leaf(other, "addr")?.as_array()?;
-            let all: Option<Vec<u8>> = bytes.iter().map(byte).collect();
-            all.filter(|all| all.len() == 16)
-        }
-        None => None,
-    };
-    let port = |of: &Value, name| number(of, name).and_then(|port| u16::try_from(port).ok());
-    if let Some(slot) = port(key, "backend_slot") {
-        let mut bytes = address(key)?;
-        bytes.extend(port(key, "dport")?.to_le_bytes());
-        bytes.extend(slot.to_le_bytes());
-        bytes.push(u8::try_from(number(key, "proto").unwrap_or(0)).ok()?);
-        bytes.extend([0, 0, 0]);
-        let backend = u32::try_from(number(value, "backend_id").unwrap_or(0)).ok()?;
-        let mut service = backend.to_le_bytes().to_vec();
-        service.extend(port(value, "count").unwrap_or(0).to_le_bytes());
-        service.extend(port(value, "rev_nat_index").unwrap_or(0).to_le_bytes());
-        service.push(u8::try_from(number(value, "flags").unwrap_or(0)).ok()?);
-        service.push(u8::try_from(number(value, "flags2").unwrap_or(0)).ok()?);
-        service.extend([0, 0]);
-        return Some(Pair { key: bytes, value: service });
-    }
-    let id = key.as_u64().or_else(|| number(key, "backend_id"))?;
-    let mut bytes = address(value)?;
-    bytes.extend(port(value, "port")?.to_le_bytes());
-    bytes.push(u8::try_from(number(value, "proto").unwrap_or(0)).ok()?);
-    bytes.push(u8::try_from(number(value, "flags").unwrap_or(0)).ok()?);
-    bytes.extend([0; 4]);
-    Some(Pair { key: u32::try_from(id).ok()?.to_le_bytes().to_vec(), value: bytes })
-}
-
-/// A byte as BTF prints it: a number, a text of one, or a character.
-fn byte(value: &Value) -> Option<u8> {
-    match value {
-        Value::Number(number) => u8::try_from(number.as_u64()?).ok(),
-        Value::String(text) => {
-            text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u8::from_str_radix(hex, 16).ok())
-        }
-        _ => None,
-    }
-}
-
-/// A field by its name, within unions without a name too.
-fn leaf<'v>(of: &'v Value, name: &str) -> Option<&'v Value> {
-    let fields = of.as_object()?;
-    fields.get(name).or_else(|| fields.values().filter(|inner| inner.is_object()).find_map(|inner| leaf(inner, name)))
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Service,
@@ -307,6 +258,8 @@ struct Frontend {
 /// What the services map holds for a slot.
 struct Slot {
     backend: u32,
+    /// Of slot 0: how many of the others get new connections. Those behind belong to backends that are leaving.
+    count: u16,
     revision: u16,
     flags: u8,
 }
@@ -358,6 +311,7 @@ impl Joined {
                 };
                 let slot = Slot {
                     backend: u32::from_le_bytes(<[u8; 4]>::try_from(&value[..4]).ok()?),
+                    count: u16::from_le_bytes(word(value, 4)?),
                     revision: u16::from_be_bytes(word(value, 6)?),
                     flags: value[8],
                 };
@@ -384,7 +338,7 @@ impl Joined {
             let six = frontend.address.is_ipv6();
             let backend = if frontend.slot == 0 {
                 let none = if six { "[::]:0" } else { "0.0.0.0:0" };
-                format!("{none} ({}) (0) [{}] ", slot.revision, flags(slot.flags))
+                format!("{none} ({}) (0) [{}] count {}", slot.revision, flags(slot.flags), slot.count)
             } else {
                 match self.backends.get(&(six, slot.backend)) {
                     Some(backend) => format!("{backend} ({}) ({})", slot.revision, frontend.slot),
@@ -428,8 +382,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_found_nothing_new_is_kept() {
+        let text =
+            format!("# TIMESTAMP 1795407710.5 1795407710.51\n{TEXT}# TIMESTAMP 1795407710.7 1795407710.71 unchanged\n");
+        let batch = parse_text(&FORMAT, &text);
+        let seen: Vec<_> = batch.snapshots.iter().map(|one| (one.unchanged, one.until.is_some())).collect();
+        assert_eq!((seen, batch.losses.len()), (vec![(false, true), (true, true)], 0));
+    }
+
+    #[test]
     fn maps_are_joined_as_the_agent_lists_them() {
-        let expected = "{\n  \"10.96.0.1:443/TCP (0)\": [\n    \"0.0.0.0:0 (7) (0) [ClusterIP, non-routable] \"\n  ],\n  \"10.96.0.1:443/TCP (1)\": [\n    \"172.19.0.2:6443/TCP (7) (1)\"\n  ]\n}\n";
+        let expected = "{\n  \"10.96.0.1:443/TCP (0)\": [\n    \"0.0.0.0:0 (7) (0) [ClusterIP, non-routable] count 1\"\n  ],\n  \"10.96.0.1:443/TCP (1)\": [\n    \"172.19.0.2:6443/TCP (7) (1)\"\n  ]\n}\n";
         assert_eq!(list(TEXT), expected);
         let fields = r#"[{"key":{"address":16801802,"dport":47873,"backend_slot":0,"proto":6,"scope":0,"pad":[0,0]},"value":{"":{"backend_id":0,"affinity_timeout":0},"count":1,"rev_nat_index":1792,"flags":0,"flags2":0,"qcount":0}},{"key":{"address":16801802,"dport":47873,"backend_slot":1,"proto":6},"value":{"":{"backend_id":1},"count":0,"rev_nat_index":1792,"flags":0,"flags2":0}}]
 [{"key":1,"value":{"address":33559468,"port":11033,"proto":6,"flags":0,"cluster_id":0,"zone":0}}]"#;

@@ -86,6 +86,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             first_line: line.number,
             time: Some(time),
             resolution: None,
+            until: None,
+            unchanged: false,
             time_from: "stamp",
             text: chunk.bytes[from..to].to_vec(),
             complete: is_whole(&reading),

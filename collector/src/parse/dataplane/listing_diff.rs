@@ -141,6 +141,8 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             first_line: chunk.first_line + side.first_line - 1,
             time,
             resolution: side.stamp.filter(|_| time.is_some()).map(|stamp| stamp.resolution).filter(|unit| *unit > 1),
+            until: None,
+            unchanged: false,
             time_from: if time.is_some() { "stamp" } else { "none" },
             text: side.text,
             complete: false,

@@ -2,6 +2,7 @@
 
 mod alike;
 pub mod bpftool_dump;
+mod btf_fields;
 pub mod cilium_lb_list;
 pub mod cilium_service_json;
 pub mod cilium_service_list;

@@ -5,6 +5,8 @@
 //! …output of the command…
 //! # TIMESTAMP 1795407710.794384887
 //! …
+//! # TIMESTAMP 1795407710.894384887 1795407710.901120441              the state was read between these two
+//! # TIMESTAMP 1795407710.994384887 1795407711.001120441 unchanged    and found as it was, but for counters
 //! ```
 //!
 //! A file without such a line is one snapshot. Its time is the one in its name (`1795407710.648307833.txt`), else its
@@ -22,6 +24,7 @@ use syncline_schema::loss;
 use crate::form::dissector::{Dissector, End};
 use crate::form::file_series::{self, FileSeries};
 use crate::form::instant;
+use crate::form::look::Look;
 use crate::form::stamp;
 use crate::form::{Batch, Chunk, Context, Line, RawSnapshot};
 use crate::parse::dataplane::alike::{Faults, faults, following};
@@ -46,6 +49,10 @@ struct Stamped {
     time: Option<i64>,
     /// ns.
     resolution: i64,
+    /// When the reading was over, ns.
+    until: Option<i64>,
+    /// The state was found as it was: nothing stands behind the stamp.
+    unchanged: bool,
 }
 
 /// One listing within what stands behind a stamp, or in a file.
@@ -73,6 +80,12 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
         let raw = &chunk.bytes[running.text];
         // What stands ahead of the first stamp of a stream is kept if it says anything.
         if running.stamp.is_none() && raw.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let looked = running.stamp.filter(|stamp| stamp.unchanged && raw.iter().all(u8::is_ascii_whitespace));
+        if let Some(stamp) = looked {
+            batch.record(stamp.time);
+            batch.snapshots.push(unchanged(dissector, running.record, running.first_line, stamp));
             continue;
         }
         let ahead = clean.as_ref().and_then(|clean| batch.snapshots.get(clean.at)).map(|one| one.text.as_slice());
@@ -131,6 +144,8 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
                 first_line: running.first_line + listing.lines_ahead,
                 time,
                 resolution,
+                until: running.stamp.and_then(|stamp| stamp.until).filter(|_| !many),
+                unchanged: false,
                 time_from,
                 text: listing.text.to_vec(),
                 complete: whole && strange == 0,
@@ -141,6 +156,25 @@ pub fn take(context: &Context, chunk: &Chunk, batch: &mut Batch, dissector: &'st
                 },
             });
         }
+    }
+}
+
+/// A reading that found nothing new. Whether the state is complete is that of the reading ahead, which may stand in another chunk.
+fn unchanged(dissector: &'static Dissector, record: i64, first_line: i64, stamp: Stamped) -> RawSnapshot {
+    let (time, resolution, time_from) = stamp.told();
+    RawSnapshot {
+        dissector,
+        record,
+        first_line,
+        time,
+        resolution,
+        until: stamp.until,
+        unchanged: true,
+        time_from,
+        text: Vec::new(),
+        complete: false,
+        around: None,
+        series: None,
     }
 }
 
@@ -179,7 +213,9 @@ fn cut(context: &Context, chunk: &Chunk, batch: &mut Batch) -> Vec<Running> {
         }
         number += 1;
         if ended {
-            let stamp = Some(Stamped { time, resolution });
+            let look = Look::of(line.bytes);
+            let (until, unchanged) = (look.map(|look| look.until), look.is_some_and(|look| look.unchanged));
+            let stamp = Some(Stamped { time, resolution, until, unchanged });
             found.push(Running { record: line.number, first_line: number, stamp, text: from..from });
         }
     }
@@ -292,6 +328,33 @@ mod tests {
             ]
         );
         assert_eq!(batch.records, 3);
+    }
+
+    #[test]
+    fn a_stamp_may_say_when_the_reading_was_over_and_that_it_found_nothing_new() {
+        let batch = snapshots(concat!(
+            "# TIMESTAMP 1795407710.5 1795407710.6\nH\na\n",
+            "# TIMESTAMP 1795407711.5 1795407711.625 unchanged\n",
+            "# TIMESTAMP 1795407712.5 1795407712.4\nH\nb\n",
+            "# TIMESTAMP 1795407713.5 1795407713.6 unchanged\n",
+        ));
+        let tenths = |time: Option<i64>| time.map(|time| time / 100_000_000 - 17_954_077_000);
+        let seen: Vec<_> = batch
+            .snapshots
+            .iter()
+            .map(|one| (one.record, one.unchanged, one.text.len(), one.complete, tenths(one.until)))
+            .collect();
+        // The third ends ahead of its beginning: that end says nothing.
+        assert_eq!(
+            seen,
+            [
+                (1, false, 4, true, Some(106)),
+                (4, true, 0, false, Some(116)),
+                (5, false, 4, true, None),
+                (8, true, 0, false, Some(136))
+            ]
+        );
+        assert_eq!((batch.records, batch.rejected), (4, 0));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod audit_document;
 pub mod audit_event;
 pub mod audit_list;
+pub mod beacon;
 mod kubectl_columns;
 mod kubectl_rows;
 pub mod kubectl_table;

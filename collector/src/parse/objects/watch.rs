@@ -5,6 +5,8 @@
 //! {"type":"ADDED","object":{"kind":"Pod",…}}
 //! 2026-11-23T04:22:33.588056Z {"type":"ADDED","object":{…}}
 //! ```
+//!
+//! Beside the types of the API a recorder writes `LISTED`: an item of the list with which it began a watch, or began it anew.
 
 use std::borrow::Cow;
 
@@ -27,7 +29,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: r#"{"received":1795407753.588056,"event":{"type":"MODIFIED","object":{"kind":"EndpointSlice",…}}}"#,
-    recognised: "JSON objects with \"type\" (ADDED, MODIFIED, DELETED, BOOKMARK) and \"object\", one a line, bare or under \"event\" beside \"received\"",
+    recognised: "JSON objects with \"type\" (ADDED, MODIFIED, DELETED, BOOKMARK, LISTED) and \"object\", one a line, bare or under \"event\" beside \"received\"",
     capture: "kubectl get endpointslices -A -w -o json --output-watch-events | jq -c --unbuffered '{received: now, event: .}'",
     proves: "which endpoints were ready when, and an upper bound of when each version was committed",
 };
@@ -56,7 +58,7 @@ fn sniff(head: &Head) -> Sniff {
     let bytes = behind_stamp(head.bytes.trim_ascii_start()).1;
     let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
     let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
-    let typed = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    let typed = ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "LISTED"]
         .iter()
         .any(|kind| has(format!("\"type\":\"{kind}\"").as_bytes()) || has(format!("\"type\": \"{kind}\"").as_bytes()));
     if bytes.starts_with(b"{") && typed && has(b"\"object\"") { Sniff::Yes } else { Sniff::No }
@@ -107,10 +109,14 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
             None
         }
     };
-    if kind == "ERROR" {
-        return Err(format!("the watch ended with an error: {}", object.get().chars().take(120).collect::<String>()));
-    }
     batch.record(time);
+    if kind == "ERROR" {
+        // 410 Gone, or whatever else ended the watch: what follows may begin later than this ended.
+        batch.loss(loss::WATCH_GAP, 1);
+        let words: String = object.get().chars().take(200).collect();
+        batch.fact(context, line.number, &format!("lost/watch/{}", line.number), &words);
+        return Ok(());
+    }
     if kind == "BOOKMARK" {
         return Ok(());
     }
@@ -136,7 +142,19 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
 mod tests {
     use super::FORMAT;
     use crate::form::Sniff;
-    use crate::parse::harness::{head, parse_text};
+    use crate::parse::harness::{facts, head, parse_text};
+
+    #[test]
+    fn an_error_that_ends_a_watch_is_a_gap_and_no_damage() {
+        let text = concat!(
+            "{\"received\":1795407753.5,\"event\":{\"type\":\"LISTED\",\"object\":{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}}}\n",
+            "{\"received\":1795407754.5,\"event\":{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}}\n",
+        );
+        assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
+        let mut batch = parse_text(&FORMAT, text);
+        assert_eq!((batch.records, batch.rejected, batch.losses["watch-gap"].1), (2, 0, 1));
+        assert_eq!(facts(&mut batch), ["lost/watch/2={\"kind\":\"Status\",\"code\":410}"]);
+    }
 
     #[test]
     fn the_stamp_ahead_of_an_event_is_when_it_was_received() {

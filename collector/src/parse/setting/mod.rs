@@ -6,6 +6,7 @@ pub mod cilium_config;
 pub mod cilium_status;
 pub mod clock;
 pub mod markers;
+pub mod recording;
 pub mod session;
 pub mod timed;
 pub mod transcript;
