@@ -5,6 +5,8 @@
 //! table that the test prints (`cargo test --test truth -- --nocapture`) stands in `ARCHITECTURE.md`. More seeds:
 //! `SYNCLINE_SEEDS=5000`. Nothing made here is ever shown as measured: the bundle says `synthetic`.
 
+#[path = "truth/captured.rs"]
+mod captured;
 #[path = "truth/cluster.rs"]
 mod cluster;
 #[path = "truth/files.rs"]

@@ -5,21 +5,45 @@ use std::collections::BTreeMap;
 use super::facts::Facts;
 use crate::clock::{Evidence, Finding};
 
-/// How such facts begin; behind it stand the source and a number.
+/// How such facts begin; behind it stand the loss, the source and a number.
 const LOST: &str = "lost/";
+/// Loss of a source that was not there: not there is not lost.
+const ABSENT: &str = "source-not-recorded";
 /// Words of one source that are told.
 const MOST_SAID: usize = 4;
 
-/// One finding for each source that lost something. The facts that it is told from are taken out: they say nothing else.
+/// One finding for each source that lost something, and one for all that were not there. The facts that it is told from are taken
+/// out: they say nothing else.
 pub fn findings(facts: &mut Facts) -> Vec<Finding> {
     let mut lost: BTreeMap<String, Vec<(String, Evidence)>> = BTreeMap::new();
+    let mut absent: BTreeMap<String, (String, Evidence)> = BTreeMap::new();
     facts.retain(|key, told| {
         let Some(rest) = key.strip_prefix(LOST) else { return true };
-        let source = rest.split('/').next().unwrap_or(rest);
-        lost.entry(source.to_owned()).or_default().push(told.clone());
+        let (loss, source) = rest.split_once('/').unwrap_or(("", rest));
+        let source = source.split('/').next().unwrap_or(source);
+        if loss == ABSENT {
+            absent.entry(source.to_owned()).or_insert_with(|| told.clone());
+        } else {
+            lost.entry(source.to_owned()).or_default().push(told.clone());
+        }
         false
     });
-    lost.into_iter().map(|(source, told)| finding(&source, told)).collect()
+    let mut found: Vec<Finding> = lost.into_iter().map(|(source, told)| finding(&source, told)).collect();
+    if !absent.is_empty() {
+        let words: Vec<String> =
+            absent.iter().map(|(source, (what, _))| format!("{source} ({})", first(what))).collect();
+        found.push(Finding {
+            title: "sources that the recorder did not find, or left out".to_owned(),
+            detail: words.join(", "),
+            evidence: absent.into_values().map(|(_, evidence)| evidence).take(MOST_SAID).collect(),
+        });
+    }
+    found
+}
+
+/// What was missing, without the remedy behind it.
+fn first(what: &str) -> &str {
+    what.split_once(": ").map_or(what, |(missing, _)| missing)
 }
 
 fn finding(source: &str, mut told: Vec<(String, Evidence)>) -> Finding {
@@ -58,10 +82,12 @@ mod tests {
             (key.to_owned(), (value.to_owned(), Evidence { record, ..Evidence::default() }))
         };
         let mut facts: Facts = [
-            fact("lost/iptables/10", "no answer within 5 s", 10),
-            fact("lost/iptables/9", "killed, began again", 9),
-            fact("lost/iptables/11", "no answer within 5 s", 11),
-            fact("lost/watch/2", "410 Gone", 2),
+            fact("lost/recorder-gap/iptables/10", "no answer within 5 s", 10),
+            fact("lost/recorder-gap/iptables/9", "killed, began again", 9),
+            fact("lost/recorder-gap/iptables/11", "no answer within 5 s", 11),
+            fact("lost/watch-gap/watch/2", "410 Gone", 2),
+            fact("lost/source-not-recorded/hubble/3", "no Hubble: nothing where Cilium is not used", 3),
+            fact("lost/source-not-recorded/ipvs/4", "left out by --without", 4),
             fact("mode", "iptables", 1),
         ]
         .into();
@@ -72,7 +98,11 @@ mod tests {
             told,
             [
                 ("the recorder could not see all of iptables", "killed, began again; no answer within 5 s (×2)"),
-                ("the recorder could not see all of watch", "410 Gone")
+                ("the recorder could not see all of watch", "410 Gone"),
+                (
+                    "sources that the recorder did not find, or left out",
+                    "hubble (no Hubble), ipvs (left out by --without)"
+                )
             ]
         );
     }

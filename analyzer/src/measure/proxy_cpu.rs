@@ -81,7 +81,8 @@ pub fn find(run: &Run) -> Option<ProxyCpu> {
         let (witness, recorded) = (found[0].witness.clone(), found[0].label("job") == readings::RECORDER);
         let whose = if recorded { "the recorder's reading of the container's cgroup:" } else { "cAdvisor's" };
         return Some(ProxyCpu {
-            series: found.into_iter().map(readings::distinct).collect(),
+            // The recorder stamps what it reads: a value that stays is no sample seen again.
+            series: found.into_iter().map(|one| if recorded { one } else { readings::distinct(one) }).collect(),
             lower_bound_only: false,
             resolution: 0.0,
             method: format!(

@@ -103,7 +103,7 @@ const FIXTURES: [(&str, &str, u64, u64); 12] = [
     ("bpftool-prog", "bpftool-prog.json", 1, 0),
     ("bpftool-map", "bpftool-map-list.json", 4, 0),
     ("cilium-config", "cilium-config.txt", 13, 0),
-    ("recording", "recording.jsonl", 2, 0),
+    ("recording", "recording.jsonl", 12, 0),
 ];
 
 #[test]

@@ -114,7 +114,7 @@ fn event(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), St
         // 410 Gone, or whatever else ended the watch: what follows may begin later than this ended.
         batch.loss(loss::WATCH_GAP, 1);
         let words: String = object.get().chars().take(200).collect();
-        batch.fact(context, line.number, &format!("lost/watch/{}", line.number), &words);
+        batch.fact(context, line.number, &format!("lost/{}/watch/{}", loss::WATCH_GAP.name, line.number), &words);
         return Ok(());
     }
     if kind == "BOOKMARK" {
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!((FORMAT.sniff)(&head("x", text.as_bytes())), Sniff::Yes);
         let mut batch = parse_text(&FORMAT, text);
         assert_eq!((batch.records, batch.rejected, batch.losses["watch-gap"].1), (2, 0, 1));
-        assert_eq!(facts(&mut batch), ["lost/watch/2={\"kind\":\"Status\",\"code\":410}"]);
+        assert_eq!(facts(&mut batch), ["lost/watch-gap/watch/2={\"kind\":\"Status\",\"code\":410}"]);
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn lost_of(context: &Context, line: &Line<'_>, lost: &Lost<'_>, batch: &mut Batc
     let lasted = from.zip(until).map(|(from, until)| (until - from) as f64 / 1e9).filter(|lasted| *lasted >= 0.0);
     let lasted = lasted.map(|seconds| format!(" ({seconds:.3} s)")).unwrap_or_default();
     // One fact each: the same source may lose several times.
-    let key = format!("lost/{}/{}", lost.source, line.number);
+    let key = format!("lost/{}/{}/{}", known.name, lost.source, line.number);
     batch.fact(context, line.number, &key, &format!("{}{lasted}", lost.what));
     Ok(())
 }
@@ -155,8 +155,8 @@ mod tests {
         assert_eq!(
             facts(&mut batch),
             [
-                "lost/watch/1=410 Gone (1.750 s)",
-                "lost/iptables/2=no answer",
+                "lost/watch-gap/watch/1=410 Gone (1.750 s)",
+                "lost/recorder-gap/iptables/2=no answer",
                 "recorded/iptables=612 readings, median cadence 0.1000 s, largest gap 0.2500 s"
             ]
         );
