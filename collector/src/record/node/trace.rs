@@ -9,7 +9,9 @@ use syncline_schema::loss;
 use super::reader::Reader;
 use super::scripts::{self, Script, Target};
 use super::tool;
+use crate::form::instant::SECOND;
 use crate::record::folder::Out;
+use crate::record::moment::Moment;
 use crate::record::plan::Plan;
 use crate::record::source::{Found, Lack, Source};
 use crate::record::stop::Stop;
@@ -23,6 +25,9 @@ pub const SOURCE: Source = Source {
     needs,
     run,
 };
+
+/// From when on it is said how long it took to attach, ns.
+const LATE: i64 = 5 * SECOND;
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
     if plan.host.tool("bpftrace").is_none() {
@@ -84,6 +89,8 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
     let (script, _) = script(plan, &has);
     let mut file = out.file("bpftrace/kernel.txt")?;
     let reader = Reader::new(&plan.host, "bpftrace", &["-B", "line", "-e", &script.text])?;
+    let begun = Moment::now().realtime;
+    let (teller, mut attached) = (out.clone(), false);
     let words = tool::follow(
         "bpftrace",
         &mut reader.command(),
@@ -92,6 +99,18 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
             // It prints an empty line for each map that was cleared.
             if line.trim_ascii().is_empty() {
                 return Ok(());
+            }
+            // BEGIN prints when all is attached: a busy machine takes its time to compile.
+            if !attached && line.starts_with(b"# ") {
+                attached = true;
+                let now = Moment::now().realtime;
+                if now - begun > LATE {
+                    let what = format!(
+                        "bpftrace took {} s to attach: nothing was traced ahead of that",
+                        (now - begun) / SECOND
+                    );
+                    teller.lost_between(loss::RECORDER_GAP, 1, begun, now, what);
+                }
             }
             file.write_record(line)?;
             out.tick();
