@@ -213,9 +213,9 @@ mod tests {
         let ended = run(&mut command, Limit { time: Duration::from_secs(180), bytes: 4 << 20 }, &mut text);
         let text = String::from_utf8_lossy(&text);
         match ended {
-            Ok(()) => println!("{text}"),
+            Ok(()) => eprintln!("{text}"),
             Err(fault) if !text.contains("running 1 test") => {
-                println!("skipped: no bpffs can be mounted here ({fault})")
+                eprintln!("skipped: no bpffs can be mounted here ({fault})")
             }
             Err(fault) => panic!("{fault}\n{text}"),
         }
@@ -230,7 +230,7 @@ mod tests {
                 Some(HashMap::try_from(aya::maps::Map::HashMap(data)).expect("a hash map"))
             }
             Err(error) => {
-                println!("skipped: no map can be made here ({error})");
+                eprintln!("skipped: no map can be made here ({error})");
                 None
             }
         }
@@ -294,7 +294,7 @@ mod tests {
         for (key, value) in [service(1, 1, 0), service(0, 0, 1)] {
             services.insert(key, value, 0).expect("set");
         }
-        println!("{}", needs(&plan).expect("maps"));
+        eprintln!("{}", needs(&plan).expect("maps"));
         many(&mut plan, &folder);
         let mut truth = Vec::new();
         let recorded = std::thread::scope(|scope| {
@@ -346,7 +346,7 @@ mod tests {
         }
         widths.sort_by(f64::total_cmp);
         let median = widths[widths.len() / 2];
-        println!("{} changes, median width {median:.2} ms, widest {:.2} ms", widths.len(), widths[widths.len() - 1]);
+        eprintln!("{} changes, median width {median:.2} ms, widest {:.2} ms", widths.len(), widths[widths.len() - 1]);
         recorded.manifest(&SOURCE);
     }
 }

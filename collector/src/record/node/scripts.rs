@@ -138,7 +138,7 @@ fn tracepoint(line: &str) -> Option<&str> {
 
 /// Puts the targets in; `suffix` is that of the fields of an address family.
 fn tailored(text: &str, targets: &[Target], suffix: &str) -> String {
-    let names: Vec<String> = targets.iter().map(|target| named(target)).collect();
+    let names: Vec<String> = targets.iter().map(named).collect();
     let whom = if names.is_empty() { "all servers".to_owned() } else { names.join(", ") };
     text.replace("WHOM", &whom)
         .replace("IS_TARGET", &condition(targets))
