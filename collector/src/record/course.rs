@@ -11,6 +11,7 @@ use super::cluster::rollout;
 use super::folder::{File, Folder, Packing};
 use super::moment::{Moment, seconds, words};
 use super::plan::Plan;
+use super::secrets;
 use super::stop::{Phase, Stop};
 
 /// How long ahead of the action beacons begin: so that even a slow server has answered some.
@@ -79,7 +80,8 @@ pub fn follow(
 }
 
 fn mark(markers: &mut File, time: i64, label: &str, command: &str) -> std::io::Result<()> {
-    // One line, whatever a command holds.
+    // One line, whatever a command holds, and no token that was typed in it.
+    let command = String::from_utf8_lossy(&secrets::of_line(command.as_bytes())).into_owned();
     let command: String =
         command.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect();
     markers.write_line(format!("{}\t{label}\t{command}", seconds(time)).trim_end())

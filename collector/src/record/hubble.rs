@@ -1,6 +1,6 @@
 //! Flows of Hubble: `hubble observe -o jsonpb --follow` against the agent's own socket, where there are both.
 //!
-//! The binary is that of this image, else that of the agent's container (`/proc/PID/root/usr/bin/hubble`: it is linked
+//! The binary is that of this image, else that of the agent's container (its root as `/proc` has it: it is linked
 //! statically). Flows of the namespaces under test alone: all of a node would be too many. Headers of HTTP lose what is secret.
 
 use std::io::{BufRead as _, BufReader, Read as _};
