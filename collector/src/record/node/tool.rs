@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_followed_tool_is_interrupted_and_its_last_lines_are_kept() {
         let seen = AtomicUsize::new(0);
-        let script = "trap 'echo last; exit 0' INT; echo one; echo warned >&2; while :; do sleep 0.01; done";
+        let script = "trap 'echo last; exit 0' INT; echo warned >&2; echo one; while :; do sleep 0.01; done";
         let mut lines = Vec::new();
         let words = follow(
             "sh",
