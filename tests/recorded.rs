@@ -13,6 +13,7 @@ use syncline::clock::beacons::{Axis, streams};
 use syncline::events::{Direction, Outcome, Run};
 use syncline::measure::{self, Measurement};
 use syncline::result::given;
+use syncline_collector::write::staged::Scratch;
 use syncline_schema::beacons::BeaconRow;
 use syncline_schema::dataplane::SnapshotRow;
 use syncline_schema::endpoints::EndpointRow;
@@ -32,7 +33,7 @@ fn commits(name: &str) -> BTreeMap<u64, (i64, i64)> {
 }
 
 /// The run, what was measured, and the folder of its bundle, which goes with it.
-fn recorded(name: &str) -> (Run, Vec<Measurement>, Option<tempfile::TempDir>) {
+fn recorded(name: &str) -> (Run, Vec<Measurement>, Option<Scratch>) {
     let (bundle, temporary) = given::one(&folder().join(name)).expect("a capture that is bundled");
     let run = Run::load(bundle).expect("a run");
     let measured = measure::all(&run).expect("measured");
