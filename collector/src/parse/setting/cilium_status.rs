@@ -47,9 +47,9 @@ fn of_command_line(bytes: &[u8]) -> bool {
 fn is_json(bytes: &[u8]) -> bool {
     let has = |mark: &[u8]| memchr::memmem::find(bytes, mark).is_some();
     bytes.trim_ascii_start().starts_with(b"{")
-        && has(b"\"bpf-maps\"") | has(b"\"client-mtls\"") | has(b"\"kube-proxy-replacement\"")
-        && (has(b"\"cilium\"") || has(b"\"cluster\""))
-        && !has(b"\"apiVersion\"")
+        && has(b"\"bpf-maps\":") | has(b"\"client-mtls\":") | has(b"\"kube-proxy-replacement\":")
+        && (has(b"\"cilium\":") || has(b"\"cluster\":"))
+        && !has(b"\"apiVersion\":")
 }
 
 /// Parts of the status that say how they are: `{"state":"Ok","msg":"1.19.4 (v1.19.4-cf4b9c48)"}`, `{"mode":"True"}`.
