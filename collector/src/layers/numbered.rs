@@ -1,7 +1,7 @@
 //! Numbers of lines: `cat -n`, `nl`, `grep -n`, of one file or of several.
 //!
 //! ```text
-//!      7	I0203 04:05:06.100000       1 proxier.go:828] "Syncing iptables rules"      cat -n
+//!      7␉I0203 04:05:06.100000       1 proxier.go:828] "Syncing iptables rules"      cat -n
 //! 7:I0203 04:05:06.100000       1 proxier.go:828] "Syncing iptables rules"           grep -n
 //! 8-I0203 04:05:06.110000       1 iptables.go:410] "Running"                         … -C 1
 //! --
