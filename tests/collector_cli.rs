@@ -205,6 +205,26 @@ fn whatever_lies_in_the_folder_is_named() {
     }
 }
 
+/// `bundle <(kubectl logs …)`: what a pipe gave is not there a second time.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_read_once_and_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = scrapes(40, 50);
+    fs::write(folder.path().join("plain.stream"), &text).expect("written");
+    let pipe = folder.path().join("pipe.stream");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it starts").success());
+    let writer = std::thread::spawn(move || fs::write(pipe, text));
+    let done = collector(folder.path(), &["bundle", "pipe.stream", "--out", "b"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    writer.join().expect("no panic").expect("written");
+    assert_eq!(collector(folder.path(), &["bundle", "plain.stream", "--out", "c"]).status.code(), Some(0));
+    let (piped, plain) = (manifest(&folder.path().join("b")), manifest(&folder.path().join("c")));
+    for field in ["records", "sha256", "rejected"] {
+        assert_eq!(piped["sources"][0][field], plain["sources"][0][field], "{field}");
+    }
+}
+
 /// A zip of these files.
 fn zipped(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

@@ -82,7 +82,7 @@ pub fn find(entries: &[Entry]) -> Result<Statements, BundleError> {
         found.push(Found { shown: entry.file.display().to_string(), folder: folder_of(&entry.path), text });
     }
     if found.is_empty() {
-        for entry in entries.iter().filter(|entry| !entry.skipped && entry.path != "-") {
+        for entry in entries.iter().filter(|entry| !entry.skipped && !entry.once) {
             // What cannot be read is told when it is its turn.
             let _ = in_archive(entry, entries.len() == 1, &mut found);
         }

@@ -14,6 +14,8 @@ pub struct Entry {
     pub path: String,
     /// Listed but not read: hidden, or no file.
     pub skipped: bool,
+    /// Whether what was read of it is gone from it: standard input, a pipe as of `<(kubectl logs …)`.
+    pub once: bool,
 }
 
 /// Files of all arguments: a folder's files sorted by path; hidden ones are listed, but not read.
@@ -25,15 +27,19 @@ pub fn walk(arguments: &[PathBuf]) -> io::Result<Vec<Entry>> {
     for argument in arguments {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", argument.display()));
         if argument.as_os_str() == "-" {
-            entries.push(Entry { file: argument.clone(), path: "-".to_owned(), skipped: false });
-        } else if fs::metadata(argument).map_err(named)?.is_dir() {
+            entries.push(Entry { file: argument.clone(), path: "-".to_owned(), skipped: false, once: true });
+            continue;
+        }
+        let kind = fs::metadata(argument).map_err(named)?;
+        if kind.is_dir() {
             let mut found = Vec::new();
             descend(argument, "", &mut Vec::new(), &mut found).map_err(named)?;
             found.sort_by(|a: &Entry, b| natural(&a.path, &b.path));
             entries.append(&mut found);
         } else {
             let name = argument.file_name().map_or_else(|| argument.to_string_lossy(), |name| name.to_string_lossy());
-            entries.push(Entry { file: argument.clone(), path: name.into_owned(), skipped: false });
+            let once = !kind.is_file();
+            entries.push(Entry { file: argument.clone(), path: name.into_owned(), skipped: false, once });
         }
     }
     Ok(entries)
@@ -91,7 +97,7 @@ fn descend(folder: &Path, prefix: &str, above: &mut Vec<PathBuf>, found: &mut Ve
             Ok(kind) => !kind.is_file(),
             Err(_) => false,
         };
-        found.push(Entry { file: entry.path(), path, skipped });
+        found.push(Entry { file: entry.path(), path, skipped, once: false });
     }
     above.pop();
     Ok(())

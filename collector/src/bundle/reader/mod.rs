@@ -82,7 +82,7 @@ impl Reader<'_> {
                 self.progress.end();
                 continue;
             }
-            if entry.path != "-"
+            if !entry.once
                 && let Some(twin) = self.twin(&entry.file, &entry.path)
             {
                 self.same(index, &entry.path, twin, outlet);
@@ -152,7 +152,7 @@ impl Reader<'_> {
         let broken = read_head(&mut reader, &mut head);
         // What was decompressed does not lie there as it is read.
         let mut magic = Vec::new();
-        let plain = entry.path != "-"
+        let plain = !entry.once
             && fs::File::open(&entry.file).is_ok_and(|file| file.take(4).read_to_end(&mut magic).is_ok())
             && head.starts_with(&magic);
         let one = Opened {
@@ -258,7 +258,7 @@ impl Reader<'_> {
 
     fn look_for_dates(&self) -> Option<(i64, i64, String)> {
         let mut found: Option<(i64, i64, String)> = None;
-        for entry in self.entries.iter().filter(|entry| !entry.skipped && entry.path != "-").take(MOST_DATED) {
+        for entry in self.entries.iter().filter(|entry| !entry.skipped && !entry.once).take(MOST_DATED) {
             let plain = plain_path(&entry.path);
             let Ok((mut reader, _)) = input::open(&entry.file, self.window_log) else { continue };
             let mut head = Vec::new();

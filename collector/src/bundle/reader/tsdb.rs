@@ -60,7 +60,7 @@ impl Reader<'_> {
             let path = place_of(&entry.file);
             let mut head = Vec::new();
             if !entry.skipped
-                && entry.path != "-"
+                && !entry.once
                 && tsdb::place(&path).is_some()
                 && let Ok((mut reader, _)) = input::open(&entry.file, self.window_log)
             {
