@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use syncline_schema::loss;
 
 use super::looks::{Looks, Pace, whole};
 use super::pinned::{Family, Wanted};
@@ -159,11 +158,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
             // A walk takes longer than a look, and is made once a second whatever the rate.
             continue;
         }
-        let (wait, words) = pace.next(plan.every(SOURCE.name), begun.elapsed());
-        if let Some(words) = words {
-            out.lost(loss::RECORDER_SLOWED, 1, words);
-        }
-        every = wait;
+        every = pace.after(plan.every(SOURCE.name), begun.elapsed(), out);
     }
     Ok(())
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use syncline_schema::loss;
 
 use super::generation::Generation;
 use super::looks::{Looks, Pace};
@@ -155,11 +154,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
             table.look()?;
         }
         out.tick();
-        let (wait, words) = pace.next(plan.every(SOURCE.name), begun.elapsed());
-        if let Some(words) = words {
-            out.lost(loss::RECORDER_SLOWED, 1, words);
-        }
-        every = wait;
+        every = pace.after(plan.every(SOURCE.name), begun.elapsed(), out);
     }
     Ok(())
 }

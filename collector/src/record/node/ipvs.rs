@@ -69,11 +69,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
         }
         looks.push(reading.from, reading.until, reading.text)?;
         out.tick();
-        let (wait, words) = pace.next(plan.every(SOURCE.name), begun.elapsed());
-        if let Some(words) = words {
-            out.lost(loss::RECORDER_SLOWED, 1, words);
-        }
-        every = wait;
+        every = pace.after(plan.every(SOURCE.name), begun.elapsed(), out);
         if let Some((reader, looks)) = &mut sets
             && begun >= next_sets
         {

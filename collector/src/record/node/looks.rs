@@ -10,6 +10,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use syncline_schema::loss;
+
 use crate::form::look::Look;
 use crate::record::folder::{File, Out, Packing};
 
@@ -108,8 +110,18 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// How long to wait from one reading to the next, after one that took `took`; and words where that has become longer than asked.
-    pub fn next(&mut self, asked: Duration, took: Duration) -> (Duration, Option<String>) {
+    /// How long to wait from one reading to the next, after one that took `took`. Where that has become longer than asked it is said as a
+    /// loss.
+    pub fn after(&mut self, asked: Duration, took: Duration, out: &Out) -> Duration {
+        let (wait, words) = self.next(asked, took);
+        if let Some(words) = words {
+            out.lost(loss::RECORDER_SLOWED, 1, words);
+        }
+        wait
+    }
+
+    /// The same, with the words for the loss.
+    fn next(&mut self, asked: Duration, took: Duration) -> (Duration, Option<String>) {
         self.recent[self.at] = Some(took);
         self.at = (self.at + 1) % self.recent.len();
         let usual = match self.recent.iter().all(Option::is_some) {

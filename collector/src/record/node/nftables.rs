@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use syncline_schema::loss;
 
 use super::generation::Generation;
 use super::looks::{Looks, Pace, whole};
@@ -105,11 +104,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
         }
         listed = number.map(|number| (number, Instant::now()));
         out.tick();
-        let (wait, words) = pace.next(plan.every(SOURCE.name), begun.elapsed());
-        if let Some(words) = words {
-            out.lost(loss::RECORDER_SLOWED, 1, words);
-        }
-        every = wait;
+        every = pace.after(plan.every(SOURCE.name), begun.elapsed(), out);
     }
     Ok(())
 }
