@@ -9,7 +9,7 @@ pub mod pipeline;
 mod programs;
 mod progress;
 mod reader;
-mod recognise;
+pub mod recognise;
 pub mod rules;
 mod said;
 mod settle;

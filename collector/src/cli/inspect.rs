@@ -115,7 +115,11 @@ fn path_of(manifest: &Manifest, index: i32) -> &str {
     usize::try_from(index).ok().and_then(|at| manifest.sources.get(at)).map_or("?", |source| source.path.as_str())
 }
 
-fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Result<()> {
+/// Writes what is in a bundle as aligned columns.
+///
+/// # Errors
+/// A table that cannot be read, or `out` that cannot be written.
+pub fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Result<()> {
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     writeln!(out, "run        {} ({})", or_unknown(&manifest.name), manifest.run_id.get(..12).unwrap_or_default())?;
     writeln!(out, "dataplane  {}", or_unknown(&manifest.dataplane))?;
