@@ -1,5 +1,7 @@
 //! `bundle`: the stages from files to a bundle that is whole or absent.
 
+#[cfg(test)]
+mod bounds;
 pub mod capture_toml;
 mod dating;
 pub mod nearest;
@@ -23,6 +25,7 @@ pub use rules::SourceRule;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use syncline_schema::manifest::MANIFEST;
 
@@ -30,7 +33,8 @@ use self::capture_toml::Statements;
 use crate::bundle::pass::Pass;
 use crate::bundle::progress::Progress;
 use crate::bundle::reader::Reader;
-use crate::input::{self, CHUNK, Entry};
+use crate::form::ledger::Shares;
+use crate::input::{self, Entry};
 use crate::write::staged::Claim;
 
 /// Makes a bundle.
@@ -78,15 +82,6 @@ fn replaceable(options: &BundleOptions) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Longest record that a memory limit allows: a power of two of chunks, so that two limits cut alike up to the smaller.
-fn longest_record(memory: usize) -> usize {
-    let mut limit = CHUNK;
-    while limit * 2 <= memory / 8 {
-        limit *= 2;
-    }
-    limit
-}
-
 fn fill(
     options: &BundleOptions,
     entries: &[Entry],
@@ -98,13 +93,16 @@ fn fill(
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
     };
-    let mut pass = Pass::new(folder);
+    let shares = Shares::of(memory);
+    let mut pass = Pass::new(folder, shares.writing.clone());
     let scratch = folder.join("scratch");
     let reader = Reader {
         options: &options.sources,
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
-        limit: longest_record(memory),
+        limit: shares.record,
+        reading: shares.reading,
+        scratch_left: AtomicU64::new(shares.scratch),
         window_log: input::window_log(memory),
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
@@ -113,7 +111,7 @@ fn fill(
         known: Default::default(),
         span: Default::default(),
     };
-    pipeline::run(threads, memory / 2, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
+    pipeline::run(threads, shares.under_way, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
     if scratch.exists() {
         fs::remove_dir_all(&scratch).map_err(|error| BundleError::Io(scratch, error))?;
     }

@@ -6,6 +6,6 @@ mod stream;
 pub mod tsdb;
 mod walk;
 
-pub use cutter::{CHUNK, Cutter, Piece, Skipped};
+pub use cutter::{Cutter, Piece, Skipped};
 pub use stream::{Digested, decompress, hashing, is_compressed, open, stated_size, window_log};
 pub use walk::{Entry, walk};

@@ -1,5 +1,6 @@
 //! From batches to a Parquet bundle.
 
+mod differences;
 pub mod gaps;
 pub mod integrity;
 pub mod rebuild;
@@ -7,3 +8,4 @@ pub mod samples;
 pub mod snapshots;
 pub mod staged;
 pub mod tables;
+mod templates;

@@ -7,7 +7,7 @@ mod tsdb;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use syncline_schema::clock::ClockToken;
@@ -16,15 +16,16 @@ use syncline_schema::manifest::Source;
 
 use super::capture_toml::{self, Statements};
 use super::nearest::nearest;
-use super::pipeline::Outlet;
+use super::pipeline::{Outlet, Refusal};
 use super::progress::Progress;
 use super::recognise::{What, recognise, span};
 use super::rules::{SourceRule, glob, plain_path};
 use super::said::Said;
 use super::twins::{Known, Twin};
+use crate::form::ledger::Ledger;
 use crate::form::stamp::{Dating, MARK};
-use crate::form::{Context, Head, Reads};
-use crate::input::{self, Cutter, Digested, Entry};
+use crate::form::{Context, Format, Head, Reads};
+use crate::input::{self, Cutter, Digested, Entry, Piece};
 use crate::layers::Setting;
 use crate::parse::FORMATS;
 
@@ -44,6 +45,10 @@ pub struct Reader<'o> {
     pub node: Option<String>,
     /// Bytes of a record at most.
     pub limit: usize,
+    /// What is kept of a TSDB.
+    pub reading: Ledger,
+    /// Bytes that may still be put into the scratch folder.
+    pub scratch_left: AtomicU64,
     /// Largest zstd window, as a power of two.
     pub window_log: u32,
     /// Bar.
@@ -237,7 +242,7 @@ impl Reader<'_> {
                 outlet.say(Said::Truncated { context: Arc::clone(&context), offset, why: why.clone() });
             }
             let last = piece.last;
-            if !piece.bytes.is_empty() && !outlet.chunk(piece, &context, format) {
+            if !piece.bytes.is_empty() && !hand_on(piece, &context, format, outlet) {
                 return;
             }
             if last {
@@ -248,7 +253,8 @@ impl Reader<'_> {
 
     fn setting(&self) -> Setting {
         let (year, utc_offset) = (self.statements.year, self.statements.utc_offset);
-        Setting { dating: Dating { year, utc_offset, span: None }, limit: self.limit }
+        // A line is held by each layer, by what reads it and by what it makes.
+        Setting { dating: Dating { year, utc_offset, span: None }, limit: self.limit / 4 }
     }
 
     /// What the sources that bring their dates span, and the first of them; looked for once, when a file needs it.
@@ -299,6 +305,17 @@ impl Reader<'_> {
             utc_offset: self.statements.utc_offset,
             mtime,
         }
+    }
+}
+
+/// Hands a piece to the workers, or names it where it makes too much of itself. False once nobody listens any more.
+fn hand_on(piece: Piece, context: &Arc<Context>, format: &'static Format, outlet: &Outlet<Said>) -> bool {
+    let first = piece.around.as_ref().and_then(|around| around.place(piece.first_line));
+    let (line, offset) = first.map_or((piece.first_line, piece.offset), |place| (place.line, place.offset));
+    match outlet.chunk(piece, context, format) {
+        Ok(()) => true,
+        Err(Refusal::Over) => false,
+        Err(Refusal::TooLarge(why)) => outlet.say(Said::Refused { context: Arc::clone(context), line, offset, why }),
     }
 }
 

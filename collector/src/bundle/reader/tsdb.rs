@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
+use syncline_schema::loss;
 use syncline_schema::manifest::Source;
 
-use super::{Reader, read_head};
+use super::{Reader, hand_on, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::rules::plain_path;
 use crate::bundle::said::Said;
@@ -56,20 +57,20 @@ pub struct Grouped {
 impl Reader<'_> {
     /// Finds the groups among the files of a walk.
     pub fn grouped(&self, entries: &[Entry]) -> Grouped {
+        // Of each file its path and what its beginning says: twenty thousand blocks have as many beginnings.
         let files = entries.iter().map(|entry| {
             let path = place_of(&entry.file);
-            let mut head = Vec::new();
-            if !entry.skipped
-                && !entry.once
-                && tsdb::place(&path).is_some()
-                && let Ok((mut reader, _)) = input::open(&entry.file, self.window_log)
-            {
+            let may_be = !entry.skipped && !entry.once && tsdb::place(&path).is_some();
+            let opened = if may_be { input::open(&entry.file, self.window_log).ok() } else { None };
+            let evidence = opened.map_or(0, |(mut reader, _)| {
+                let mut head = Vec::new();
                 read_head(&mut reader, &mut head);
-            }
-            (if entry.skipped { String::new() } else { path }, head)
+                tsdb::evidence(&path, &head)
+            });
+            (if entry.skipped { String::new() } else { path }, evidence)
         });
-        let files: Vec<(String, Vec<u8>)> = files.collect();
-        let groups = tsdb::groups(files.iter().map(|(path, head)| (path.as_str(), head.as_slice())));
+        let files: Vec<(String, u32)> = files.collect();
+        let groups = tsdb::groups(files.iter().map(|(path, evidence)| (path.as_str(), *evidence)));
         let of = |(number, group): (usize, &Group)| group.files.iter().map(move |at| (*at, number)).collect::<Vec<_>>();
         let of_entry = groups.iter().enumerate().flat_map(of).collect();
         Grouped { groups, of_entry }
@@ -87,27 +88,35 @@ impl Reader<'_> {
         self.group(group, members.collect(), index, outlet);
     }
 
-    /// Puts what a reader gives into the scratch folder.
+    /// Puts what a reader gives into the scratch folder, as far as there is room for it.
     pub fn keep(&self, reader: &mut dyn Read, digest: &Digested) -> io::Result<Kept> {
         fs::create_dir_all(self.scratch)?;
         let number = self.kept.fetch_add(1, Ordering::Relaxed);
         let file = self.scratch.join(number.to_string());
         let mut out = File::create(&file)?;
-        let broken = io::copy(reader, &mut out).err().map(|error| error.to_string());
+        let left = self.scratch_left.load(Ordering::Relaxed);
+        let copied = io::copy(&mut reader.take(left), &mut out);
+        let written = copied.as_ref().map_or_else(|_| out.metadata().map_or(0, |found| found.len()), |bytes| *bytes);
+        self.scratch_left.store(left.saturating_sub(written), Ordering::Relaxed);
+        let mut broken = copied.err().map(|error| error.to_string());
+        if broken.is_none() && written == left && reader.read(&mut [0]).is_ok_and(|more| more > 0) {
+            broken = Some(
+                "expected what is put aside to fit 128 times --memory: raise --memory, or unpack it ahead".to_owned(),
+            );
+        }
         Ok(Kept { file, digest: digest.finish(), broken })
     }
 
     /// Reads the files of an archive that may belong to a TSDB: groups first, then the others like any file.
     pub fn archived(&self, mut candidates: Vec<Candidate>, index: &mut i32, outlet: &Outlet<Said>) {
-        let heads = candidates.iter().map(|one| {
+        let files = candidates.iter().map(|one| {
             let mut head = Vec::new();
             if let Some(Ok(mut file)) = one.kept.as_ref().map(|kept| File::open(&kept.file)) {
                 read_head(&mut file, &mut head);
             }
-            (one.place.as_str(), head)
+            (one.place.as_str(), tsdb::evidence(&one.place, &head))
         });
-        let heads: Vec<(&str, Vec<u8>)> = heads.collect();
-        let groups = tsdb::groups(heads.iter().map(|(path, head)| (*path, head.as_slice())));
+        let groups = tsdb::groups(files);
         let mut left: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
         for group in &groups {
             let members = group.files.iter().filter_map(|at| left[*at].take()).collect();
@@ -170,11 +179,14 @@ impl Reader<'_> {
             }
         }
         let mut first = true;
-        tsdb::read(group.is_head, &members, &mut |bytes, rows| {
+        let fits = tsdb::read(group.is_head, &members, &self.reading, &mut |bytes, rows| {
             let piece = Piece { bytes, first_line: 1, first, rows, ..Piece::default() };
             first = false;
-            outlet.chunk(piece, &context, &FORMAT);
+            hand_on(piece, &context, &FORMAT, outlet);
         });
+        if !fits {
+            outlet.say(Said::Lost { context: Arc::clone(&context), loss: loss::MEMORY_USED_UP });
+        }
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         outlet.say(Said::End { index: own, digest: Some((hash, bytes)) });
     }
