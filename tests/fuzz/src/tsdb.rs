@@ -1,6 +1,7 @@
 //! Files of a Prometheus TSDB with checksums that hold, whatever is in them: index, chunks, tombstones, log, head.
 
 use arbitrary::{Arbitrary, Unstructured};
+use syncline_collector::form::ledger::Ledger;
 use syncline_collector::input::tsdb::{Member, place, read};
 use syncline_tsdb::bytes::{put_blob, put_uvarint, put_varint};
 use syncline_tsdb::crc32c::crc32c;
@@ -11,6 +12,8 @@ use crate::{mutation, places};
 
 /// Things of a kind at most.
 const MOST: usize = 24;
+/// Memory that the readers may keep, bytes.
+const MEMORY: usize = 1 << 20;
 /// Bytes of a page of the log.
 const PAGE: usize = 32 << 10;
 
@@ -76,6 +79,9 @@ enum Body {
 }
 
 /// Takes an input.
+///
+/// # Panics
+/// Where memory is not given back.
 pub fn run(data: &[u8]) {
     let Ok(database) = Database::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let (mut files, edits, is_head) = match &database {
@@ -96,8 +102,9 @@ pub fn run(data: &[u8]) {
             Some(Member { name: (*name).to_owned(), file, part })
         })
         .collect();
-    let mut parcels = Vec::new();
-    read(is_head, &members, &mut |bytes, _| parcels.push(bytes));
+    let (mut parcels, ledger) = (Vec::new(), Ledger::new(MEMORY));
+    read(is_head, &members, &ledger, &mut |bytes, _| parcels.push(bytes));
+    assert_eq!(ledger.taken(), 0, "what was taken of the memory is given back");
     parcels.iter().for_each(|bytes| drop(parsed(bytes)));
 }
 
