@@ -21,6 +21,7 @@ pub const SOURCE: Source = Source {
     kinds: &["clock", "chrony"],
     about: "realtime, boottime and monotonic clock read together; chronyc tracking where it answers",
     cadence: Some(Duration::from_secs(2)),
+    prepares: false,
     needs,
     run,
 };

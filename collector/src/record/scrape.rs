@@ -31,6 +31,7 @@ pub const SOURCE: Source = Source {
     kinds: &["scrape"],
     about: "pages of metrics: kube-proxy, cilium-agent, Hubble, cAdvisor, node-exporter, --scrape",
     cadence: Some(Duration::from_secs(1)),
+    prepares: false,
     needs,
     run,
 };

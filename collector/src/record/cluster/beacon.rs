@@ -26,6 +26,7 @@ pub const SOURCE: Source = Source {
     kinds: &["beacon"],
     about: "a ConfigMap of the recorder's own, written ten times a second around the action: bounds of every commit",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };

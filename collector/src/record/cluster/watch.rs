@@ -28,6 +28,7 @@ pub const SOURCE: Source = Source {
     kinds: &["watch", "beacon"],
     about: "EndpointSlices, Services, pods, nodes, Leases and Events of the API server, with the time of receipt",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };
