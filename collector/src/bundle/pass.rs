@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use sha2::{Digest, Sha256};
 use syncline_schema::facts::FactRow;
-use syncline_schema::loss::{self, Loss, LossRow};
+use syncline_schema::loss::{self, Loss, LossRow, Severity};
 use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source};
 use syncline_schema::rejects::RejectRow;
 use syncline_schema::{FORMAT_VERSION, is_possible};
@@ -37,6 +37,7 @@ pub struct Pass {
     snapshot_stamps: Stamps,
     losses: BTreeMap<(Option<i32>, &'static str), (Loss, u64)>,
     versions: BTreeMap<String, String>,
+    complaints: Vec<(Severity, String)>,
 }
 
 impl Pass {
@@ -52,6 +53,7 @@ impl Pass {
             snapshot_stamps: Stamps::default(),
             losses: BTreeMap::new(),
             versions: BTreeMap::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -74,10 +76,14 @@ impl Pass {
     }
 
     /// A place of a source that is no record: listed and counted with the rejects, and a loss of its own kind.
-    fn note(&mut self, context: &Context, offset: i64, reason: String) -> Result<(), WriteError> {
+    fn note(&mut self, context: &Context, offset: i64, reason: String, severity: Severity) -> Result<(), WriteError> {
         let source = context.source;
         if let Some(known) = self.sources.get_mut(source as usize) {
             known.rejected += 1;
+            let told = self.complaints.iter().filter(|(other, _)| *other >= severity).count();
+            if told < Summary::COMPLAINTS {
+                self.complaints.push((severity, format!("{}: {reason}", known.path)));
+            }
         }
         self.tables.push(&RejectRow { source, record: 0, offset, reason: reason.into(), ..Default::default() })
     }
@@ -107,7 +113,8 @@ impl Pass {
                 }
                 Step::Said(Said::Truncated { context, offset, why }) => {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
-                    self.note(&context, offset, format!("the input breaks off here: {why}"))?;
+                    let why = format!("the input breaks off here: {why}");
+                    self.note(&context, offset, why, loss::TRUNCATED_INPUT.severity)?;
                 }
                 Step::Said(Said::Lost { context, loss }) => self.loss(context.source, loss, 1),
                 Step::Said(Said::Fact { context, key, value }) => {
@@ -118,7 +125,13 @@ impl Pass {
                         ..Default::default()
                     })?;
                 }
-                Step::Said(Said::Unread { context, why }) => self.note(&context, 0, format!("not read: {why}"))?,
+                Step::Said(Said::Unread { context, why }) => {
+                    self.note(&context, 0, format!("not read: {why}"), Severity::Warning)?;
+                }
+                Step::Said(Said::Withheld { context, loss, count, why }) => {
+                    self.loss(context.source, loss, count);
+                    self.note(&context, 0, why, loss.severity)?;
+                }
                 Step::Said(Said::End { index, digest }) => {
                     if let (Some(source), Some((hash, bytes))) = (self.sources.get_mut(index as usize), digest) {
                         (source.sha256, source.bytes) = (hash, bytes);
@@ -208,6 +221,19 @@ impl Pass {
         if let (Some(index), true) = (toml, statements.found) {
             self.sources[index as usize].records = statements.facts.len() as u64;
         }
+        for (line, wrong) in &statements.refused {
+            let complaint = format!("{}:{line}: {wrong}", statements.shown);
+            self.complaints.push((Severity::Error, complaint));
+            self.losses.entry((toml, loss::STATEMENT_REFUSED.name)).or_insert((loss::STATEMENT_REFUSED, 0)).1 += 1;
+            let Some(source) = toml else { continue };
+            self.sources[source as usize].rejected += 1;
+            self.tables.push(&RejectRow {
+                source,
+                record: *line,
+                reason: wrong.as_str().into(),
+                ..Default::default()
+            })?;
+        }
         for (record, key, value) in &statements.facts {
             self.tables.push(&FactRow {
                 source: toml,
@@ -273,12 +299,15 @@ impl Pass {
         manifest.run_id = run_id(&manifest);
         let file = folder.join(MANIFEST);
         let io = |error| BundleError::Io(file.clone(), error);
-        let mut text = serde_json::to_string_pretty(&manifest).map_err(|error| io(error.into()))?;
-        text.push('\n');
-        let mut out = File::create(&file).map_err(io)?;
-        out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(io)?;
+        let mut out = BufWriter::new(File::create(&file).map_err(io)?);
+        serde_json::to_writer_pretty(&mut out, &manifest).map_err(|error| io(error.into()))?;
+        out.write_all(b"\n").map_err(io)?;
+        out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
         let rejected = manifest.sources.iter().map(|source| source.rejected).sum();
-        Ok(Summary { manifest, rejected })
+        // What was stated is told first.
+        self.complaints.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+        self.complaints.truncate(Summary::COMPLAINTS);
+        Ok(Summary { manifest, rejected, complaints: self.complaints })
     }
 }
 

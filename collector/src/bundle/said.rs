@@ -10,11 +10,42 @@ use crate::input::Skipped;
 
 /// What the reader tells the write pass.
 pub enum Said {
-    Begin { source: Source, context: Arc<Context>, losses: Vec<Loss> },
-    Skipped { context: Arc<Context>, record: Skipped },
-    Truncated { context: Arc<Context>, offset: i64, why: String },
-    Lost { context: Arc<Context>, loss: Loss },
-    Fact { context: Arc<Context>, key: String, value: String },
-    Unread { context: Arc<Context>, why: String },
-    End { index: i32, digest: Option<(String, u64)> },
+    Begin {
+        source: Source,
+        context: Arc<Context>,
+        losses: Vec<Loss>,
+    },
+    Skipped {
+        context: Arc<Context>,
+        record: Skipped,
+    },
+    Truncated {
+        context: Arc<Context>,
+        offset: i64,
+        why: String,
+    },
+    Lost {
+        context: Arc<Context>,
+        loss: Loss,
+    },
+    Fact {
+        context: Arc<Context>,
+        key: String,
+        value: String,
+    },
+    Unread {
+        context: Arc<Context>,
+        why: String,
+    },
+    /// A loss, how often, and what happened.
+    Withheld {
+        context: Arc<Context>,
+        loss: Loss,
+        count: u64,
+        why: String,
+    },
+    End {
+        index: i32,
+        digest: Option<(String, u64)>,
+    },
 }

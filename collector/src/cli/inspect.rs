@@ -30,6 +30,9 @@ pub struct InspectArguments {
     /// Print snapshot N (from 0) of a source (path or index) as it was captured
     #[arg(long, value_name = "SOURCE:N")]
     snapshot: Option<String>,
+    /// Follow links that lead out of a capture directory
+    #[arg(long)]
+    follow: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -55,7 +58,11 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     }
     let folder = tempfile::tempdir().context("a temporary directory for the bundle")?;
     let out = folder.path().join("bundle");
-    bundle(&BundleOptions { inputs: vec![given.clone()], out: out.clone(), ..BundleOptions::default() })?;
+    let (inputs, follow) = (vec![given.clone()], arguments.follow);
+    let summary = bundle(&BundleOptions { inputs, out: out.clone(), follow, ..BundleOptions::default() })?;
+    for complaint in summary.told() {
+        eprintln!("{}", complaint.escape_debug());
+    }
     show(&out, arguments)
 }
 
