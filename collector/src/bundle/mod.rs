@@ -1,5 +1,7 @@
 //! `bundle`: the stages from files to a bundle that is whole or absent.
 
+#[cfg(test)]
+mod bounds;
 pub mod capture_toml;
 mod dating;
 pub mod nearest;
@@ -30,7 +32,8 @@ use crate::bundle::pass::Pass;
 use crate::bundle::progress::Progress;
 use crate::bundle::reader::{Reader, Room, Scratch};
 use crate::bundle::rules::Rules;
-use crate::input::{self, CHUNK, Entry, Limits, Skip, Walk};
+use crate::form::ledger::Shares;
+use crate::input::{self, Entry, Limits, Skip, Walk};
 use crate::write::staged::Claim;
 
 /// Makes a bundle.
@@ -87,15 +90,6 @@ fn replaceable(options: &BundleOptions) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Longest record that a memory limit allows: a power of two of chunks, so that two limits cut alike up to the smaller.
-fn longest_record(memory: usize) -> usize {
-    let mut limit = CHUNK;
-    while limit * 2 <= memory / 8 {
-        limit *= 2;
-    }
-    limit
-}
-
 /// What there is to be read.
 struct Found<'f> {
     entries: &'f [Entry],
@@ -132,15 +126,17 @@ fn fill(
         count => count,
     };
     let Found { entries, statements, rules } = *found;
-    let mut pass = Pass::new(folder);
+    let shares = Shares::of(memory);
+    let mut pass = Pass::new(folder, shares.writing.clone());
     let place = folder.join("scratch");
     let scratch = Scratch::new(place.clone(), options.scratch);
     let reader = Reader {
         rules,
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
-        limit: longest_record(memory),
+        limit: shares.record,
         limits,
+        reading: shares.reading,
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
         room: Room::new(memory / LISTED),
@@ -148,7 +144,7 @@ fn fill(
         known: Default::default(),
         span: Default::default(),
     };
-    pipeline::run(threads, memory / 2, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
+    pipeline::run(threads, shares.under_way, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
     scratch.remove().map_err(|error| BundleError::Io(place, error))?;
     pass.finish(options, statements, folder)
 }
