@@ -47,7 +47,17 @@ macro_rules! losses {
 losses! {
     REJECTED_RECORDS = "rejected-records", Warning, "Records that could not be parsed; what is good around them was kept.", "Look at the table rejects; capture the file again, or report the format.";
     UNREAD_FILE = "unread-file", Info, "A file of no known format; nothing in it was used.", "Name its kind with --source KIND=GLOB if it is one that `formats` lists.";
-    SKIPPED_FILE = "skipped-file", Info, "A hidden file or folder, or a pipe, socket or device in a capture directory: not read.", "Name it as an argument of its own if it is a capture.";
+    SKIPPED_FILE = "skipped-file", Info, "A hidden file or folder, or a pipe, socket or device in a capture directory or an archive: not read.", "Name it as an argument of its own if it is a capture.";
+    LINK_NOT_FOLLOWED = "link-not-followed", Warning, "A link that leads out of what was given, or a link in an archive: what it leads to was not read there.", "Give --follow if that was meant, or what it leads to as an argument; in an archive it is read where it lies itself, if it does.";
+    UNREADABLE_FOLDER = "unreadable-folder", Error, "A folder that could not be read, or not to its end: what is in it was not used.", "Permit it to be read, or copy it as a user who may.";
+    TOO_MANY_FILES = "too-many-files", Error, "Files for which the memory limit had no room, whatever is in them: not read.", "Raise --memory, or bundle parts of the capture one by one.";
+    GROWING_FILE = "growing-file", Info, "A file grew while it was read: what it held when it was opened was used.", "Stop the capture ahead of bundling it.";
+    EXPANDED_TOO_FAR = "expanded-too-far", Error, "A file that unpacks to more than 1,000 times its size (small ones to 256 MiB more in all), or is as sparse: what came first was used.", "Unpack it first if that is right, and give what is in it.";
+    SCRATCH_FULL = "scratch-full", Error, "What must be read at many places and lies in an archive (a database, a zip) needs more scratch space than allowed: what came first was used.", "Raise --scratch, or unpack the archive and give the folder.";
+    UNREADABLE_ENTRY = "unreadable-entry", Warning, "An entry of an archive that is damaged, encrypted or packed in a way that is not known: not read; the others were.", "Unpack the archive with the program that made it, and give the folder.";
+    OVERLAPPING_ENTRIES = "overlapping-entries", Error, "Entries of a zip that claim the same bytes, as only an archive has that was made to do harm: none of them was read.", "Ask whoever made the archive for the files.";
+    REPEATED_ENTRY = "repeated-entry", Warning, "An entry of an archive with the name of one ahead of it: only the first was read.", "Unpack the archive (the last one stays) and give the folder.";
+    STATEMENT_REFUSED = "statement-refused", Error, "Lines of capture.toml that could not be used: the others count.", "Mend the lines that rejects lists.";
     TRUNCATED_INPUT = "truncated-input", Warning, "A file ends in the middle of a record or of a compressed frame; what came before was kept.", "Stop the capture before copying its files.";
     EMPTY_FILE = "empty-file", Info, "A file without a byte.", "Check that the command which should have written it ran.";
     LOST_TRACE_EVENTS = "lost-trace-events", Error, "bpftrace dropped events: counts from this trace are lower bounds.", "Raise BPFTRACE_PERF_RB_PAGES, or trace fewer events.";
@@ -80,6 +90,7 @@ losses! {
     RECORDER_SLOWED = "recorder-slowed", Info, "The recorder looked less often than it was asked to, so that it cost less: bounds are wider.", "Raise --max-cpu, or name fewer Services.";
     RECORDER_FULL = "recorder-full", Error, "The disk, or what --max-size allows, was full: the recording ends early or lacks records.", "Make room, or raise --max-size.";
     SOURCE_NOT_RECORDED = "source-not-recorded", Info, "A source that the recorder did not find, or may not read: what it would have shown is not in the capture.", "Do what the recorder said of that source; `doctor` says it ahead of a recording.";
+    IMPOSSIBLE_TIME = "impossible-time", Warning, "Times before 1938 or after 2100: rows that have no other time were left out, of others this time.", "Look at the clock of what was captured, or at the file: such a time is damage.";
     UNLISTED_REJECTS = "unlisted-rejects", Info, "Rejected records beyond the first 10,000 of a stretch of 4 MiB: counted in rejected-records, and not listed in the table rejects.", "Look at the first ones in the table rejects: the others are hardly of another kind.";
     TOO_MUCH_BUILT = "too-much-built", Warning, "Rows beyond 64 times the bytes that they are made of: a stretch that names a thing once and lists ever more of it. They were left out.", "Nothing, where the capture is a stranger's; else give the program's own output, or report the format.";
     MEMORY_USED_UP = "memory-used-up", Error, "Series, states or stamps beyond what --memory allows to keep at once; they were left out.", "Raise --memory, or bundle fewer files at once.";

@@ -22,19 +22,18 @@ mod wrapped;
 pub use options::{BundleError, BundleOptions, Summary};
 pub use rules::SourceRule;
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
 
 use syncline_schema::manifest::MANIFEST;
 
 use self::capture_toml::Statements;
 use crate::bundle::pass::Pass;
 use crate::bundle::progress::Progress;
-use crate::bundle::reader::Reader;
+use crate::bundle::reader::{Reader, Room, Scratch};
+use crate::bundle::rules::Rules;
 use crate::form::ledger::Shares;
-use crate::input::{self, Entry};
+use crate::input::{self, Entry, Limits, Skip, Walk};
 use crate::write::staged::Claim;
 
 /// Makes a bundle.
@@ -44,13 +43,21 @@ use crate::write::staged::Claim;
 /// parsed is no error: it is counted.
 pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     replaceable(options)?;
-    let entries = input::walk(&options.inputs).map_err(|error| BundleError::Usage(error.to_string()))?;
-    if entries.iter().all(|entry| entry.skipped) {
-        let given: Vec<String> = options.inputs.iter().map(|path| path.display().to_string()).collect();
-        let hidden = if entries.is_empty() { "" } else { " but hidden ones" };
-        return Err(BundleError::Usage(format!("{}: expected captures, found no file{hidden}", given.join(", "))));
+    let memory = if options.memory == 0 { 512 << 20 } else { options.memory };
+    let limits = Limits::new(memory);
+    let walk = Walk { follow: options.follow, room: memory / LISTED };
+    let entries = input::walk(&options.inputs, walk).map_err(|error| BundleError::Usage(error.to_string()))?;
+    if entries.iter().all(|entry| entry.skipped.is_some()) {
+        return Err(BundleError::Usage(nothing(options, &entries)));
     }
-    let statements = capture_toml::find(&entries)?;
+    let statements = capture_toml::find(&entries, &limits)?;
+    let given: usize = options.sources.iter().map(|rule| rule.glob.len()).sum();
+    if given > rules::LONGEST {
+        return Err(BundleError::Usage(format!("--source: expected globs of at most {} bytes in all", rules::LONGEST)));
+    }
+    // The command line ahead of `capture.toml`.
+    let rules = options.sources.iter().chain(&statements.sources).cloned().collect();
+    let rules = Rules::new(rules).map_err(BundleError::Usage)?;
     let io = |error: std::io::Error| {
         let out = options.out.display();
         match error.kind() {
@@ -60,7 +67,8 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
         }
     };
     let claim = Claim::new(&options.out).map_err(io)?;
-    let summary = fill(options, &entries, &statements, claim.path())?;
+    let found = Found { entries: &entries, statements: &statements, rules: &rules };
+    let summary = fill(options, &found, (memory, limits), claim.path())?;
     // What stands there may be another thing by now.
     replaceable(options)?;
     claim.commit(options.force).map_err(io)?;
@@ -82,38 +90,61 @@ fn replaceable(options: &BundleOptions) -> Result<(), BundleError> {
     Ok(())
 }
 
+/// What there is to be read.
+struct Found<'f> {
+    entries: &'f [Entry],
+    statements: &'f Statements,
+    rules: &'f Rules,
+}
+
+/// Share of the memory that the list of files may take, and as much that of the files in archives.
+const LISTED: usize = 4;
+
+/// Why there is nothing to be read.
+fn nothing(options: &BundleOptions, entries: &[Entry]) -> String {
+    let given: Vec<String> = options.inputs.iter().map(|path| path.display().to_string()).collect();
+    let why = match entries.iter().find(|entry| entry.skipped != Some(Skip::Hidden)) {
+        Some(Entry { path, skipped: Some(Skip::Out(to)), .. }) => {
+            format!(" but links out of it, as {path} to {}: --follow reads them", to.display())
+        }
+        Some(Entry { path, skipped: Some(Skip::Unreadable(error)), .. }) => format!(": {path}: {error}"),
+        Some(entry) => format!(" but what is none, as {}", entry.path),
+        None if entries.is_empty() => String::new(),
+        None => " but hidden ones".to_owned(),
+    };
+    format!("{}: expected captures, found no file{why}", given.join(", "))
+}
+
 fn fill(
     options: &BundleOptions,
-    entries: &[Entry],
-    statements: &Statements,
+    found: &Found<'_>,
+    (memory, limits): (usize, Limits),
     folder: &Path,
 ) -> Result<Summary, BundleError> {
-    let memory = if options.memory == 0 { 512 << 20 } else { options.memory };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
     };
+    let Found { entries, statements, rules } = *found;
     let shares = Shares::of(memory);
     let mut pass = Pass::new(folder, shares.writing.clone());
-    let scratch = folder.join("scratch");
+    let place = folder.join("scratch");
+    let scratch = Scratch::new(place.clone(), options.scratch);
     let reader = Reader {
-        options: &options.sources,
+        rules,
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
         limit: shares.record,
+        limits,
         reading: shares.reading,
-        scratch_left: AtomicU64::new(shares.scratch),
-        window_log: input::window_log(memory),
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
-        kept: Default::default(),
+        room: Room::new(memory / LISTED),
         entries,
         known: Default::default(),
         span: Default::default(),
     };
     pipeline::run(threads, shares.under_way, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
-    if scratch.exists() {
-        fs::remove_dir_all(&scratch).map_err(|error| BundleError::Io(scratch, error))?;
-    }
+    scratch.remove().map_err(|error| BundleError::Io(place, error))?;
     pass.finish(options, statements, folder)
 }

@@ -66,6 +66,9 @@ pub fn nearest(head: &Head) -> Option<String> {
     if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some((*what).to_owned());
     }
+    if bytes.get(257..262) == Some(b"ustar") {
+        return Some("a tar within too many other archives: unpack it first".to_owned());
+    }
     if bytes.contains(&0) {
         return Some("no text, and no archive that is known".to_owned());
     }

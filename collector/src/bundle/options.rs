@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use syncline_schema::loss::Severity;
 use syncline_schema::manifest::Manifest;
 
 use super::rules::SourceRule;
@@ -24,6 +25,10 @@ pub struct BundleOptions {
     pub sources: Vec<SourceRule>,
     /// Bytes of memory; 0 means 512 MiB.
     pub memory: usize,
+    /// Bytes of scratch space beside the bundle, for what must be read at many places; 0 means 16 GiB.
+    pub scratch: u64,
+    /// Follow links that lead out of a folder.
+    pub follow: bool,
     /// Threads; 0 means as many as there are cores.
     pub threads: usize,
     /// Replace an existing bundle.
@@ -39,6 +44,21 @@ pub struct Summary {
     pub manifest: Manifest,
     /// Records rejected in all.
     pub rejected: u64,
+    /// What was not read and why, the worst first: [`Summary::COMPLAINTS`] of them.
+    pub complaints: Vec<(Severity, String)>,
+}
+
+impl Summary {
+    /// So many complaints are kept: all are in the table `rejects`.
+    pub const COMPLAINTS: usize = 20;
+
+    /// The complaints as lines for standard error.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        self.complaints.iter().map(|(severity, what)| {
+            let word = if *severity == Severity::Error { "error" } else { "warning" };
+            format!("{word}: {what}")
+        })
+    }
 }
 
 /// What can go wrong.

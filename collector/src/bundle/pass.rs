@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use sha2::{Digest, Sha256};
-use syncline_schema::FORMAT_VERSION;
 use syncline_schema::facts::FactRow;
-use syncline_schema::loss::{self, Loss, LossRow};
+use syncline_schema::loss::{self, Loss, LossRow, Severity};
 use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source};
 use syncline_schema::rejects::RejectRow;
+use syncline_schema::{FORMAT_VERSION, is_possible};
 
 use crate::bundle::capture_toml::{self, Statements};
 use crate::bundle::options::{BundleError, BundleOptions, Summary};
@@ -38,6 +38,7 @@ pub struct Pass {
     snapshot_stamps: Stamps,
     losses: BTreeMap<(Option<i32>, &'static str), (Loss, u64)>,
     versions: BTreeMap<String, String>,
+    complaints: Vec<(Severity, String)>,
 }
 
 impl Pass {
@@ -54,6 +55,7 @@ impl Pass {
             contexts: Vec::new(),
             losses: BTreeMap::new(),
             versions: BTreeMap::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -76,10 +78,14 @@ impl Pass {
     }
 
     /// A place of a source that is no record: listed and counted with the rejects, and a loss of its own kind.
-    fn note(&mut self, context: &Context, offset: i64, reason: String) -> Result<(), WriteError> {
+    fn note(&mut self, context: &Context, offset: i64, reason: String, severity: Severity) -> Result<(), WriteError> {
         let source = context.source;
         if let Some(known) = self.sources.get_mut(source as usize) {
             known.rejected += 1;
+            let told = self.complaints.iter().filter(|(other, _)| *other >= severity).count();
+            if told < Summary::COMPLAINTS {
+                self.complaints.push((severity, format!("{}: {reason}", known.path)));
+            }
         }
         self.tables.push(&RejectRow { source, record: 0, offset, reason: reason.into(), ..Default::default() })
     }
@@ -113,7 +119,8 @@ impl Pass {
                 }
                 Step::Said(Said::Truncated { context, offset, why }) => {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
-                    self.note(&context, offset, format!("the input breaks off here: {why}"))?;
+                    let why = format!("the input breaks off here: {why}");
+                    self.note(&context, offset, why, loss::TRUNCATED_INPUT.severity)?;
                 }
                 Step::Said(Said::Lost { context, loss }) => self.loss(context.source, loss, 1),
                 Step::Said(Said::Fact { context, key, value }) => {
@@ -124,7 +131,13 @@ impl Pass {
                         ..Default::default()
                     })?;
                 }
-                Step::Said(Said::Unread { context, why }) => self.note(&context, 0, format!("not read: {why}"))?,
+                Step::Said(Said::Unread { context, why }) => {
+                    self.note(&context, 0, format!("not read: {why}"), Severity::Warning)?;
+                }
+                Step::Said(Said::Withheld { context, loss, count, why }) => {
+                    self.loss(context.source, loss, count);
+                    self.note(&context, 0, why, loss.severity)?;
+                }
                 Step::Said(Said::End { index, digest }) => {
                     self.samples.end(index);
                     self.encoder.end();
@@ -209,7 +222,9 @@ impl Pass {
         if let Some(source) = self.sources.get_mut(index as usize) {
             source.records += parsed.batch.records;
             source.rejected += parsed.batch.rejected;
-            if let Some((first, last)) = parsed.batch.span {
+            if let Some((first, last)) =
+                parsed.batch.span.filter(|(first, last)| is_possible(*first) && is_possible(*last))
+            {
                 source.first = Some(source.first.map_or(first, |known| known.min(first)));
                 source.last = Some(source.last.map_or(last, |known| known.max(last)));
             }
@@ -239,6 +254,19 @@ impl Pass {
         if let (Some(index), true) = (toml, statements.found) {
             self.sources[index as usize].records = statements.facts.len() as u64;
         }
+        for (line, wrong) in &statements.refused {
+            let complaint = format!("{}:{line}: {wrong}", statements.shown);
+            self.complaints.push((Severity::Error, complaint));
+            self.losses.entry((toml, loss::STATEMENT_REFUSED.name)).or_insert((loss::STATEMENT_REFUSED, 0)).1 += 1;
+            let Some(source) = toml else { continue };
+            self.sources[source as usize].rejected += 1;
+            self.tables.push(&RejectRow {
+                source,
+                record: *line,
+                reason: wrong.as_str().into(),
+                ..Default::default()
+            })?;
+        }
         for (record, key, value) in &statements.facts {
             self.tables.push(&FactRow {
                 source: toml,
@@ -261,6 +289,11 @@ impl Pass {
                     ..Default::default()
                 })?;
             }
+        }
+        let impossible = self.tables.impossible()?;
+        if impossible > 0 {
+            let loss = loss::IMPOSSIBLE_TIME;
+            self.losses.insert((None, loss.name), (loss, impossible));
         }
         let mut entries = Vec::new();
         for ((source, name), (loss, count)) in &self.losses {
@@ -299,12 +332,15 @@ impl Pass {
         manifest.run_id = run_id(&manifest);
         let file = folder.join(MANIFEST);
         let io = |error| BundleError::Io(file.clone(), error);
-        let mut text = serde_json::to_string_pretty(&manifest).map_err(|error| io(error.into()))?;
-        text.push('\n');
-        let mut out = File::create(&file).map_err(io)?;
-        out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(io)?;
+        let mut out = BufWriter::new(File::create(&file).map_err(io)?);
+        serde_json::to_writer_pretty(&mut out, &manifest).map_err(|error| io(error.into()))?;
+        out.write_all(b"\n").map_err(io)?;
+        out.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
         let rejected = manifest.sources.iter().map(|source| source.rejected).sum();
-        Ok(Summary { manifest, rejected })
+        // What was stated is told first.
+        self.complaints.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+        self.complaints.truncate(Summary::COMPLAINTS);
+        Ok(Summary { manifest, rejected, complaints: self.complaints })
     }
 }
 

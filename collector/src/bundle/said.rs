@@ -44,6 +44,13 @@ pub enum Said {
         context: Arc<Context>,
         why: String,
     },
+    /// A loss, how often, and what happened.
+    Withheld {
+        context: Arc<Context>,
+        loss: Loss,
+        count: u64,
+        why: String,
+    },
     End {
         index: i32,
         digest: Option<(String, u64)>,

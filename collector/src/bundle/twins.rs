@@ -4,12 +4,11 @@
 //! and only content that brings its own times is one source: two equal listings that were read at two moments are two observations.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::input::{self, Digested};
+use crate::input::{self, Digested, Limits};
 
 /// Files that were read: their sizes, hashes (hex) and paths; a compressed one as it lies there and as what it holds.
 #[derive(Default)]
@@ -39,16 +38,13 @@ impl Known {
     ///
     /// # Errors
     /// As the file's own; a damaged stream has the content that comes ahead of the damage.
-    pub fn twin(&self, file: &Path, window_log: u32) -> io::Result<Option<Twin>> {
-        let size = fs::metadata(file)?.len();
-        let stated = input::stated_size(&mut File::open(file)?)?;
-        if !self.has_size(size) && !stated.is_some_and(|size| self.has_size(size)) {
+    pub fn twin(&self, path: &Path, limits: &Limits) -> io::Result<Option<Twin>> {
+        let (mut file, found) = input::regular(path)?;
+        let stated = input::stated_size(&mut file)?;
+        if !self.has_size(found.len()) && !stated.is_some_and(|size| self.has_size(size)) {
             return Ok(None);
         }
-        let digest = Digested::default();
-        // A file that grows meanwhile is hashed as far as it was when it was opened.
-        let raw = io::Read::take(File::open(file)?, size);
-        let mut reader = input::decompress(raw, &digest, window_log)?;
+        let (mut reader, digest) = input::open(path, limits)?;
         let _ = io::copy(&mut reader, &mut io::sink());
         drop(reader);
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use syncline_schema::printable::tell;
 
 use crate::bundle::capture_toml::{DATAPLANES, SCENARIOS, check_kind};
-use crate::bundle::{BundleOptions, SourceRule, bundle};
+use crate::bundle::{BundleOptions, SourceRule, bundle, rules};
 
 /// Arguments of `bundle`.
 #[derive(Args, Debug)]
@@ -32,6 +33,12 @@ pub struct BundleArguments {
     /// Memory to use at most, e.g. 512MiB
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = size)]
     memory: usize,
+    /// Disk space to use beside the bundle at most, for archives of databases
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = super::sizes::bytes)]
+    scratch: u64,
+    /// Follow links that lead out of a folder
+    #[arg(long)]
+    follow: bool,
     /// Exit with 1 where anything was rejected
     #[arg(long)]
     strict: bool,
@@ -54,6 +61,8 @@ pub fn run(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
         node: arguments.node,
         sources: arguments.sources,
         memory: arguments.memory,
+        scratch: arguments.scratch,
+        follow: arguments.follow,
         threads: 0,
         force: arguments.force,
         progress: true,
@@ -61,21 +70,22 @@ pub fn run(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
     let manifest = &summary.manifest;
     let unread = manifest.sources.iter().filter(|source| source.kind == "unread").count();
     let records: u64 = manifest.sources.iter().map(|source| source.records).sum();
-    eprintln!("{}: {} sources, {records} records, {unread} unread", out.display(), manifest.sources.len());
+    let (shown, sources) = (out.display(), manifest.sources.len());
+    tell(format_args!("{shown}: {sources} sources, {records} records, {unread} unread"));
     for source in &manifest.sources {
         if let Some(nearest) = &source.nearest {
-            eprintln!("unread: {}: {}", source.path.escape_debug(), nearest.escape_debug());
+            tell(format_args!("unread: {}: {nearest}", source.path));
         }
     }
     if records == 0 {
-        eprintln!("warning: no capture in it could be read: `syncline-collector formats` lists what can");
+        tell(format_args!("warning: no capture in it could be read: `syncline-collector formats` lists what can"));
+    }
+    for complaint in summary.told() {
+        eprintln!("{}", complaint.escape_debug());
     }
     if summary.rejected > 0 {
-        eprintln!(
-            "warning: {} records were rejected: syncline-collector inspect {} shows them",
-            summary.rejected,
-            out.display()
-        );
+        let rejected = summary.rejected;
+        tell(format_args!("warning: {rejected} records were rejected: syncline-collector inspect {shown} shows them"));
     }
     Ok(ExitCode::from(u8::from(arguments.strict && summary.rejected > 0)))
 }
@@ -89,6 +99,7 @@ fn source_rule(text: &str) -> Result<SourceRule, String> {
     }
     let kind = (!kind.is_empty()).then(|| kind.to_owned());
     check_kind(kind.as_deref())?;
+    rules::glob(glob)?;
     Ok(SourceRule { glob: glob.to_owned(), kind, clock })
 }
 

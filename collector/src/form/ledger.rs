@@ -22,9 +22,6 @@ pub const SHORTEST_LINES: usize = 32;
 /// Longest record whatever the memory, bytes: texts of a column are counted in 31 bits.
 const LONGEST: usize = 512 << 20;
 
-/// Bytes of scratch space for each byte of memory: 64 GiB with the default of 512 MiB.
-const SCRATCH: u64 = 128;
-
 /// The shares of a run.
 #[derive(Clone, Debug)]
 pub struct Shares {
@@ -36,8 +33,6 @@ pub struct Shares {
     pub writing: Ledger,
     /// For the reader.
     pub reading: Ledger,
-    /// Files that are put aside to be read at many places, bytes.
-    pub scratch: u64,
 }
 
 impl Shares {
@@ -48,13 +43,7 @@ impl Shares {
         while record * 2 <= memory / 8 && record < LONGEST {
             record *= 2;
         }
-        Self {
-            record,
-            under_way: memory / 2,
-            writing: Ledger::new(memory / 3),
-            reading: Ledger::new(memory / 6),
-            scratch: (memory as u64).saturating_mul(SCRATCH),
-        }
+        Self { record, under_way: memory / 2, writing: Ledger::new(memory / 3), reading: Ledger::new(memory / 6) }
     }
 }
 

@@ -3,13 +3,38 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::expansion::{Expansion, Pool};
+use super::open::source;
+
+/// How far files are unpacked.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest zstd window, as a power of two.
+    pub window_log: u32,
+    /// What all files together may be unpacked to beyond what each may.
+    pub pool: Pool,
+}
+
+impl Limits {
+    /// Those under a memory limit.
+    pub fn new(memory: usize) -> Self {
+        Self { window_log: window_log(memory), pool: Pool::default() }
+    }
+}
+
 /// SHA-256 and size of a file as it lies there and of what it holds, known once it was read to its end.
-#[derive(Clone, Default)]
-pub struct Digested(Arc<Mutex<Digests>>);
+#[derive(Clone)]
+pub struct Digested {
+    digests: Arc<Mutex<Digests>>,
+    /// How far the file may be unpacked; a file of an archive shares that of the archive.
+    expansion: Arc<Expansion>,
+    grew: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 struct Digests {
@@ -27,26 +52,55 @@ enum Side {
 }
 
 impl Digested {
+    /// Of a file that takes up `stored` bytes on a disk; of a stream, of which nobody knows ahead how long it is, nothing.
+    fn new(limits: &Limits, stored: Option<u64>, grew: Arc<AtomicBool>) -> Self {
+        let expansion = Arc::new(Expansion::new(&limits.pool, stored));
+        Self { digests: Arc::default(), expansion, grew }
+    }
+
+    /// Of a file in the archive that this is of.
+    pub fn member(&self) -> Self {
+        Self { digests: Arc::default(), expansion: Arc::new(self.expansion.within()), grew: Arc::default() }
+    }
+
+    /// Whether more came out of the file than may.
+    pub fn is_exceeded(&self) -> bool {
+        self.expansion.is_exceeded()
+    }
+
+    /// Whether the file became longer while it was read.
+    pub fn grew(&self) -> bool {
+        self.grew.load(Ordering::Relaxed)
+    }
+
     /// Hash as hex and bytes so far, of the file as it lies there.
     pub fn finish(&self) -> (String, u64) {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         hex(&state.raw)
     }
 
     /// The same of what it holds, where it is compressed.
     pub fn content(&self) -> Option<(String, u64)> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         state.content.as_ref().map(hex)
     }
 
     /// Leaves out the content from here on: an archive is compared file by file.
     pub fn only_raw(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         (state.content, state.only_raw) = (None, true);
     }
 
-    fn update(&self, side: Side, bytes: &[u8]) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn update(&self, side: Side, bytes: &[u8]) -> io::Result<()> {
+        self.hash(side, bytes);
+        match side {
+            Side::Raw => self.expansion.took(bytes.len() as u64),
+            Side::Content => self.expansion.gave(bytes.len() as u64),
+        }
+    }
+
+    fn hash(&self, side: Side, bytes: &[u8]) {
+        let mut state = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         let (hash, size) = match side {
             Side::Raw => &mut state.raw,
             Side::Content if state.only_raw => return,
@@ -90,7 +144,7 @@ struct Hashing<R> {
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.digest.update(self.side, &buffer[..count]);
+        self.digest.update(self.side, &buffer[..count])?;
         Ok(count)
     }
 }
@@ -136,11 +190,11 @@ pub fn stated_size(file: &mut File) -> io::Result<Option<u64>> {
 /// Opens a file (`-` is standard input) and undoes gzip or zstd, recognised by their first bytes.
 ///
 /// # Errors
-/// A file that cannot be opened.
-pub fn open(path: &Path, window_log: u32) -> io::Result<(Box<dyn Read>, Digested)> {
-    let digest = Digested::default();
-    let raw: Box<dyn Read> = if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
-    Ok((decompress(raw, &digest, window_log)?, digest))
+/// A file that cannot be opened, or what is none.
+pub fn open(path: &Path, limits: &Limits) -> io::Result<(Box<dyn Read>, Digested)> {
+    let opened = source(path)?;
+    let digest = Digested::new(limits, opened.stored, opened.grew);
+    Ok((decompress(opened.reader, &digest, limits)?, digest))
 }
 
 /// Hashes the bytes as they come in, and undoes nothing.
@@ -152,7 +206,7 @@ pub fn hashing<'r>(raw: impl Read + 'r, digest: &Digested) -> impl Read + 'r {
 ///
 /// # Errors
 /// Bytes that cannot be read at all.
-pub fn decompress<'r>(raw: impl Read + 'r, digest: &Digested, window_log: u32) -> io::Result<Box<dyn Read + 'r>> {
+pub fn decompress<'r>(raw: impl Read + 'r, digest: &Digested, limits: &Limits) -> io::Result<Box<dyn Read + 'r>> {
     let mut reader = BufReader::with_capacity(256 << 10, hashing(raw, digest));
     // A pipe may give its first bytes one by one: the magic of zstd has four.
     let mut magic = Vec::with_capacity(4);
@@ -163,9 +217,39 @@ pub fn decompress<'r>(raw: impl Read + 'r, digest: &Digested, window_log: u32) -
         Box::new(content(Box::new(flate2::bufread::MultiGzDecoder::new(reader))))
     } else if magic.starts_with(&ZSTD) {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)?;
-        decoder.window_log_max(window_log)?;
-        Box::new(content(Box::new(Windowed { inner: decoder, window_log })))
+        decoder.window_log_max(limits.window_log)?;
+        Box::new(content(Box::new(Windowed { inner: decoder, window_log: limits.window_log })))
     } else {
         Box::new(reader)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_unpacks_too_far_is_read_that_far() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x");
+        let limits = Limits { window_log: LEAST_WINDOW_LOG, pool: Pool::of(1000) };
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            let (mut reader, digest) = open(&path, &limits).expect("opened");
+            let read = io::copy(&mut reader, &mut io::sink()).map_err(|error| error.kind());
+            (read, digest.is_exceeded())
+        };
+        let text: String = (0..5000).map(|line| format!("line {line}\n")).collect();
+        let packed = zstd::encode_all(text.as_bytes(), 3).expect("packed");
+        assert_eq!(read(&packed), (Ok(text.len() as u64), false));
+        let bomb = zstd::encode_all(vec![b'\n'; 10 << 20].as_slice(), 3).expect("packed");
+        assert_eq!(read(&bomb), (Err(ErrorKind::QuotaExceeded), true));
+        // What the bomb took does not lack elsewhere.
+        assert_eq!(read(&packed), (Ok(text.len() as u64), false));
+        // Eight terabytes of nothing take up nothing.
+        File::create(&path).and_then(|file| file.set_len(8 << 40)).expect("a sparse file");
+        assert_eq!(open(&path, &limits).map(|_| ()).map_err(|error| error.kind()), Err(ErrorKind::QuotaExceeded));
+    }
 }

@@ -69,7 +69,8 @@ mod tests {
         plan.proxy.dataplane = Some("kube-proxy-iptables".to_owned());
         let versions = [("kube-proxy".to_owned(), "1.20.2".to_owned())].into();
         let text = text(&plan, &versions, "run-1", Some("scale-up"));
-        let found = crate::bundle::capture_toml::parse(&text).expect("valid");
+        let found = crate::bundle::capture_toml::parse(text.as_bytes());
+        assert_eq!(found.refused, []);
         assert_eq!((found.node.as_deref(), found.scenario.as_deref()), (Some("node \"a\"\n"), Some("scale-up")));
         assert!(found.facts.iter().any(|(_, key, value)| key == "version/kube-proxy" && value == "1.20.2"));
         assert!(found.facts.iter().any(|(_, key, value)| key == "same_host" && value.ends_with(",operator")));

@@ -1,8 +1,10 @@
 //! From batches to a Parquet bundle.
 
 mod differences;
+mod footprint;
 pub mod gaps;
 pub mod integrity;
+mod page_header;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;

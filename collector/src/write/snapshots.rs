@@ -351,6 +351,7 @@ mod tests {
     use crate::form::Reads;
     use crate::form::dissector::{Counters, Dissector, End};
     use crate::form::file_series::FileSeries;
+    use crate::write::integrity::Whole;
 
     fn counters(piece: &[u8]) -> Counters {
         let end = piece.iter().position(|byte| *byte == b']');
@@ -429,7 +430,7 @@ mod tests {
         encoder.end();
         assert_eq!(ledger.taken(), 0, "what a source had goes with it");
         tables.close().expect("closed");
-        let again = crate::write::rebuild::snapshot(folder.path(), 0, 2).expect("rebuilt");
+        let again = crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, 2).expect("rebuilt");
         assert_eq!(again, b"c\nc\nc\n");
     }
 
@@ -501,7 +502,8 @@ mod tests {
         }
         tables.close().expect("closed");
         for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
-            let again = crate::write::rebuild::snapshot(folder.path(), 0, number as i64).expect("rebuilt");
+            let again =
+                crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, number as i64).expect("rebuilt");
             assert!(again == states[number], "snapshot {number} differs");
         }
     }

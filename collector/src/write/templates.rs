@@ -3,6 +3,7 @@
 
 use syncline_schema::dataplane::COUNTER;
 
+use super::rebuild::{WIDEST, padded};
 use crate::form::dissector::Counters;
 
 /// The piece with its counters cut out, and the counters.
@@ -17,8 +18,8 @@ pub fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Opti
         let digits = field.trim_ascii_start();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
         // What would not be written again as it stood (`007`, `+1`, a suffix, tabs) stays in the text.
-        let plain = number.is_some_and(|number| format!("{number:>width$}", width = field.len()).as_bytes() == field);
-        if !plain || field.len() > WIDEST || range.start < from {
+        let plain = number.is_some_and(|number| padded(number, field.len().min(WIDEST)).as_bytes() == field);
+        if !plain || range.start < from {
             continue;
         }
         // Without padding any width will do: a counter that grows must not make another rule.
@@ -32,9 +33,6 @@ pub fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Opti
     escape(&piece[from..], &mut text);
     (text, values[0], values[1])
 }
-
-/// Widest counter field: `'0' + width` stays below the letters that a raw byte is written as.
-const WIDEST: usize = 60;
 
 /// Appends bytes as text. A byte that is no text, and `COUNTER` itself, becomes `COUNTER` and the character U+0100 + byte.
 fn escape(bytes: &[u8], text: &mut String) {
@@ -85,5 +83,13 @@ mod tests {
             template(text.as_bytes(), &Counters { packets: Some(1..colon), bytes: Some(colon + 1..text.len() - 1) }).0
         };
         assert_eq!(rule("[9:480]"), rule("[10:99999]"));
+    }
+
+    #[test]
+    fn a_counter_may_stand_behind_any_number_of_blanks() {
+        let piece = format!("{}7 rest", " ".repeat(70_000));
+        let counters = Counters { packets: Some(0..70_001), bytes: None };
+        let (text, packets, _) = template(piece.as_bytes(), &counters);
+        assert_eq!((text, packets), (piece, None));
     }
 }

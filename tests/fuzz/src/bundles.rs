@@ -143,15 +143,12 @@ pub fn run(data: &[u8]) {
     let Ok(damage) = Damage::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let folder = places::folder();
     damage.write(folder.path());
-    let Ok(text) = fs::read_to_string(folder.path().join(MANIFEST)) else { return };
-    let Ok(manifest) = serde_json::from_str::<Manifest>(&text) else { return };
-    if integrity::check(folder.path(), &manifest).is_err() {
-        return;
-    }
+    let Ok(manifest) = integrity::manifest(folder.path()) else { return };
+    let Ok(whole) = integrity::check(folder.path(), &manifest) else { return };
     for source in 0..3 {
-        let _ = rebuild::snapshot(folder.path(), source, 0);
+        let _ = rebuild::snapshot(folder.path(), &whole, source, 0);
     }
-    let _ = inspect::table(&mut Vec::new(), &manifest, folder.path());
+    let _ = inspect::table(&mut Vec::new(), &manifest, folder.path(), &whole);
 }
 
 impl Damage {

@@ -1,7 +1,7 @@
 //! `capture.toml`: the text of one, and the globs in it against paths of a capture.
 
 use syncline_collector::bundle::capture_toml::parse;
-use syncline_collector::bundle::rules::glob;
+use syncline_collector::bundle::rules::Rules;
 
 use crate::fixtures;
 
@@ -11,23 +11,16 @@ const PATHS: [&str; 6] = ["a", "iptables/nat-save.stream", "a/b/c/d.tar/e/f.log"
 /// Takes an input.
 ///
 /// # Panics
-/// Where a statement is of no line of the text.
+/// Where a statement or a refusal is of no line of the text, or a rule counts whose glob is none.
 pub fn run(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let lines = 1..=text.split_inclusive('\n').count().max(1) as i64 + 1;
-    match parse(text) {
-        Ok(statements) => {
-            for (line, key, _) in &statements.facts {
-                assert!(lines.contains(line), "{key}: line {line} of {}", lines.end());
-            }
-            for rule in &statements.sources {
-                for path in PATHS {
-                    let _ = glob(rule.glob.as_bytes(), path.as_bytes());
-                }
-            }
-        }
-        Err((line, what)) => assert!(lines.contains(&line), "{what}: line {line} of {}", lines.end()),
+    let lines = 1..=data.split(|byte| *byte == b'\n').count() as i64;
+    let statements = parse(data);
+    let facts = statements.facts.iter().map(|(line, key, _)| (line, key));
+    for (line, what) in facts.chain(statements.refused.iter().map(|(line, what)| (line, what))) {
+        assert!(lines.contains(line), "{what}: line {line} of {lines:?}");
     }
+    let rules = Rules::new(statements.sources).expect("globs that were accepted one by one");
+    PATHS.iter().for_each(|path| assert!(rules.of(path).is_none_or(|rule| !rule.glob.is_empty())));
 }
 
 /// What its module's documentation shows, and statements that are wrong.

@@ -1,23 +1,28 @@
 //! The reader's part for archives: a tar or a zip is a source of its own, and so is each file in it, an archive in it
-//! too (`cilium sysdump` writes a zip that holds a tar of each agent's bugtool).
+//! too (`cilium sysdump` writes a zip that holds a tar of each agent's bugtool). What is no file in it is a source that was not read.
 //!
 //! A tar is read in one go. A zip has its table of contents at its end: one that is compressed, comes from standard input or
 //! stands in another archive is first put into the scratch folder.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use syncline_schema::loss::{self, Loss};
 use syncline_schema::manifest::Source;
 
-use super::tsdb::{Candidate, Kept};
+use super::scratch::Kept;
+use super::tsdb::Candidate;
 use super::{Reader, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::rules::plain_path;
 use crate::bundle::said::Said;
+use crate::bundle::twins::Twin;
 use crate::form::Context;
-use crate::input::{self, Digested};
+use crate::input::archive::{self, Member, What};
+use crate::input::{self, Digested, cost};
 
 /// How deep archives in archives are read; one that lies deeper is an unread file.
 const DEEPEST: usize = 4;
@@ -57,7 +62,21 @@ impl Reader<'_> {
         if self.rule(&one.plain).is_none() {
             self.known.add(&one.digest, &one.path);
         }
+        self.beyond(&one.digest, || Arc::new(self.context(own, &one.plain, None, None)), outlet);
         outlet.say(Said::End { index: own, digest: Some(one.digest.finish()) });
+    }
+
+    /// Says of a file how it differs from what was read of it.
+    fn beyond(&self, digest: &Digested, context: impl Fn() -> Arc<Context>, outlet: &Outlet<Said>) {
+        let said = |loss: Loss, why: &str| {
+            outlet.say(Said::Withheld { context: context(), loss, count: 1, why: why.to_owned() });
+        };
+        if digest.is_exceeded() {
+            said(loss::EXPANDED_TOO_FAR, "not read any further: it unpacks to far more than its size");
+        }
+        if digest.grew() {
+            said(loss::GROWING_FILE, "what was added while it was read was left out");
+        }
     }
 
     fn archive(&self, one: Opened<'_>, kind: &str, index: &mut i32, outlet: &Outlet<Said>) {
@@ -68,18 +87,23 @@ impl Reader<'_> {
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
         let digest = one.digest.clone();
         digest.only_raw();
-        let files = Files {
+        let mut files = Files {
             reader: self,
             path: one.path.clone(),
             plain: one.plain.clone(),
             depth: one.depth + 1,
             own: Arc::clone(&context),
+            digest: digest.clone(),
             candidates: Vec::new(),
+            names: HashSet::new(),
+            left_out: None,
         };
         let failed = if kind == "tar" { files.of_tar(one, index, outlet) } else { files.of_zip(one, index, outlet) };
+        files.end(index, outlet);
         if let Err(why) = failed {
-            outlet.say(Said::Truncated { context, offset: 0, why });
+            outlet.say(Said::Truncated { context: Arc::clone(&context), offset: 0, why });
         }
+        self.beyond(&digest, || Arc::clone(&context), outlet);
         outlet.say(Said::End { index: own, digest: Some(digest.finish()) });
     }
 }
@@ -92,86 +116,106 @@ struct Files<'o> {
     depth: usize,
     /// The archive itself.
     own: Arc<Context>,
+    digest: Digested,
     /// Files that may belong to a TSDB: which do is known when all were seen.
     candidates: Vec<Candidate>,
+    /// Names of the files so far.
+    names: HashSet<String>,
+    /// The first entry that there was no room for, and how many there were.
+    left_out: Option<(String, u64)>,
 }
 
 impl Files<'_> {
-    fn of_tar(mut self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) -> Result<(), String> {
-        let mut archive = tar::Archive::new(one.head.as_slice().chain(one.reader));
-        let mut failed = one.broken;
-        match archive.entries() {
-            Ok(files) => {
-                for file in files {
-                    let mut file = match file {
-                        Ok(file) => file,
-                        Err(error) => {
-                            failed = Some(error.to_string());
-                            break;
-                        }
-                    };
-                    if !file.header().entry_type().is_file() {
-                        continue;
-                    }
-                    let name = String::from_utf8_lossy(&file.path_bytes()).into_owned();
-                    let seconds = file.header().mtime().ok().and_then(|seconds| i64::try_from(seconds).ok());
-                    let size = file.size();
-                    self.member(&name, (seconds, size), &mut file, index, outlet);
-                }
-            }
-            Err(error) => failed = Some(error.to_string()),
-        }
-        self.reader.archived(self.candidates, index, outlet);
-        let _ = io::copy(&mut archive.into_inner(), &mut io::sink());
-        failed.map_or(Ok(()), Err)
+    fn of_tar(&mut self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) -> Result<(), String> {
+        let mut reader = one.head.as_slice().chain(one.reader);
+        let read = archive::tar(&mut reader, &mut |member, content| {
+            self.entry(member, content, index, outlet);
+            true
+        });
+        // What broke off while the head was read did so ahead of what comes of it.
+        let read = one.broken.map_or(read, Err);
+        let _ = io::copy(&mut reader, &mut io::sink());
+        read
     }
 
-    fn of_zip(mut self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) -> Result<(), String> {
+    fn of_zip(&mut self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) -> Result<(), String> {
         let mut reader = one.head.as_slice().chain(one.reader);
+        let mut kept = None;
         let file = match one.disk {
             Some(path) => {
                 io::copy(&mut reader, &mut io::sink()).map_err(|error| error.to_string())?;
-                path.to_owned()
+                path
             }
             None => {
-                let kept = self.reader.keep(&mut reader, &one.digest).map_err(|error| error.to_string())?;
-                kept.file
+                let kept =
+                    kept.insert(self.reader.scratch.keep(&mut reader, &one.digest).map_err(|error| error.to_string())?);
+                self.reader.cut(kept, Arc::clone(&self.own), outlet);
+                kept.file.as_path()
             }
         };
-        let opened = File::open(file).map_err(|error| error.to_string())?;
-        let mut archive = zip::ZipArchive::new(io::BufReader::new(opened))
-            .map_err(|error| format!("expected a zip with its table of contents at the end: {error}"))?;
-        for at in 0..archive.len() {
-            let mut file = match archive.by_index(at) {
-                Ok(file) => file,
-                Err(error) => {
-                    let why = format!("file {} of the archive: {error}", at + 1);
-                    outlet.say(Said::Unread { context: Arc::clone(&self.own), why });
-                    continue;
-                }
-            };
-            if !file.is_file() {
-                continue;
-            }
-            let name = String::from_utf8_lossy(file.name_raw()).into_owned();
-            // Times without a zone, which is all that the table itself has, say nothing.
-            let seconds = file.extra_data_fields().find_map(|field| match field {
-                zip::extra_fields::ExtraField::ExtendedTimestamp(stamp) => stamp.mod_time().map(i64::from),
-                _ => None,
-            });
-            let size = file.size();
-            self.member(&name, (seconds, size), &mut file, index, outlet);
+        let (file, _) = input::regular(file).map_err(|error| error.to_string())?;
+        let left = archive::zip(file, &mut |member, content| {
+            self.entry(member, content, index, outlet);
+            self.left_out.is_none()
+        })?;
+        if let Some((_, count)) = &mut self.left_out {
+            *count += left;
         }
-        self.reader.archived(self.candidates, index, outlet);
         Ok(())
     }
 
+    fn end(self, index: &mut i32, outlet: &Outlet<Said>) {
+        self.reader.archived(self.candidates, index, outlet);
+        if let Some((name, count)) = self.left_out {
+            let why = format!("no room for {count} of its entries: {name} and those behind it");
+            outlet.say(Said::Withheld { context: self.own, loss: loss::TOO_MANY_FILES, count, why });
+        }
+    }
+
+    /// Reads an entry, or says why not.
+    fn entry(&mut self, member: Member, content: &mut dyn Read, index: &mut i32, outlet: &Outlet<Said>) {
+        let Member { name, mtime, what } = member;
+        let path = format!("{}/{name}", self.path);
+        if !self.reader.room.take(cost(&path)) {
+            self.left_out.get_or_insert((name, 0)).1 += 1;
+            return;
+        }
+        let (loss, why) = match what {
+            What::File(size) => {
+                if self.names.insert(name.clone()) {
+                    return self.file(&name, (mtime, size), content, index, outlet);
+                }
+                (loss::REPEATED_ENTRY, "not read: an entry of the same name stands ahead of it".to_owned())
+            }
+            What::Hard(to) if self.names.contains(&to) => {
+                let twin = Twin { first: format!("{}/{to}", self.path), digest: (String::new(), 0) };
+                self.reader.same(*index, &path, twin, outlet);
+                *index += 1;
+                return;
+            }
+            What::Hard(to) | What::Symbolic(to) => (loss::LINK_NOT_FOLLOWED, format!("not read: a link to {to}")),
+            What::Special(what) => (loss::SKIPPED_FILE, format!("not read: {what}")),
+            What::Overlapping => {
+                (loss::OVERLAPPING_ENTRIES, "not read: its bytes belong to another entry of the archive too".to_owned())
+            }
+            // A place of the archive.
+            What::Damaged(why) if name.is_empty() => {
+                let context = Arc::clone(&self.own);
+                outlet.say(Said::Withheld { context, loss: loss::UNREADABLE_ENTRY, count: 1, why });
+                return;
+            }
+            What::Damaged(why) => (loss::UNREADABLE_ENTRY, format!("not read: {why}")),
+        };
+        self.reader.refused(*index, &path, loss, 1, why, outlet);
+        *index += 1;
+    }
+
     /// Reads one file of the archive, of which the modification time and the size are known.
-    fn member(
+    fn file(
         &mut self,
         name: &str,
         (seconds, size): (Option<i64>, u64),
-        raw: &mut dyn Read,
+        content: &mut dyn Read,
         index: &mut i32,
         outlet: &Outlet<Said>,
     ) {
@@ -180,8 +224,9 @@ impl Files<'_> {
         let mtime = seconds.and_then(|seconds| seconds.checked_mul(1_000_000_000));
         let is_block = input::tsdb::place(&plain).is_some();
         let mut magic = Vec::with_capacity(4);
-        let _ = raw.take(4).read_to_end(&mut magic);
-        let raw: &mut dyn Read = &mut magic.chain(raw);
+        // A reader that fails does so again.
+        let _ = content.take(4).read_to_end(&mut magic);
+        let raw: &mut dyn Read = &mut magic.chain(content);
         let mut again = None;
         // What a compressed one holds is told at its end.
         if !is_block && (input::is_compressed(&magic) || self.reader.known.has_size(size)) {
@@ -189,7 +234,6 @@ impl Files<'_> {
             if let Some(twin) = self.reader.twin(&kept.file, &path).filter(|_| kept.broken.is_none()) {
                 self.reader.same(*index, &path, twin, outlet);
                 *index += 1;
-                let _ = std::fs::remove_file(kept.file);
                 return;
             }
             again = Some(kept);
@@ -199,18 +243,15 @@ impl Files<'_> {
             Some(file) => file,
             None => raw,
         };
-        let digest = Digested::default();
-        let opened = input::decompress(raw, &digest, self.reader.window_log);
+        let digest = self.digest.member();
+        let opened = input::decompress(raw, &digest, &self.reader.limits);
         if is_block {
-            match opened.and_then(|mut reader| self.reader.keep(&mut reader, &digest)) {
+            match opened.and_then(|mut reader| self.reader.scratch.keep(&mut reader, &digest)) {
                 Ok(kept) => {
                     let kept = Some(kept);
                     self.candidates.push(Candidate { path, place: plain, kept, mtime, file: PathBuf::new() });
                 }
-                Err(error) => {
-                    let why = format!("{name}: {error}");
-                    outlet.say(Said::Truncated { context: Arc::clone(&self.own), offset: 0, why });
-                }
+                Err(error) => self.unkept(name, &error, outlet),
             }
             return;
         }
@@ -223,26 +264,21 @@ impl Files<'_> {
         let one =
             Opened { path, plain, mtime, head, broken, reader: &mut reader, digest, disk: None, depth: self.depth };
         self.reader.opened(one, index, outlet);
-        if let Some(kept) = again {
-            if let Some(why) = kept.broken {
-                outlet.say(Said::Truncated {
-                    context: Arc::clone(&self.own),
-                    offset: 0,
-                    why: format!("{name}: {why}"),
-                });
-            }
-            let _ = std::fs::remove_file(kept.file);
+        if let Some(mut kept) = again {
+            kept.broken = kept.broken.map(|why| format!("{name}: {why}"));
+            self.reader.cut(&mut kept, Arc::clone(&self.own), outlet);
         }
     }
 
     /// A file of the archive as it lies there, put where it can be read twice.
     fn kept(&self, name: &str, raw: &mut dyn Read, outlet: &Outlet<Said>) -> Option<Kept> {
-        let digest = Digested::default();
-        let kept = self.reader.keep(&mut input::hashing(raw, &digest), &digest);
-        kept.map_err(|error| {
-            let why = format!("{name}: {error}");
-            outlet.say(Said::Truncated { context: Arc::clone(&self.own), offset: 0, why });
-        })
-        .ok()
+        let digest = self.digest.member();
+        let kept = self.reader.scratch.keep(&mut input::hashing(raw, &digest), &digest);
+        kept.map_err(|error| self.unkept(name, &error, outlet)).ok()
+    }
+
+    fn unkept(&self, name: &str, error: &io::Error, outlet: &Outlet<Said>) {
+        let why = format!("{name}: {error}");
+        outlet.say(Said::Truncated { context: Arc::clone(&self.own), offset: 0, why });
     }
 }

@@ -2,12 +2,13 @@
 
 mod archive;
 mod layered;
+mod scratch;
 mod tsdb;
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use syncline_schema::clock::ClockToken;
@@ -19,50 +20,64 @@ use super::nearest::nearest;
 use super::pipeline::{Outlet, Refusal};
 use super::progress::Progress;
 use super::recognise::{What, recognise, span};
-use super::rules::{SourceRule, glob, plain_path};
+use super::rules::{Rules, SourceRule, plain_path};
 use super::said::Said;
 use super::twins::{Known, Twin};
 use crate::form::ledger::Ledger;
 use crate::form::stamp::{Dating, MARK};
 use crate::form::{Context, Format, Head, Reads};
-use crate::input::{self, Cutter, Digested, Entry, Piece};
+use crate::input::{self, Cutter, Digested, Entry, Limits, Piece, Skip};
 use crate::layers::Setting;
 use crate::parse::FORMATS;
 
 use archive::Opened;
 use layered::{Layered, losses};
+pub use scratch::Scratch;
 
 /// Bytes that a sniffer sees.
 const HEAD: usize = 64 << 10;
 
 /// The reader of one bundle.
 pub struct Reader<'o> {
-    /// Kinds and clocks that the command line gave.
-    pub options: &'o [SourceRule],
+    /// Kinds and clocks that the command line and `capture.toml` gave.
+    pub rules: &'o Rules,
     /// `capture.toml`.
     pub statements: &'o Statements,
     /// Name of the node.
     pub node: Option<String>,
     /// Bytes of a record at most.
     pub limit: usize,
+    /// How far files are unpacked.
+    pub limits: Limits,
     /// What is kept of a TSDB.
     pub reading: Ledger,
-    /// Bytes that may still be put into the scratch folder.
-    pub scratch_left: AtomicU64,
-    /// Largest zstd window, as a power of two.
-    pub window_log: u32,
     /// Bar.
     pub progress: Progress,
-    /// Folder for files that must be read at many places, made when needed.
-    pub scratch: &'o Path,
-    /// How many files are in it.
-    pub kept: AtomicUsize,
+    /// Folder for files that must be read at many places.
+    pub scratch: &'o Scratch,
+    /// What the files of archives may take beside those of the walk.
+    pub room: Room,
     /// All files.
     pub entries: &'o [Entry],
     /// What was read so far.
     pub known: Known,
     /// What dated sources span, once somebody asked.
     pub span: OnceLock<Option<(i64, i64, String)>>,
+}
+
+/// Memory that files may still take, whatever is in them, by [`input::cost`].
+pub struct Room(AtomicUsize);
+
+impl Room {
+    /// Of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Takes some, where there is as much.
+    fn take(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
 }
 
 impl Reader<'_> {
@@ -81,8 +96,8 @@ impl Reader<'_> {
                 self.progress.end();
                 continue;
             }
-            if entry.skipped {
-                self.unread(index, entry, loss::SKIPPED_FILE, outlet);
+            if let Some(skip) = &entry.skipped {
+                self.skipped(index, entry, skip, outlet);
                 index += 1;
                 self.progress.end();
                 continue;
@@ -95,11 +110,12 @@ impl Reader<'_> {
                 self.progress.end();
                 continue;
             }
-            match input::open(&entry.file, self.window_log) {
+            match input::open(&entry.file, &self.limits) {
                 Ok((reader, digest)) => self.file(entry, reader, digest, &mut index, outlet),
                 Err(error) => {
-                    let context = self.unread(index, entry, loss::UNREAD_FILE, outlet);
-                    outlet.say(Said::Unread { context, why: error.to_string() });
+                    let is_bomb = error.kind() == ErrorKind::QuotaExceeded;
+                    let loss = if is_bomb { loss::EXPANDED_TOO_FAR } else { loss::UNREAD_FILE };
+                    self.refused(index, &entry.path, loss, 1, format!("not read: {error}"), outlet);
                     index += 1;
                 }
             }
@@ -110,14 +126,14 @@ impl Reader<'_> {
     /// An earlier file with the same content, if they are one source.
     fn twin(&self, file: &Path, path: &str) -> Option<Twin> {
         let unruled = self.rule(&plain_path(path)).is_none();
-        let twin = unruled.then(|| self.known.twin(file, self.window_log).ok().flatten())??;
+        let twin = unruled.then(|| self.known.twin(file, &self.limits).ok().flatten())??;
         self.is_dated(file, path).then_some(twin)
     }
 
     /// Whether a file brings its own times.
     fn is_dated(&self, file: &Path, path: &str) -> bool {
         let mut head = Vec::new();
-        if let Ok((mut reader, _)) = input::open(file, self.window_log) {
+        if let Ok((mut reader, _)) = input::open(file, &self.limits) {
             read_head(&mut reader, &mut head);
         }
         let plain = plain_path(path);
@@ -141,11 +157,36 @@ impl Reader<'_> {
         outlet.say(Said::End { index, digest: Some(twin.digest) });
     }
 
-    /// Names a file that is not read.
-    fn unread(&self, index: i32, entry: &Entry, why: Loss, outlet: &Outlet<Said>) -> Arc<Context> {
-        let context = Arc::new(self.context(index, &entry.path, None, None));
-        let source = Source { path: entry.path.clone(), kind: "unread".to_owned(), ..Source::default() };
-        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: vec![why] });
+    /// Names what a walk found and is not read.
+    fn skipped(&self, index: i32, entry: &Entry, skip: &Skip, outlet: &Outlet<Said>) {
+        let path = &entry.path;
+        let (loss, count, why) = match skip {
+            Skip::Hidden => {
+                self.begin_unread(index, path, vec![loss::SKIPPED_FILE], outlet);
+                return;
+            }
+            Skip::Again(first) => {
+                let twin = Twin { first: first.clone(), digest: (String::new(), 0) };
+                return self.same(index, path, twin, outlet);
+            }
+            Skip::Special(what) => (loss::SKIPPED_FILE, 1, format!("not read: {what}")),
+            Skip::Out(to) => (loss::LINK_NOT_FOLLOWED, 1, format!("not read: a link to {}", to.display())),
+            Skip::Unreadable(error) => (loss::UNREADABLE_FOLDER, 1, format!("not read: {error}")),
+            Skip::Beyond(more) => (loss::TOO_MANY_FILES, more + 1, format!("no room for it and {more} more")),
+        };
+        self.refused(index, path, loss, count, why, outlet);
+    }
+
+    /// Names what is not read, and says why.
+    fn refused(&self, index: i32, path: &str, loss: Loss, count: u64, why: String, outlet: &Outlet<Said>) {
+        let context = self.begin_unread(index, path, Vec::new(), outlet);
+        outlet.say(Said::Withheld { context, loss, count, why });
+    }
+
+    fn begin_unread(&self, index: i32, path: &str, losses: Vec<Loss>, outlet: &Outlet<Said>) -> Arc<Context> {
+        let context = Arc::new(self.context(index, path, None, None));
+        let source = Source { path: path.to_owned(), kind: "unread".to_owned(), ..Source::default() };
+        outlet.say(Said::Begin { source, context: Arc::clone(&context), losses });
         context
     }
 
@@ -158,7 +199,7 @@ impl Reader<'_> {
         // What was decompressed does not lie there as it is read.
         let mut magic = Vec::new();
         let plain = !entry.once
-            && fs::File::open(&entry.file).is_ok_and(|file| file.take(4).read_to_end(&mut magic).is_ok())
+            && input::regular(&entry.file).is_ok_and(|(file, _)| file.take(4).read_to_end(&mut magic).is_ok())
             && head.starts_with(&magic);
         let one = Opened {
             path: entry.path.clone(),
@@ -264,9 +305,9 @@ impl Reader<'_> {
 
     fn look_for_dates(&self) -> Option<(i64, i64, String)> {
         let mut found: Option<(i64, i64, String)> = None;
-        for entry in self.entries.iter().filter(|entry| !entry.skipped && !entry.once).take(MOST_DATED) {
+        for entry in self.entries.iter().filter(|entry| entry.skipped.is_none() && !entry.once).take(MOST_DATED) {
             let plain = plain_path(&entry.path);
-            let Ok((mut reader, _)) = input::open(&entry.file, self.window_log) else { continue };
+            let Ok((mut reader, _)) = input::open(&entry.file, &self.limits) else { continue };
             let mut head = Vec::new();
             read_head(&mut reader, &mut head);
             let context = self.context(0, &plain, None, None);
@@ -280,8 +321,7 @@ impl Reader<'_> {
 
     /// The first rule for a path: the command line ahead of `capture.toml`.
     fn rule(&self, plain: &str) -> Option<&SourceRule> {
-        let rules = self.options.iter().chain(&self.statements.sources);
-        rules.into_iter().find(|rule| glob(plain_path(&rule.glob).as_bytes(), plain.as_bytes()))
+        self.rules.of(plain)
     }
 
     fn named(&self) -> String {

@@ -5,22 +5,23 @@
 //! scratch folder beside the bundle, which goes away with it.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
 use syncline_schema::loss;
 use syncline_schema::manifest::Source;
 
+use super::scratch::Kept;
 use super::{Reader, hand_on, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::rules::plain_path;
 use crate::bundle::said::Said;
+use crate::form::Context;
 use crate::input::tsdb::{self, Group, Member};
-use crate::input::{self, Digested, Entry, Piece};
+use crate::input::{self, Entry, Piece};
 use crate::parse::metrics::prometheus_tsdb::FORMAT;
 
 /// Kind of the files of a group; the group itself is a source of the format's kind.
@@ -40,14 +41,6 @@ pub struct Candidate {
     pub file: PathBuf,
 }
 
-/// A file whose bytes are at hand.
-#[derive(Clone)]
-pub struct Kept {
-    pub file: PathBuf,
-    pub digest: (String, u64),
-    pub broken: Option<String>,
-}
-
 /// Files of a directory walk that belong to a TSDB: by entry the number of its group.
 pub struct Grouped {
     pub groups: Vec<Group>,
@@ -60,14 +53,14 @@ impl Reader<'_> {
         // Of each file its path and what its beginning says: twenty thousand blocks have as many beginnings.
         let files = entries.iter().map(|entry| {
             let path = place_of(&entry.file);
-            let may_be = !entry.skipped && !entry.once && tsdb::place(&path).is_some();
-            let opened = if may_be { input::open(&entry.file, self.window_log).ok() } else { None };
+            let may_be = entry.skipped.is_none() && !entry.once && tsdb::place(&path).is_some();
+            let opened = if may_be { input::open(&entry.file, &self.limits).ok() } else { None };
             let evidence = opened.map_or(0, |(mut reader, _)| {
                 let mut head = Vec::new();
                 read_head(&mut reader, &mut head);
                 tsdb::evidence(&path, &head)
             });
-            (if entry.skipped { String::new() } else { path }, evidence)
+            (if entry.skipped.is_some() { String::new() } else { path }, evidence)
         });
         let files: Vec<(String, u32)> = files.collect();
         let groups = tsdb::groups(files.iter().map(|(path, evidence)| (path.as_str(), *evidence)));
@@ -88,25 +81,6 @@ impl Reader<'_> {
         self.group(group, members.collect(), index, outlet);
     }
 
-    /// Puts what a reader gives into the scratch folder, as far as there is room for it.
-    pub fn keep(&self, reader: &mut dyn Read, digest: &Digested) -> io::Result<Kept> {
-        fs::create_dir_all(self.scratch)?;
-        let number = self.kept.fetch_add(1, Ordering::Relaxed);
-        let file = self.scratch.join(number.to_string());
-        let mut out = File::create(&file)?;
-        let left = self.scratch_left.load(Ordering::Relaxed);
-        let copied = io::copy(&mut reader.take(left), &mut out);
-        let written = copied.as_ref().map_or_else(|_| out.metadata().map_or(0, |found| found.len()), |bytes| *bytes);
-        self.scratch_left.store(left.saturating_sub(written), Ordering::Relaxed);
-        let mut broken = copied.err().map(|error| error.to_string());
-        if broken.is_none() && written == left && reader.read(&mut [0]).is_ok_and(|more| more > 0) {
-            broken = Some(
-                "expected what is put aside to fit 128 times --memory: raise --memory, or unpack it ahead".to_owned(),
-            );
-        }
-        Ok(Kept { file, digest: digest.finish(), broken })
-    }
-
     /// Reads the files of an archive that may belong to a TSDB: groups first, then the others like any file.
     pub fn archived(&self, mut candidates: Vec<Candidate>, index: &mut i32, outlet: &Outlet<Said>) {
         let files = candidates.iter().map(|one| {
@@ -123,7 +97,7 @@ impl Reader<'_> {
             self.group(group, members, index, outlet);
         }
         for one in left.into_iter().flatten() {
-            let Some(kept) = one.kept else { continue };
+            let Some(mut kept) = one.kept else { continue };
             let own = *index;
             *index += 1;
             let mut head = Vec::new();
@@ -133,11 +107,18 @@ impl Reader<'_> {
             };
             broken = broken.or_else(|| read_head(&mut reader, &mut head));
             self.source(own, &one.path, &plain_path(&one.path), one.mtime, head, broken, &mut reader, outlet);
-            if let Some(why) = kept.broken {
-                let context = Arc::new(self.context(own, &one.path, None, None));
-                outlet.say(Said::Truncated { context, offset: 0, why });
-            }
+            self.cut(&mut kept, Arc::new(self.context(own, &one.path, None, None)), outlet);
             outlet.say(Said::End { index: own, digest: Some(kept.digest) });
+        }
+    }
+
+    /// Says why what was put into the scratch folder ends ahead of its end.
+    pub fn cut(&self, kept: &mut Kept, context: Arc<Context>, outlet: &Outlet<Said>) {
+        let Some(why) = kept.broken.take() else { return };
+        if kept.is_full {
+            outlet.say(Said::Withheld { context, loss: loss::SCRATCH_FULL, count: 1, why });
+        } else {
+            outlet.say(Said::Truncated { context, offset: 0, why });
         }
     }
 
@@ -153,30 +134,29 @@ impl Reader<'_> {
         let clock = Some(context.clock.clone());
         let source = Source { path, kind: FORMAT.kind.to_owned(), clock, ..Source::default() };
         outlet.say(Said::Begin { source, context: Arc::clone(&context), losses: Vec::new() });
-        let (mut members, mut bytes, mut hash) = (Vec::new(), 0, Sha256::new());
+        let (mut members, mut held, mut bytes, mut hash) = (Vec::new(), Vec::new(), 0, Sha256::new());
         for one in candidates {
             let inner = *index;
             *index += 1;
             let named = Arc::new(self.context(inner, &one.path, None, None));
             let source = Source { path: one.path.clone(), kind: MEMBER_KIND.to_owned(), ..Source::default() };
             outlet.say(Said::Begin { source, context: Arc::clone(&named), losses: Vec::new() });
-            let kept = match one.kept.map_or_else(|| self.settled(&one.file), Ok) {
+            let mut kept = match one.kept.map_or_else(|| self.settled(&one.file), Ok) {
                 Ok(kept) => kept,
                 Err(error) => {
                     outlet.say(Said::Unread { context: named, why: error.to_string() });
                     continue;
                 }
             };
-            if let Some(why) = kept.broken {
-                outlet.say(Said::Truncated { context: named, offset: 0, why });
-            }
+            self.cut(&mut kept, named, outlet);
             let name = name_in(group, &one.place);
             hash.update(format!("{}  {name}\n", kept.digest.0));
             bytes += kept.digest.1;
-            outlet.say(Said::End { index: inner, digest: Some(kept.digest) });
+            outlet.say(Said::End { index: inner, digest: Some(kept.digest.clone()) });
             if let Some((_, part)) = tsdb::place(&one.place) {
-                members.push(Member { name, file: kept.file, part });
+                members.push(Member { name, file: kept.file.clone(), part });
             }
+            held.push(kept);
         }
         let mut first = true;
         let fits = tsdb::read(group.is_head, &members, &self.reading, &mut |bytes, rows| {
@@ -194,13 +174,13 @@ impl Reader<'_> {
     /// A file of a walk: hashed, and decompressed into the scratch folder where it is compressed.
     fn settled(&self, path: &Path) -> io::Result<Kept> {
         let mut magic = Vec::new();
-        File::open(path)?.take(4).read_to_end(&mut magic)?;
-        let (mut reader, digest) = input::open(path, self.window_log)?;
-        if magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] {
-            return self.keep(&mut reader, &digest);
+        input::regular(path)?.0.take(4).read_to_end(&mut magic)?;
+        let (mut reader, digest) = input::open(path, &self.limits)?;
+        if input::is_compressed(&magic) {
+            return self.scratch.keep(&mut reader, &digest);
         }
         let broken = io::copy(&mut reader, &mut io::sink()).err().map(|error| error.to_string());
-        Ok(Kept { file: path.to_owned(), digest: digest.finish(), broken })
+        Ok(Kept::in_place(path.to_owned(), digest.finish(), broken))
     }
 }
 
