@@ -11,7 +11,7 @@ pub mod pipeline;
 mod programs;
 mod progress;
 mod reader;
-mod recognise;
+pub mod recognise;
 pub mod rules;
 mod said;
 mod settle;

@@ -119,7 +119,11 @@ fn path_of(manifest: &Manifest, index: i32) -> &str {
     usize::try_from(index).ok().and_then(|at| manifest.sources.get(at)).map_or("?", |source| source.path.as_str())
 }
 
-fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path, whole: &Whole) -> anyhow::Result<()> {
+/// Writes what is in a bundle as aligned columns.
+///
+/// # Errors
+/// A table that cannot be read, or `out` that cannot be written.
+pub fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path, whole: &Whole) -> anyhow::Result<()> {
     let or_unknown = |text: &Option<String>| printable(text.as_deref().unwrap_or("unknown")).into_owned();
     writeln!(
         out,

@@ -43,12 +43,7 @@ impl Shares {
         while record * 2 <= memory / 8 && record < LONGEST {
             record *= 2;
         }
-        Self {
-            record,
-            under_way: memory / 2,
-            writing: Ledger::new(memory / 3),
-            reading: Ledger::new(memory / 6),
-        }
+        Self { record, under_way: memory / 2, writing: Ledger::new(memory / 3), reading: Ledger::new(memory / 6) }
     }
 }
 

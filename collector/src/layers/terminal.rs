@@ -81,6 +81,8 @@ struct Terminal {
     command: Option<String>,
     /// Place of the first byte held, and line ends so far.
     place: Place,
+    /// Place of the bytes that were drawn last: a frame that stands there when the text ends is of no line behind it.
+    drawn: Place,
 }
 
 impl Terminal {
@@ -95,6 +97,7 @@ impl Terminal {
             top: None,
             command: None,
             place: Place::bare(1, 0),
+            drawn: Place::bare(1, 0),
         }
     }
 
@@ -180,6 +183,9 @@ impl Terminal {
 
     /// Draws up to where the screen is left, or as far as the bytes go.
     fn draw(&mut self, rest: &[u8], out: &mut Out, ended: bool) -> usize {
+        if !rest.is_empty() {
+            self.drawn = self.place;
+        }
         let left = LEFT.iter().filter_map(|mark| Some((memchr::memmem::find(rest, mark)?, mark.len()))).min();
         // An escape at the end may go on in what comes next.
         let kept = memchr::memrchr(ESCAPE, rest).filter(|at| rest.len() - at < 16 && !ended);
@@ -236,7 +242,7 @@ impl Terminal {
         {
             rows = ahead;
         }
-        out.at(self.place);
+        out.at(self.drawn);
         if self.command.as_ref() != Some(&command) {
             out.name(|names| {
                 names.command = Some(command.as_str().into());
@@ -445,6 +451,13 @@ mod tests {
         terminal
             .header(b"Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"1000\" LINES=\"1000\"]");
         assert_eq!(terminal.size, super::LARGEST);
+    }
+
+    #[test]
+    fn a_frame_that_is_left_when_the_text_ends_stands_at_a_line_of_it() {
+        let text = "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"60\" LINES=\"6\"]\n\u{1b}[?1049h\u{1b}[H\u{1b}[2JEvery 0.5s: ls\u{1b}[1;30Ha: Thu Nov 26 09:48:10 2026\u{1b}[3;1HNAME   IP\r\n";
+        let lines: Vec<i64> = lines(&LAYER, text).into_iter().map(|(line, ..)| line).collect();
+        assert_eq!(lines, [2, 2]);
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! Target `archives`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| syncline_fuzz::archives::run(data));
