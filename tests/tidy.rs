@@ -166,6 +166,44 @@ fn wing(path: &str, text: &str) -> Vec<String> {
     if test { Vec::new() } else { named_modules(path, code).into_iter().filter_map(complain).collect() }
 }
 
+/// The part of a file that is no test of its own.
+fn program<'t>(path: &str, text: &'t str) -> &'t str {
+    let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let test = ["tests.rs", "trial.rs", "trials.rs", "harness.rs", "fixture.rs"].iter().any(|end| name.ends_with(end));
+    let ours = path.contains("/src/");
+    if ours && !test { text.split("#[cfg(test)]\nmod ").next().unwrap_or_default() } else { "" }
+}
+
+/// A width or a precision that is a variable panics above 65,535 (`Formatter`), so that one of a capture must not be one: a line ahead of it
+/// says what bounds it (`// Bounded: …`).
+fn bounded_widths(path: &str, text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut before = "";
+    for (number, line) in program(path, text).lines().enumerate() {
+        let inner = line.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(inner, _)| inner);
+        let specs = inner.filter_map(|inner| inner.split_once(':')).map(|(_, spec)| spec);
+        let variable = |spec: &str| !spec.starts_with(':') && !spec.contains([' ', '(', '"']);
+        let wide = specs.filter(|spec| variable(spec)).any(|spec| spec.contains('$') || spec.contains(".*"));
+        let code = !line.trim_start().starts_with("//");
+        if wide && code && !before.trim_start().starts_with("// Bounded: ") {
+            complaints.push(format!("{path}:{}: a width or precision that nothing is said to bound", number + 1));
+        }
+        before = line;
+    }
+    complaints
+}
+
+/// What goes to people goes through `printable::tell`, which makes it printable and does not panic where standard error is closed.
+fn told(path: &str, text: &str) -> Vec<String> {
+    let direct = ["println!(", "eprint!(", " print!("];
+    let own = path == "collector/schema/src/printable.rs";
+    let found = program(path, text).lines().enumerate().filter(|(_, line)| {
+        let code = !line.trim_start().starts_with("//");
+        code && !own && direct.iter().any(|word| line.contains(word))
+    });
+    found.map(|(at, _)| format!("{path}:{}: printed without `printable`", at + 1)).collect()
+}
+
 fn module_doc(path: &str, text: &str) -> Vec<String> {
     if text.starts_with("//!") { Vec::new() } else { vec![format!("{path}:1: no module doc (`//!`) at the top")] }
 }
@@ -236,6 +274,16 @@ fn a_stage_uses_earlier_stages_only() {
 #[test]
 fn the_recorder_meets_the_rest_in_files_only() {
     complain(sources().iter().flat_map(|(path, text)| wing(path, text)).collect());
+}
+
+#[test]
+fn widths_and_precisions_are_bounded() {
+    complain(sources().iter().flat_map(|(path, text)| bounded_widths(path, text)).collect());
+}
+
+#[test]
+fn what_is_told_is_printable() {
+    complain(sources().iter().flat_map(|(path, text)| told(path, text)).collect());
 }
 
 #[test]
@@ -363,6 +411,17 @@ fn notices_a_planted_fault() {
     );
     assert_eq!(wing("collector/src/bundle/a.rs", "use crate::record::plan;\n").len(), 1);
     assert_eq!(wing("collector/src/cli/a.rs", "use crate::record::plan;\n").len(), 0);
+    let widths = |text: &str| bounded_widths("collector/src/a.rs", text).len();
+    assert_eq!(widths("format!(\"{number:>width$}\", width = field.len())"), 1);
+    assert_eq!(widths("format!(\"{:.*}\", digits, value)"), 1);
+    assert_eq!(widths("format!(\"{value:.digits$}\")"), 1);
+    assert_eq!(widths("// Bounded: 8 at most.\nformat!(\"{value:.digits$}\")"), 0);
+    assert_eq!(widths("format!(\"{value:>10.3} {}\", Values::$variant)"), 0);
+    assert_eq!(told("analyzer/src/a.rs", "    eprintln!(\"{name}\");\n").len(), 1);
+    assert_eq!(
+        told("analyzer/src/a.rs", "    tell(format_args!(\"{name}\"));\n#[cfg(test)]\nmod tests { println!(); }").len(),
+        0
+    );
     assert_eq!(module_doc("x.rs", "use std::fs;\n").len(), 1);
     assert_eq!(length("x.rs", &"x\n".repeat(LONGEST + 1)).len(), 1);
     assert_eq!(length("x.rs", &format!("//! Long because it is a table.\n{}", "x\n".repeat(LONGEST))).len(), 0);

@@ -13,6 +13,8 @@ use syncline_collector::cli::manifest::{self, ManifestArguments};
 use syncline_collector::cli::record::{self, RecordArguments};
 #[cfg(feature = "record")]
 use syncline_collector::cli::scripts::{self, ScriptsArguments};
+use syncline_collector::cli::usage;
+use syncline_schema::printable::tell_error;
 
 /// Record runs, bundle captures into Parquet, and look at bundles
 ///
@@ -49,7 +51,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Program::parse().command {
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => return usage(&error),
+    };
+    let result = match program.command {
         Command::Bundle(arguments) => bundle::run(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         #[cfg(feature = "record")]
@@ -68,7 +74,7 @@ fn main() -> ExitCode {
         if error.chain().any(|cause| cause.downcast_ref().is_some_and(closed)) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        tell_error(format_args!("{error:#}"));
         ExitCode::from(2)
     })
 }

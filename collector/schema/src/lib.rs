@@ -1,4 +1,4 @@
-//! What a row of a bundle is: tables, columns, units and the version. No I/O.
+//! What a row of a bundle is: tables, columns, units and the version; and how text out of it is shown. No I/O but [`printable::tell`].
 //!
 //! Each table is one file of this crate, named like the format or fact that it holds. [`table!`] declares the
 //! row once; the collector writes it through [`ColumnSink`], the analyzer reads it through [`ColumnSource`], so
@@ -25,6 +25,7 @@ pub mod loss;
 pub mod manifest;
 pub mod markers;
 pub mod pods;
+pub mod printable;
 pub mod rejects;
 pub mod requests;
 pub mod samples;
@@ -32,7 +33,7 @@ pub mod services;
 pub mod syncs;
 pub mod trace;
 
-pub use table::{Column, ColumnSink, ColumnSource, ColumnType, Row, Text};
+pub use table::{Column, ColumnSink, ColumnSource, ColumnType, Row, Text, is_possible};
 
 /// Version of the bundle. Change it with any column of any table; old versions stay readable.
 pub const FORMAT_VERSION: u32 = 3;
@@ -63,3 +64,20 @@ pub const TABLES: &[(&str, &[Column])] = &[
     (rejects::RejectRow::TABLE, rejects::RejectRow::COLUMNS),
     (loss::LossRow::TABLE, loss::LossRow::COLUMNS),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_in_nanoseconds_is_a_time() {
+        let of = |column: &&Column| column.kind == ColumnType::I64;
+        let mut times = 0;
+        for column in TABLES.iter().flat_map(|(_, columns)| *columns).filter(of) {
+            let told = [" ns", "nsecs", "As above", "As in `trace_maps`"].iter().any(|word| column.doc.contains(word));
+            assert_eq!(column.is_time(), told, "{}:{}", column.name, column.doc);
+            times += usize::from(told);
+        }
+        assert!(times > 30, "{times}");
+    }
+}

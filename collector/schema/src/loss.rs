@@ -90,6 +90,7 @@ losses! {
     RECORDER_SLOWED = "recorder-slowed", Info, "The recorder looked less often than it was asked to, so that it cost less: bounds are wider.", "Raise --max-cpu, or name fewer Services.";
     RECORDER_FULL = "recorder-full", Error, "The disk, or what --max-size allows, was full: the recording ends early or lacks records.", "Make room, or raise --max-size.";
     SOURCE_NOT_RECORDED = "source-not-recorded", Info, "A source that the recorder did not find, or may not read: what it would have shown is not in the capture.", "Do what the recorder said of that source; `doctor` says it ahead of a recording.";
+    IMPOSSIBLE_TIME = "impossible-time", Warning, "Times before 1938 or after 2100: rows that have no other time were left out, of others this time.", "Look at the clock of what was captured, or at the file: such a time is damage.";
     RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 

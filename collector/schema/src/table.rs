@@ -29,6 +29,46 @@ pub struct Column {
     pub doc: &'static str,
 }
 
+/// Columns that are times or spans of time, ns.
+const TIMES: [&str; 23] = [
+    "a_high",
+    "a_low",
+    "b_high",
+    "b_low",
+    "connect",
+    "created",
+    "deletion",
+    "duration",
+    "latency",
+    "outer_time",
+    "ready_since",
+    "received",
+    "renew_time",
+    "resolution",
+    "returned",
+    "returned_boottime",
+    "sent",
+    "sent_boottime",
+    "stage_time",
+    "started",
+    "time",
+    "trigger_time",
+    "until",
+];
+
+impl Column {
+    /// Whether it is a time or a span of time, ns.
+    pub fn is_time(&self) -> bool {
+        self.kind == ColumnType::I64 && TIMES.contains(&self.name)
+    }
+}
+
+/// Whether a time (or a span) is one that a capture can have, ns: from 1938 to 2100. Two of them differ by what an `i64` holds, and so does the
+/// sum of a time and such a difference.
+pub fn is_possible(time: i64) -> bool {
+    (-1_000_000_000_000_000_000..=4_102_444_800_000_000_000).contains(&time)
+}
+
 /// Takes the values of one row, column by column, in the order of [`Row::COLUMNS`].
 pub trait ColumnSink {
     fn i32(&mut self, value: Option<i32>);

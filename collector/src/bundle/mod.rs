@@ -103,7 +103,7 @@ struct Found<'f> {
     rules: &'f Rules,
 }
 
-/// Share of the memory that the list of files may take, and as much that of the files in archives.
+/// Share of the memory that may be taken by what is known of files, those in archives too.
 const LISTED: usize = 4;
 
 /// Why there is nothing to be read.
@@ -143,7 +143,7 @@ fn fill(
         limits,
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
-        room: Room::new(memory / LISTED),
+        room: Room::new((memory / LISTED).saturating_sub(entries.iter().map(|entry| input::cost(&entry.path)).sum())),
         entries,
         known: Default::default(),
         span: Default::default(),

@@ -10,11 +10,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch};
 use sha2::{Digest, Sha256};
-use syncline_schema::FORMAT_VERSION;
 use syncline_schema::facts::FactRow;
 use syncline_schema::loss::{self, Loss, LossRow, Severity};
 use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source};
 use syncline_schema::rejects::RejectRow;
+use syncline_schema::{FORMAT_VERSION, is_possible};
 
 use crate::bundle::capture_toml::{self, Statements};
 use crate::bundle::options::{BundleError, BundleOptions, Summary};
@@ -189,7 +189,9 @@ impl Pass {
         if let Some(source) = self.sources.get_mut(index as usize) {
             source.records += parsed.batch.records;
             source.rejected += parsed.batch.rejected;
-            if let Some((first, last)) = parsed.batch.span {
+            if let Some((first, last)) =
+                parsed.batch.span.filter(|(first, last)| is_possible(*first) && is_possible(*last))
+            {
                 source.first = Some(source.first.map_or(first, |known| known.min(first)));
                 source.last = Some(source.last.map_or(last, |known| known.max(last)));
             }
@@ -254,6 +256,11 @@ impl Pass {
                     ..Default::default()
                 })?;
             }
+        }
+        let impossible = self.tables.impossible()?;
+        if impossible > 0 {
+            let loss = loss::IMPOSSIBLE_TIME;
+            self.losses.insert((None, loss.name), (loss, impossible));
         }
         let mut entries = Vec::new();
         for ((source, name), (loss, count)) in &self.losses {

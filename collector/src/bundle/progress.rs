@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use syncline_schema::printable::printable;
 
 /// How far the reader is.
 pub struct Progress(ProgressBar);
@@ -22,8 +23,7 @@ impl Progress {
 
     /// A file begins.
     pub fn begin(&self, path: &str) {
-        // A path may hold control characters of a terminal.
-        self.0.set_message(path.escape_debug().to_string());
+        self.0.set_message(printable(path).into_owned());
     }
 
     /// A file was read.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use syncline_schema::printable::tell;
 
 use crate::bundle::capture_toml::{DATAPLANES, SCENARIOS, check_kind};
 use crate::bundle::{BundleOptions, SourceRule, bundle, rules};
@@ -69,24 +70,22 @@ pub fn run(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
     let manifest = &summary.manifest;
     let unread = manifest.sources.iter().filter(|source| source.kind == "unread").count();
     let records: u64 = manifest.sources.iter().map(|source| source.records).sum();
-    eprintln!("{}: {} sources, {records} records, {unread} unread", out.display(), manifest.sources.len());
+    let (shown, sources) = (out.display(), manifest.sources.len());
+    tell(format_args!("{shown}: {sources} sources, {records} records, {unread} unread"));
     for source in &manifest.sources {
         if let Some(nearest) = &source.nearest {
-            eprintln!("unread: {}: {}", source.path.escape_debug(), nearest.escape_debug());
+            tell(format_args!("unread: {}: {nearest}", source.path));
         }
     }
     if records == 0 {
-        eprintln!("warning: no capture in it could be read: `syncline-collector formats` lists what can");
+        tell(format_args!("warning: no capture in it could be read: `syncline-collector formats` lists what can"));
     }
     for complaint in summary.told() {
-        eprintln!("{}", complaint.escape_debug());
+        tell(format_args!("{complaint}"));
     }
     if summary.rejected > 0 {
-        eprintln!(
-            "warning: {} records were rejected: syncline-collector inspect {} shows them",
-            summary.rejected,
-            out.display()
-        );
+        let rejected = summary.rejected;
+        tell(format_args!("warning: {rejected} records were rejected: syncline-collector inspect {shown} shows them"));
     }
     Ok(ExitCode::from(u8::from(arguments.strict && summary.rejected > 0)))
 }

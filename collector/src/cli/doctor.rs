@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use syncline_schema::printable::{printable, printable_json, tell};
 
 use super::record::WhatArguments;
 use crate::record::cluster::facts;
@@ -39,7 +40,7 @@ pub fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
     let asked = arguments.what.to_look(PathBuf::new());
     let known = facts::learn(&asked, Host::default());
     for what in &known.unknown {
-        eprintln!("not known: {what}");
+        tell(format_args!("not known: {what}"));
     }
     let plan = Arc::new(known.plan);
     let examined = examine(sources::SOURCES, &plan, &asked.without);
@@ -71,20 +72,22 @@ fn json(examined: &[Examined]) -> anyhow::Result<String> {
             })
         })
         .collect();
-    Ok(serde_json::to_string_pretty(&all)? + "\n")
+    Ok(printable_json(&serde_json::to_string_pretty(&all)?).into_owned() + "\n")
 }
 
 fn table(examined: &[Examined], dataplane: Option<Dataplane>) -> String {
     let mut out = String::new();
+    // Names of the sources that are built in.
     let width = examined.iter().map(|one| one.source.len()).max().unwrap_or(0);
+    let pad = |text: &str| " ".repeat(width.saturating_sub(text.len()));
     for one in examined {
         let (word, why) = match &one.found {
             Ok(found) => ("yes", found.as_str()),
             Err(lack) => ("no ", lack.what.as_str()),
         };
-        let _ = writeln!(out, "{:width$}  {word}  {why}", one.source);
+        let _ = writeln!(out, "{}{}  {word}  {}", one.source, pad(one.source), printable(why));
         if let Err(lack) = &one.found {
-            let _ = writeln!(out, "{:width$}       remedy: {}", "", lack.remedy);
+            let _ = writeln!(out, "{}       remedy: {}", pad(""), printable(&lack.remedy));
         }
     }
     let side = match dataplane {

@@ -1,7 +1,7 @@
 //! `inspect`: what is in a bundle. `formats`: what can be read.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,15 +10,16 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use clap::{Args, ValueEnum};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use syncline_schema::FORMAT_VERSION;
 use syncline_schema::clock::ClockToken;
-use syncline_schema::manifest::{MANIFEST, Manifest};
+use syncline_schema::manifest::Manifest;
+use syncline_schema::printable::{Printable, printable, printable_json, printable_lines, tell};
 
 use super::shared_series::shared_series;
 use crate::bundle::{BundleOptions, bundle};
 use crate::layers::LAYERS;
 use crate::parse::FORMATS;
-use crate::write::{integrity, rebuild};
+use crate::write::integrity::{self, Whole};
+use crate::write::rebuild;
 
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
@@ -49,7 +50,7 @@ enum Format {
 /// Neither bundle nor capture, or a table that cannot be read.
 pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     let given = &arguments.bundle;
-    if given.join(MANIFEST).is_file() {
+    if integrity::is_bundle(given) {
         return show(given, arguments);
     }
     if !given.exists() {
@@ -60,35 +61,31 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     let (inputs, follow) = (vec![given.clone()], arguments.follow);
     let summary = bundle(&BundleOptions { inputs, out: out.clone(), follow, ..BundleOptions::default() })?;
     for complaint in summary.told() {
-        eprintln!("{}", complaint.escape_debug());
+        tell(format_args!("{complaint}"));
     }
     show(&out, arguments)
 }
 
 fn show(bundle: &Path, arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
-    let file = bundle.join(MANIFEST);
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{}: expected a bundle", file.display()))?;
-    let manifest: Manifest = serde_json::from_str(&text)
-        .with_context(|| format!("{}: expected the manifest of a bundle", file.display()))?;
-    if manifest.format_version > FORMAT_VERSION {
-        let found = manifest.format_version;
-        bail!(
-            "{}: bundle format {found} is newer than this program knows ({FORMAT_VERSION}): use a newer syncline-collector",
-            file.display()
-        );
-    }
-    integrity::check(bundle, &manifest)?;
+    let manifest = integrity::manifest(bundle)?;
+    let whole = integrity::check(bundle, &manifest)?;
     let mut out = std::io::stdout().lock();
     if let Some(wanted) = &arguments.snapshot {
         let (source, number) = wanted.rsplit_once(':').context("expected SOURCE:N")?;
         let number: i64 = number.parse().with_context(|| format!("`{number}`: expected the number of a snapshot"))?;
         let index = source_index(&manifest, source)?;
-        out.write_all(&rebuild::snapshot(bundle, index, number)?)?;
+        let bytes = rebuild::snapshot(bundle, &whole, index, number)?;
+        // Byte for byte, but for a terminal, which captured bytes must not drive.
+        if out.is_terminal() {
+            out.write_all(printable_lines(&String::from_utf8_lossy(&bytes)).as_bytes())?;
+        } else {
+            out.write_all(&bytes)?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     match arguments.format {
         Format::Json => {
-            let rejects: Vec<serde_json::Value> = first_rejects(bundle, 100)?
+            let rejects: Vec<serde_json::Value> = first_rejects(bundle, &whole, 100)?
                 .into_iter()
                 .map(|one| {
                     serde_json::json!({"source": path_of(&manifest, one.source), "record": one.record, "offset": one.offset, "reason": one.reason, "excerpt": one.excerpt})
@@ -96,14 +93,14 @@ fn show(bundle: &Path, arguments: &InspectArguments) -> anyhow::Result<ExitCode>
                 .collect();
             let mut value = serde_json::to_value(&manifest)?;
             value["rejects"] = rejects.into();
-            let shared = shared_series(bundle)?.into_iter().map(|(sources, series)| {
+            let shared = shared_series(bundle, &whole)?.into_iter().map(|(sources, series)| {
                 let paths: Vec<&str> = sources.iter().map(|source| path_of(&manifest, *source)).collect();
                 serde_json::json!({"sources": paths, "series": series})
             });
             value["shared_series"] = shared.collect::<Vec<_>>().into();
-            writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
+            writeln!(out, "{}", printable_json(&serde_json::to_string_pretty(&value)?))?;
         }
-        Format::Table => table(&mut out, &manifest, bundle)?,
+        Format::Table => table(&mut Printable(out), &manifest, bundle, &whole)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -122,53 +119,63 @@ fn path_of(manifest: &Manifest, index: i32) -> &str {
     usize::try_from(index).ok().and_then(|at| manifest.sources.get(at)).map_or("?", |source| source.path.as_str())
 }
 
-fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Result<()> {
-    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
-    writeln!(out, "run        {} ({})", or_unknown(&manifest.name), manifest.run_id.get(..12).unwrap_or_default())?;
+fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path, whole: &Whole) -> anyhow::Result<()> {
+    let or_unknown = |text: &Option<String>| printable(text.as_deref().unwrap_or("unknown")).into_owned();
+    writeln!(
+        out,
+        "run        {} ({})",
+        or_unknown(&manifest.name),
+        printable(manifest.run_id.get(..12).unwrap_or_default())
+    )?;
     writeln!(out, "dataplane  {}", or_unknown(&manifest.dataplane))?;
     writeln!(out, "scenario   {}", or_unknown(&manifest.scenario))?;
     writeln!(
         out,
         "nodes      {}",
-        if manifest.nodes.is_empty() { "unknown".to_owned() } else { manifest.nodes.join(", ") }
+        if manifest.nodes.is_empty() {
+            "unknown".to_owned()
+        } else {
+            printable(&manifest.nodes.join(", ")).into_owned()
+        }
     )?;
     if manifest.synthetic {
         writeln!(out, "synthetic  yes: these captures were generated, not measured")?;
     }
     for (component, version) in &manifest.versions {
-        writeln!(out, "version    {component} {version}")?;
+        writeln!(out, "version    {} {}", printable(component), printable(version))?;
     }
     writeln!(out, "\n{:>5} {:>9} {:>8}  {:22} {:16} source", "index", "records", "rejected", "kind", "clock")?;
     for (index, source) in manifest.sources.iter().enumerate() {
-        let clock = source.clock.as_deref().unwrap_or("-");
+        let clock = printable(source.clock.as_deref().unwrap_or("-"));
         writeln!(
             out,
             "{index:>5} {:>9} {:>8}  {:22} {clock:16} {}",
             source.records,
             source.rejected,
-            source.kind,
-            source.path.escape_debug()
+            printable(&source.kind),
+            printable(&source.path)
         )?;
         if !source.layers.is_empty() {
-            writeln!(out, "{:26}within {}", "", source.layers.join(", "))?;
+            writeln!(out, "{:26}within {}", "", printable(&source.layers.join(", ")))?;
         }
         if let Some(same) = &source.same_as {
-            writeln!(out, "{:26}the same content as {}", "", same.escape_debug())?;
+            writeln!(out, "{:26}the same content as {}", "", printable(same))?;
         }
         if let Some(nearest) = &source.nearest {
-            writeln!(out, "{:26}{}", "", nearest.escape_debug())?;
+            writeln!(out, "{:26}{}", "", printable(nearest))?;
         }
     }
     writeln!(out, "\n{:>9} {:>10}  table", "rows", "bytes")?;
     for one in &manifest.tables {
-        writeln!(out, "{:>9} {:>10}  {}", one.rows, one.bytes, one.name)?;
+        writeln!(out, "{:>9} {:>10}  {}", one.rows, one.bytes, printable(&one.name))?;
     }
     writeln!(out, "\nlosses: {}", manifest.losses.len())?;
     for loss in &manifest.losses {
         let source = loss.source.as_deref().unwrap_or("the whole bundle");
-        writeln!(out, "  {} {} × {} in {}", loss.severity, loss.count, loss.name, source.escape_debug())?;
+        let (severity, name) = (printable(&loss.severity), printable(&loss.name));
+        writeln!(out, "  {severity} {} × {name} in {}", loss.count, printable(source))?;
     }
-    let shared = shared_series(bundle)?;
+    let shared = shared_series(bundle, whole)?;
     if !shared.is_empty() {
         writeln!(
             out,
@@ -178,10 +185,10 @@ fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Re
     }
     for (sources, series) in shared {
         let paths: Vec<String> =
-            sources.iter().map(|source| path_of(manifest, *source).escape_debug().to_string()).collect();
+            sources.iter().map(|source| printable(path_of(manifest, *source)).into_owned()).collect();
         writeln!(out, "{series:>9}  {}", paths.join(", "))?;
     }
-    let rejects = first_rejects(bundle, 10)?;
+    let rejects = first_rejects(bundle, whole, 10)?;
     if !rejects.is_empty() {
         writeln!(out, "\nfirst rejects (all are in rejects.parquet):")?;
     }
@@ -190,10 +197,10 @@ fn table(out: &mut impl Write, manifest: &Manifest, bundle: &Path) -> anyhow::Re
         writeln!(
             out,
             "  {}:{}: {}: {}",
-            path_of(manifest, one.source),
+            printable(path_of(manifest, one.source)),
             one.record,
-            one.reason,
-            excerpt.escape_debug()
+            printable(&one.reason),
+            printable(&excerpt)
         )?;
     }
     Ok(())
@@ -208,12 +215,13 @@ struct Reject {
     excerpt: String,
 }
 
-fn first_rejects(bundle: &Path, count: usize) -> anyhow::Result<Vec<Reject>> {
+fn first_rejects(bundle: &Path, whole: &Whole, count: usize) -> anyhow::Result<Vec<Reject>> {
     let path = bundle.join("rejects.parquet");
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?.with_limit(count).build()?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?.with_limit(count);
+    let reader = builder.with_batch_size(whole.rows_at_once("rejects", 1024)).build()?;
     let mut found = Vec::new();
     for batch in reader {
         let batch = batch?;

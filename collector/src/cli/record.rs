@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use syncline_schema::printable::{Printable, tell};
 
 use crate::bundle::{BundleOptions, bundle};
 use crate::record::asked::{Action, Asked, Kind, Workload};
@@ -140,10 +141,10 @@ pub fn run(arguments: RecordArguments) -> anyhow::Result<ExitCode> {
     let asked = arguments.what.asked(arguments.out)?;
     let stop = Stop::default();
     on_signals(&stop)?;
-    let summaries = record::record(&asked, &stop, &|line| eprintln!("{line}"))?;
+    let summaries = record::record(&asked, &stop, &|line| tell(format_args!("{line}")))?;
     let mut out = std::io::stdout().lock();
     for summary in &summaries {
-        writeln!(out, "{summary}")?;
+        writeln!(Printable(&mut out), "{summary}")?;
         if arguments.bundle {
             bundle_of(&summary.root)?;
         }
@@ -162,7 +163,7 @@ fn on_signals(stop: &Stop) -> anyhow::Result<()> {
                 // What was flushed is readable.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-            eprintln!("ending the recording; once more ends it at once");
+            tell(format_args!("ending the recording; once more ends it at once"));
             stop.set();
         }
     })?;
@@ -180,12 +181,12 @@ fn bundle_of(root: &Path) -> anyhow::Result<()> {
         ..BundleOptions::default()
     };
     let summary = bundle(&options)?;
-    eprintln!(
+    tell(format_args!(
         "{}: {} sources, {} records rejected",
         options.out.display(),
         summary.manifest.sources.len(),
         summary.rejected
-    );
+    ));
     Ok(())
 }
 

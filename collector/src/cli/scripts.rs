@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::Value;
+use syncline_schema::printable::tell;
 
 use crate::record::cluster::api::Api;
 use crate::record::node::scripts::{self, Target};
@@ -43,12 +44,14 @@ pub fn run(arguments: &ScriptsArguments) -> anyhow::Result<ExitCode> {
     // Where no tracefs tells what this kernel has, the scripts are for another machine: whole.
     let known = scripts::tracepoints(Path::new("/sys"));
     if known.is_none() {
-        eprintln!("tracefs is not mounted here: the scripts have all their probes, whether the kernel has them or not");
+        tell(format_args!(
+            "tracefs is not mounted here: the scripts have all their probes, whether the kernel has them or not"
+        ));
     }
     let has = |name: &str| known.as_ref().is_none_or(|has| has(name));
     for script in scripts::all(&targets, &has) {
         if !script.traces {
-            eprintln!("{}: left out, since this kernel has none of its tracepoints", script.name);
+            tell(format_args!("{}: left out, since this kernel has none of its tracepoints", script.name));
             continue;
         }
         match &arguments.out {
@@ -58,7 +61,7 @@ pub fn run(arguments: &ScriptsArguments) -> anyhow::Result<ExitCode> {
                 let path = folder.join(script.name);
                 fs::write(&path, &script.text).with_context(|| path.display().to_string())?;
                 let stem = script.name.trim_end_matches(".bt");
-                eprintln!("bpftrace -B line {} > {stem}.txt", path.display());
+                tell(format_args!("bpftrace -B line {} > {stem}.txt", path.display()));
             }
         }
     }

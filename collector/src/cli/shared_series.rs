@@ -10,20 +10,23 @@ use arrow_array::types::Int32Type;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::write::integrity::{MEMORY, Whole};
+
 /// How many series of one name and labels stand in the same sources (indices, ascending; two at least).
 ///
 /// # Errors
-/// A table that cannot be read.
-pub fn shared_series(bundle: &Path) -> anyhow::Result<BTreeMap<Vec<i32>, u64>> {
+/// A table that cannot be read, or comes to more than [`MEMORY`].
+pub fn shared_series(bundle: &Path, whole: &Whole) -> anyhow::Result<BTreeMap<Vec<i32>, u64>> {
     let path = bundle.join("series.parquet");
     if !path.exists() {
         return Ok(BTreeMap::new());
     }
+    whole.within(MEMORY, |table| table == "series")?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path)?)?;
     let columns = ProjectionMask::columns(builder.parquet_schema(), ["source", "name", "labels"]);
     let hashes = RandomState::new();
     let mut sources: HashMap<u64, BTreeSet<i32>> = HashMap::new();
-    for batch in builder.with_projection(columns).build()? {
+    for batch in builder.with_projection(columns).with_batch_size(whole.rows_at_once("series", 1024)).build()? {
         let batch = batch?;
         let (Some(source), Some(name), Some(labels)) =
             (batch.column_by_name("source"), batch.column_by_name("name"), batch.column_by_name("labels"))

@@ -1,51 +1,191 @@
-//! Whether a bundle is whole: its tables are those of its manifest, byte for byte.
+//! Whether a bundle is whole: its tables are those of its manifest, byte for byte; and whether it can be read within some memory.
 //!
 //! | fault | found by |
 //! |---|---|
-//! | a table deleted, or its file no file | the manifest lists it |
+//! | a manifest or table that is no file (a pipe, a device, a folder), or too long to be one | kind and size, before it is opened |
+//! | a table deleted | the manifest lists it |
 //! | a table cut, grown or replaced | bytes and SHA-256 of the manifest (format version 1 has no SHA-256) |
-//! | two tables swapped, a table of another bundle | the same, and the columns |
+//! | two tables swapped, a table of another bundle | the same, and the columns with their types |
 //! | a table with rows that nobody listed | rows of the Parquet footer, and of its row groups |
 //! | a table that the manifest does not list | every file with the name of a table |
+//! | a small file of many or long rows | what the rows come to ([`super::footprint`]) |
+//!
+//! Nothing that a manifest or a footer says is a size of memory or a path: tables have the names that are known.
 //!
 //! The cost is one pass over the files: 0.8 s of one core for 256 MiB (`sha256sum` on a shared machine with SHA instructions). The
 //! largest sample run is a bundle of 1.7 MB.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use syncline_schema::manifest::{Manifest, Table};
-use syncline_schema::{Column, FORMAT_VERSION, TABLES};
+use syncline_schema::manifest::{MANIFEST, Manifest, Source, Table};
+use syncline_schema::printable::printable;
+use syncline_schema::{Column, FORMAT_VERSION, TABLES, is_possible};
 
+use super::footprint::{self, Footprint};
 use super::tables::hash;
+use crate::form::columns::TableBuilder;
+use crate::input::whole;
 
 /// The first format version whose manifest has hashes of the tables.
 const HASHED: u32 = 2;
+/// Longest manifest, bytes: that of 100,000 files has 40 MB.
+const LONGEST_MANIFEST: u64 = 64 << 20;
+/// Longest footer of a table, bytes: that of a thousand million rows has 6 MB. A reader makes a structure of each of its bytes, at worst.
+const LONGEST_FOOTER: u64 = 8 << 20;
+/// Largest table, bytes, and the size beyond which its footer must account for what lies ahead of it before all of it is hashed: most of
+/// a sparse file is nothing.
+const LARGEST: u64 = 16 << 30;
+const LARGE: u64 = 64 << 20;
+/// What the tables of a bundle may come to where nothing else is said, bytes.
+pub const MEMORY: u64 = 2 << 30;
 
-/// A table of a bundle that is not what the manifest says.
+/// Why a bundle is not read.
 #[derive(Debug, thiserror::Error)]
-#[error("{bundle}: table {table}: {fault}: the bundle is damaged; make it again from its captures")]
-pub struct Damaged {
-    /// The bundle's folder.
-    pub bundle: String,
-    /// Name of the table.
-    pub table: String,
-    /// What is wrong with it.
-    pub fault: String,
+pub enum Unfit {
+    /// The manifest cannot be read.
+    #[error("{path}: {fault}")]
+    Manifest {
+        /// Its path.
+        path: PathBuf,
+        /// What was expected, and what is there.
+        fault: String,
+    },
+    /// A table that is not what the manifest says.
+    #[error("{bundle}: table {table}: {fault}: the bundle is damaged; make it again from its captures")]
+    Damaged {
+        /// The bundle's folder.
+        bundle: String,
+        /// Name of the table.
+        table: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// Tables that come to more than the memory allows.
+    #[error(
+        "{bundle}: table {table}: {rows} rows in {bytes} bytes: the bundle's rows come to {needed} MiB when they are read, and {allowed} MiB are allowed: raise --memory if the bundle is to be trusted"
+    )]
+    TooLarge {
+        /// The bundle's folder.
+        bundle: String,
+        /// Name of the table that comes to most.
+        table: String,
+        /// Its rows.
+        rows: u64,
+        /// Bytes of its file.
+        bytes: u64,
+        /// MiB of all tables.
+        needed: u64,
+        /// MiB.
+        allowed: u64,
+    },
+}
+
+/// What the tables of a whole bundle come to.
+#[derive(Clone, Debug, Default)]
+pub struct Whole {
+    bundle: String,
+    tables: Vec<(Table, Footprint)>,
+}
+
+impl Whole {
+    /// Whether some tables can be in memory together.
+    ///
+    /// # Errors
+    /// They come to more than `memory` (bytes).
+    pub fn within(&self, memory: u64, wanted: impl Fn(&str) -> bool) -> Result<(), Unfit> {
+        let own = || self.tables.iter().filter(|(table, _)| wanted(&table.name));
+        let needed = own().fold(0_u64, |sum, (_, found)| sum.saturating_add(found.bytes));
+        match own().max_by_key(|(_, found)| found.bytes) {
+            Some((table, _)) if needed > memory => Err(Unfit::TooLarge {
+                bundle: self.bundle.clone(),
+                table: table.name.clone(),
+                rows: table.rows,
+                bytes: table.bytes,
+                needed: needed >> 20,
+                allowed: memory >> 20,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many rows of a table to decode at once, `most` at most: its texts may be long.
+    pub fn rows_at_once(&self, table: &str, most: usize) -> usize {
+        /// Bytes of texts of one column.
+        const AT_ONCE: u64 = 16 << 20;
+        let longest = self.tables.iter().find(|(one, _)| one.name == table).map_or(0, |(_, found)| found.longest);
+        usize::try_from(AT_ONCE / longest.max(1)).unwrap_or(most).clamp(1, most)
+    }
+}
+
+/// Whether there is something by the name of a manifest: then a folder is a bundle, or was meant to be one.
+pub fn is_bundle(folder: &Path) -> bool {
+    folder.join(MANIFEST).symlink_metadata().is_ok()
+}
+
+/// The manifest of a bundle.
+///
+/// # Errors
+/// None, no file, one too long, no manifest, or that of a later format.
+pub fn manifest(bundle: &Path) -> Result<Manifest, Unfit> {
+    let path = bundle.join(MANIFEST);
+    let wrong = |fault: String| Unfit::Manifest { path: path.clone(), fault };
+    let io = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            let folder = bundle.display();
+            wrong(format!(
+                "expected a bundle, with a manifest; captures are bundled first: syncline-collector bundle {folder} --out BUNDLE"
+            ))
+        }
+        _ => wrong(format!("expected the manifest of a bundle: {error}")),
+    };
+    let found = fs::metadata(&path).map_err(io)?;
+    if !found.is_file() {
+        return Err(wrong(
+            "expected the manifest of a bundle, found no file (a folder, a pipe or a device)".to_owned(),
+        ));
+    }
+    if found.len() > LONGEST_MANIFEST {
+        let length = found.len();
+        return Err(wrong(format!(
+            "expected the manifest of a bundle, found {length} bytes; {LONGEST_MANIFEST} are the most"
+        )));
+    }
+    let text = whole(&path, LONGEST_MANIFEST).map_err(io)?;
+    // Its version first: what a later one has is not known.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let no_manifest = |error: serde_json::Error| wrong(format!("expected the manifest of a bundle: {error}"));
+    let Version { format_version } = serde_json::from_slice(&text).map_err(no_manifest)?;
+    if format_version > FORMAT_VERSION {
+        return Err(wrong(format!(
+            "bundle format {format_version} is newer than this program knows ({FORMAT_VERSION}): use a newer one"
+        )));
+    }
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(no_manifest)?;
+    let times = |source: &Source| source.first.into_iter().chain(source.last).all(is_possible);
+    match manifest.sources.iter().find(|source| !times(source)) {
+        Some(source) => Err(wrong(format!("source {}: expected times between 1938 and 2100", printable(&source.path)))),
+        None => Ok(manifest),
+    }
 }
 
 /// Checks every table of a bundle.
 ///
 /// # Errors
 /// The first table that is not as the manifest lists it, or that the manifest does not list.
-pub fn check(bundle: &Path, manifest: &Manifest) -> Result<(), Damaged> {
-    let damaged = |table: &str, fault: String| Damaged {
+pub fn check(bundle: &Path, manifest: &Manifest) -> Result<Whole, Unfit> {
+    let damaged = |table: &str, fault: String| Unfit::Damaged {
         bundle: bundle.display().to_string(),
-        table: table.escape_debug().to_string(),
+        table: printable(table).into_owned(),
         fault,
     };
+    let mut whole = Whole { bundle: bundle.display().to_string(), tables: Vec::new() };
     for (at, table) in manifest.tables.iter().enumerate() {
         let known = TABLES.iter().find(|(name, _)| *name == table.name);
         let Some((_, columns)) = known else {
@@ -54,7 +194,8 @@ pub fn check(bundle: &Path, manifest: &Manifest) -> Result<(), Damaged> {
         if manifest.tables[..at].iter().any(|earlier| earlier.name == table.name) {
             return Err(damaged(&table.name, "the manifest lists it twice".to_owned()));
         }
-        one(bundle, table, columns, manifest.format_version).map_err(|fault| damaged(&table.name, fault))?;
+        let found = one(bundle, table, columns, manifest.format_version);
+        whole.tables.push((table.clone(), found.map_err(|fault| damaged(&table.name, fault))?));
     }
     for (name, _) in TABLES {
         let listed = manifest.tables.iter().any(|table| table.name == *name);
@@ -62,50 +203,97 @@ pub fn check(bundle: &Path, manifest: &Manifest) -> Result<(), Damaged> {
             return Err(damaged(name, format!("{name}.parquet is there, and the manifest does not list it")));
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
-fn file_of(bundle: &Path, table: &str) -> std::path::PathBuf {
+fn file_of(bundle: &Path, table: &str) -> PathBuf {
     bundle.join(format!("{table}.parquet"))
 }
 
-/// What is wrong with one table, if anything.
-fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result<(), String> {
+/// What one table comes to, or what is wrong with it.
+fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result<Footprint, String> {
     let path = file_of(bundle, &table.name);
     let name = format!("{}.parquet", table.name);
+    let of_file = |error: io::Error| format!("{name}: {error}");
     let found = match fs::metadata(&path) {
         Ok(found) if found.is_file() => found,
         Ok(_) => return Err(format!("{name} is no file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(format!("{name} is missing")),
-        Err(error) => return Err(format!("{name}: {error}")),
+        Err(error) => return Err(of_file(error)),
     };
     if found.len() != table.bytes {
         return Err(format!("{name} has {} bytes, the manifest says {}", found.len(), table.bytes));
     }
+    let file = File::open(&path).map_err(of_file)?;
+    footer_fits(&file, found.len()).map_err(|fault| format!("{name} {fault}"))?;
+    let load = || {
+        ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+            .map_err(|error| format!("{name} is no whole Parquet file: {error}"))
+    };
+    if found.len() > LARGE {
+        is_dense(&load()?, found.len()).map_err(|fault| format!("{name} {fault}"))?;
+    }
     if version >= HASHED || !table.sha256.is_empty() {
-        let hash = hash(&path).map_err(|error| format!("{name}: {error}"))?;
+        let hash = hash(&path).map_err(of_file)?;
         if hash != table.sha256 {
             return Err(format!("{name} has other content than when the bundle was made (SHA-256)"));
         }
     }
-    let file = File::open(&path).map_err(|error| format!("{name}: {error}"))?;
-    let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-        .map_err(|error| format!("{name} is no whole Parquet file: {error}"))?;
+    let footer = load()?;
     let said = footer.metadata().file_metadata().num_rows();
-    let grouped: i64 = footer.metadata().row_groups().iter().map(|group| group.num_rows()).sum();
-    if u64::try_from(said) != Ok(table.rows) || grouped != said {
+    let mut groups = footer.metadata().row_groups().iter();
+    let grouped = groups.try_fold(0_i64, |sum, group| sum.checked_add(group.num_rows()));
+    if u64::try_from(said) != Ok(table.rows) || grouped != Some(said) {
+        let grouped = grouped.map_or_else(|| "too many".to_owned(), |rows| rows.to_string());
         return Err(format!("{name} has {said} rows ({grouped} in its groups), the manifest says {}", table.rows));
     }
     let fields = footer.schema().fields();
     if let Some(other) = fields.iter().find(|field| columns.iter().all(|column| column.name != field.name())) {
-        return Err(format!("{name} has a column {}, which is of no such table", other.name().escape_debug()));
+        return Err(format!("{name} has a column {}, which is of no such table", printable(other.name())));
     }
-    // Older versions lacked some.
-    let absent = columns.iter().find(|column| fields.iter().all(|field| field.name() != column.name));
-    match absent {
-        Some(column) if version == FORMAT_VERSION => Err(format!("{name} has no column {}", column.name)),
-        _ => Ok(()),
+    for (expected, column) in TableBuilder::schema(columns).fields().iter().zip(columns) {
+        match fields.iter().find(|field| field.name() == column.name) {
+            Some(field) if field.data_type() != expected.data_type() => {
+                let (found, expected) = (field.data_type(), expected.data_type());
+                return Err(format!("{name}: column {}: expected {expected}, found {found}", column.name));
+            }
+            // Older versions lacked some.
+            None if version == FORMAT_VERSION => return Err(format!("{name} has no column {}", column.name)),
+            _ => {}
+        }
     }
+    if footer.parquet_schema().num_columns() != fields.len() {
+        return Err(format!("{name} has columns within columns, or two of one name"));
+    }
+    footprint::of(&file, footer.metadata(), columns).map_err(|fault| format!("{name}: {fault}"))
+}
+
+/// Whether rows are what a large file is of.
+fn is_dense(footer: &ArrowReaderMetadata, length: u64) -> Result<(), String> {
+    let columns = footer.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let packed: i128 = columns.map(|column| i128::from(column.compressed_size())).sum();
+    if length > LARGEST {
+        return Err(format!("has {length} bytes; {LARGEST} are the most"));
+    }
+    if i128::from(length) > packed + i128::from(LARGE) {
+        return Err(format!("has {length} bytes, of which {packed} are rows"));
+    }
+    Ok(())
+}
+
+/// Whether a file ends as Parquet does, with a footer of a length that is one.
+fn footer_fits(file: &File, length: u64) -> Result<(), String> {
+    let mut end = [0; 8];
+    let at = length.checked_sub(12).ok_or("is no whole Parquet file: too short")?;
+    file.read_exact_at(&mut end, at + 4).map_err(|error| error.to_string())?;
+    let (footer, mark) = (u32::from_le_bytes([end[0], end[1], end[2], end[3]]), &end[4..]);
+    if mark != b"PAR1" {
+        return Err("is no whole Parquet file: it does not end as one".to_owned());
+    }
+    if u64::from(footer) > LONGEST_FOOTER.min(at) {
+        return Err(format!("is no whole Parquet file: a footer of {footer} bytes; {LONGEST_FOOTER} are the most"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

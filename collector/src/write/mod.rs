@@ -1,7 +1,9 @@
 //! From batches to a Parquet bundle.
 
+mod footprint;
 pub mod gaps;
 pub mod integrity;
+mod page_header;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;

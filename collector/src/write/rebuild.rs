@@ -11,14 +11,20 @@ use arrow_array::{Array, RecordBatch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use syncline_schema::dataplane::COUNTER;
 
+use super::integrity::{MEMORY, Whole};
+
+/// Rows that are decoded at once.
+const AT_ONCE: usize = 1024;
+
 /// Text of the snapshot with `number` (from 0) of the source with index `source`, byte for byte.
 ///
 /// # Errors
-/// No such snapshot, or a table that cannot be read.
-pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u8>> {
+/// No such snapshot, a table that cannot be read, or tables that come to more than [`MEMORY`].
+pub fn snapshot(bundle: &Path, whole: &Whole, source: i32, number: i64) -> anyhow::Result<Vec<u8>> {
+    whole.within(MEMORY, |table| table.starts_with("dataplane_"))?;
     // A source of a series of files has a part of its stream's snapshots: `number` counts within the source.
     let mut own = Vec::new();
-    for batch in read(bundle, "dataplane_snapshots")? {
+    for batch in read(bundle, whole, "dataplane_snapshots")? {
         let batch = batch?;
         for at in 0..batch.num_rows() {
             if int32(&batch, "source", at)? == source {
@@ -31,7 +37,7 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
         bail!("source {source} has {} snapshots, numbered from 0; there is no {number}", own.len());
     };
     let mut pieces: Vec<(i64, Option<i64>, Option<i64>)> = Vec::new();
-    for batch in read(bundle, "dataplane_changes")? {
+    for batch in read(bundle, whole, "dataplane_changes")? {
         let batch = batch?;
         let operations = batch.column_by_name("operation").context("column operation")?.as_string::<i32>();
         for at in 0..batch.num_rows() {
@@ -50,7 +56,7 @@ pub fn snapshot(bundle: &Path, source: i32, number: i64) -> anyhow::Result<Vec<u
         }
     }
     let mut texts: HashMap<i64, String> = HashMap::new();
-    for batch in read(bundle, "dataplane_rules")? {
+    for batch in read(bundle, whole, "dataplane_rules")? {
         let batch = batch?;
         let column = batch.column_by_name("text").context("column text")?.as_string::<i32>();
         for at in 0..batch.num_rows() {
@@ -77,9 +83,9 @@ pub fn render(text: &str, packets: Option<i64>, bytes: Option<i64>, out: &mut Ve
         match rest.next().map(u32::from) {
             Some(raw @ 0x100..=0x1ff) => out.push((raw - 0x100) as u8),
             Some(width) => {
-                let width = width.saturating_sub(u32::from('0')).min(60) as usize;
-                let number = counters.next().map(|number| number.to_string()).unwrap_or_default();
-                out.extend_from_slice(format!("{number:>width$}").as_bytes());
+                let width = (width.saturating_sub(u32::from('0')) as usize).min(WIDEST);
+                let number = counters.next().map_or_else(|| " ".repeat(width), |number| padded(number, width));
+                out.extend_from_slice(number.as_bytes());
             }
             None => {}
         }
@@ -87,13 +93,27 @@ pub fn render(text: &str, packets: Option<i64>, bytes: Option<i64>, out: &mut Ve
     }
 }
 
+/// Widest counter field: `'0' + width` stays below the letters that a raw byte is written as.
+pub(super) const WIDEST: usize = 60;
+
+/// A counter, to the right of a field. Not by a width of `format!`, which panics above 65,535: a field is as long as a capture has it.
+pub(super) fn padded(number: i64, width: usize) -> String {
+    let digits = number.to_string();
+    " ".repeat(width.saturating_sub(digits.len())) + &digits
+}
+
 /// The batches of a table, one at a time; none where the bundle lacks it.
-fn read(bundle: &Path, table: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordBatch>>> {
+fn read(
+    bundle: &Path,
+    whole: &Whole,
+    table: &str,
+) -> anyhow::Result<impl Iterator<Item = anyhow::Result<RecordBatch>>> {
     let path = bundle.join(format!("{table}.parquet"));
     let reader = match path.exists() {
         true => {
             let file = File::open(&path).with_context(|| path.display().to_string())?;
-            Some(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?)
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+            Some(builder.with_batch_size(whole.rows_at_once(table, AT_ONCE)).build()?)
         }
         false => None,
     };

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
 
+use super::rebuild::{WIDEST, padded};
 use super::tables::{Tables, WriteError};
 use crate::form::dissector::{Counters, RuleFields, Section};
 use crate::form::{Context, RawSnapshot};
@@ -239,8 +240,8 @@ fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Option<i
         let digits = field.trim_ascii_start();
         let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
         // What would not be written again as it stood (`007`, `+1`, a suffix, tabs) stays in the text.
-        let plain = number.is_some_and(|number| format!("{number:>width$}", width = field.len()).as_bytes() == field);
-        if !plain || field.len() > WIDEST || range.start < from {
+        let plain = number.is_some_and(|number| padded(number, field.len().min(WIDEST)).as_bytes() == field);
+        if !plain || range.start < from {
             continue;
         }
         // Without padding any width will do: a counter that grows must not make another rule.
@@ -254,9 +255,6 @@ fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Option<i
     escape(&piece[from..], &mut text);
     (text, values[0], values[1])
 }
-
-/// Widest counter field: `'0' + width` stays below the letters that a raw byte is written as.
-const WIDEST: usize = 60;
 
 /// Appends bytes as text. A byte that is no text, and `COUNTER` itself, becomes `COUNTER` and the character U+0100 + byte.
 fn escape(bytes: &[u8], text: &mut String) {
@@ -347,6 +345,7 @@ mod tests {
     use super::*;
     use crate::form::Reads;
     use crate::form::dissector::{Dissector, End};
+    use crate::write::integrity::Whole;
     use crate::write::rebuild::render;
     use proptest::prelude::*;
 
@@ -485,8 +484,17 @@ mod tests {
         }
         tables.close().expect("closed");
         for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
-            let again = crate::write::rebuild::snapshot(folder.path(), 0, number as i64).expect("rebuilt");
+            let again =
+                crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, number as i64).expect("rebuilt");
             assert!(again == states[number], "snapshot {number} differs");
         }
+    }
+
+    #[test]
+    fn a_counter_may_stand_behind_any_number_of_blanks() {
+        let piece = format!("{}7 rest", " ".repeat(70_000));
+        let counters = Counters { packets: Some(0..70_001), bytes: None };
+        let (text, packets, _) = template(piece.as_bytes(), &counters);
+        assert_eq!((text, packets), (piece, None));
     }
 }

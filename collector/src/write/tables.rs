@@ -6,7 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -14,7 +17,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 use syncline_schema::manifest::Table;
-use syncline_schema::{Column, ColumnType, Row, TABLES};
+use syncline_schema::{Column, ColumnType, Row, TABLES, is_possible};
 
 use crate::form::columns::TableBuilder;
 
@@ -63,12 +66,14 @@ pub struct Tables {
     folder: PathBuf,
     open: BTreeMap<&'static str, Open>,
     own: BTreeMap<&'static str, TableBuilder>,
+    /// Times that no capture can have, which were left out.
+    impossible: u64,
 }
 
 impl Tables {
     /// Tables in `folder`, which exists.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), open: BTreeMap::new(), own: BTreeMap::new() }
+        Self { folder: folder.to_owned(), open: BTreeMap::new(), own: BTreeMap::new(), impossible: 0 }
     }
 
     /// Appends a row of the sequential pass.
@@ -85,11 +90,14 @@ impl Tables {
         Ok(())
     }
 
-    /// Appends the rows of a parsed chunk.
+    /// Appends the rows of a parsed chunk, without times that no capture can have.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn append(&mut self, table: &'static str, columns: &[Column], batch: &RecordBatch) -> Result<(), WriteError> {
+        let arrow = |error| WriteError::Arrow { table: table.to_owned(), error };
+        let possible = possible_times(columns, batch, &mut self.impossible).map_err(arrow)?;
+        let batch = possible.as_ref().unwrap_or(batch);
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -111,16 +119,30 @@ impl Tables {
         Ok(())
     }
 
-    /// Closes and syncs every file. Returns each table that has rows, in the order of [`TABLES`].
+    /// How many times were left out since no capture can have them. What rows are still to come in [`Tables::close`] is written first.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub fn close(mut self) -> Result<Vec<Table>, WriteError> {
+    pub fn impossible(&mut self) -> Result<u64, WriteError> {
+        self.flush()?;
+        Ok(self.impossible)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
         for (table, mut builder) in std::mem::take(&mut self.own) {
             let columns = TABLES.iter().find(|(name, _)| *name == table).map_or(&[][..], |(_, columns)| columns);
             let batch = finish(&mut builder)?;
             self.append(table, columns, &batch)?;
         }
+        Ok(())
+    }
+
+    /// Closes and syncs every file. Returns each table that has rows, in the order of [`TABLES`].
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn close(mut self) -> Result<Vec<Table>, WriteError> {
+        self.flush()?;
         let mut written = Vec::new();
         for (table, _) in TABLES {
             let Some(open) = self.open.remove(table) else { continue };
@@ -149,6 +171,38 @@ fn finish(builder: &mut TableBuilder) -> Result<RecordBatch, WriteError> {
     builder.finish().map_err(|error| WriteError::Arrow { table: table.to_owned(), error })
 }
 
+/// The rows whose times can be; of a column that may lack its time, the others lack it. `None` where all can be, as they are in every
+/// sound capture.
+fn possible_times(
+    columns: &[Column],
+    batch: &RecordBatch,
+    impossible: &mut u64,
+) -> Result<Option<RecordBatch>, arrow_schema::ArrowError> {
+    let mut changed: Option<Vec<ArrayRef>> = None;
+    let mut kept = vec![];
+    for (at, column) in columns.iter().enumerate().filter(|(_, column)| column.is_time()) {
+        let Some(times) = batch.columns().get(at).and_then(|times| times.as_primitive_opt::<Int64Type>()) else {
+            continue;
+        };
+        if times.values().iter().all(|time| is_possible(*time)) {
+            continue;
+        }
+        *impossible += times.iter().flatten().filter(|time| !is_possible(*time)).count() as u64;
+        if column.nullable {
+            let possible: Int64Array = times.iter().map(|time| time.filter(|time| is_possible(*time))).collect();
+            changed.get_or_insert_with(|| batch.columns().to_vec())[at] = Arc::new(possible);
+        } else {
+            kept.resize(batch.num_rows(), true);
+            kept.iter_mut().zip(times.values()).for_each(|(kept, time)| *kept &= is_possible(*time));
+        }
+    }
+    let changed = changed.map(|columns| RecordBatch::try_new(batch.schema(), columns)).transpose()?;
+    if kept.is_empty() {
+        return Ok(changed);
+    }
+    filter_record_batch(changed.as_ref().unwrap_or(batch), &BooleanArray::from(kept)).map(Some)
+}
+
 fn properties(columns: &[Column]) -> WriterProperties {
     let level = ZstdLevel::try_new(6).unwrap_or_default();
     let mut builder = WriterProperties::builder()
@@ -168,4 +222,33 @@ fn properties(columns: &[Column]) -> WriterProperties {
         }
     }
     builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use syncline_schema::logs::LogRow;
+    use syncline_schema::markers::MarkerRow;
+
+    use super::*;
+
+    #[test]
+    fn times_that_cannot_be_cost_themselves_and_are_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        for time in [i64::MIN, 0, 1_795_407_750_000_000_000, i64::MAX] {
+            tables.push(&MarkerRow { time, ..Default::default() }).expect("written");
+            tables.push(&LogRow { time: Some(time), outer_time: None, ..Default::default() }).expect("written");
+        }
+        assert_eq!(tables.impossible().expect("written"), 4);
+        let rows: Vec<(String, u64)> =
+            tables.close().expect("closed").into_iter().map(|table| (table.name, table.rows)).collect();
+        assert_eq!(rows, [("logs".to_owned(), 4), ("markers".to_owned(), 2)]);
+        let file = File::open(folder.path().join("logs.parquet")).expect("a file");
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+        let batch = reader.next().expect("rows").expect("rows");
+        let times = batch.column_by_name("time").expect("times").as_primitive::<Int64Type>();
+        let known: Vec<Option<i64>> = times.iter().collect();
+        assert_eq!(known, [None, Some(0), Some(1_795_407_750_000_000_000), None]);
+    }
 }

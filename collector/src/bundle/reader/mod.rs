@@ -229,7 +229,7 @@ impl Reader<'_> {
         let stated = rule.and_then(|rule| rule.kind.as_deref());
         let stated = stated.and_then(|kind| FORMATS.iter().copied().find(|format| format.kind == kind));
         let mut setting = self.setting();
-        let what = if capture_toml::is_one(plain) {
+        let what = if capture_toml::is_one(plain) || (head.is_empty() && stated.is_none()) {
             What::default()
         } else {
             recognise(plain, &head, whole, &mut setting, stated, &|| self.dated())
