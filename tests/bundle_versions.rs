@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use syncline::bundle::Bundle;
+use syncline::bundle::{Bundle, MEMORY};
 use syncline_schema::{FORMAT_VERSION, Row, TABLES};
 
 fn kept() -> Vec<(u32, PathBuf)> {
@@ -64,7 +64,7 @@ fn every_version_has_a_bundle_and_every_table_of_it_is_read() {
     let versions: Vec<u32> = kept.iter().map(|(version, _)| *version).collect();
     assert_eq!(versions, (1..=FORMAT_VERSION).collect::<Vec<_>>(), "one small bundle per version");
     for (version, path) in kept {
-        let bundle = Bundle::open(&path).unwrap_or_else(|error| panic!("{error:#}"));
+        let bundle = Bundle::open(&path, MEMORY).unwrap_or_else(|error| panic!("{error:#}"));
         assert_eq!(bundle.manifest.format_version, version);
         let mut filled = 0;
         for (table, _) in TABLES {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use syncline::bundle::MEMORY;
 use syncline::events::Run;
 use syncline::measure::{self, Measurement};
 use syncline::result::given;
@@ -19,7 +20,7 @@ struct Loaded {
 
 impl Loaded {
     fn of(folder: &Path) -> Self {
-        let (bundle, _temporary) = given::one(folder).expect("a capture that is bundled");
+        let (bundle, _temporary) = given::one(folder, MEMORY).expect("a capture that is bundled");
         let run = Run::load(bundle).expect("a run");
         let rows = measure::all(&run).expect("measured");
         Self { run, rows }

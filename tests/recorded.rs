@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use syncline::bundle::Bundle;
+use syncline::bundle::{Bundle, MEMORY};
 use syncline::clock::beacons::{Axis, streams};
 use syncline::events::{Direction, Outcome, Run};
 use syncline::measure::{self, Measurement};
@@ -34,7 +34,7 @@ fn commits(name: &str) -> BTreeMap<u64, (i64, i64)> {
 
 /// The run, what was measured, and the folder of its bundle, which goes with it.
 fn recorded(name: &str) -> (Run, Vec<Measurement>, Option<Scratch>) {
-    let (bundle, temporary) = given::one(&folder().join(name)).expect("a capture that is bundled");
+    let (bundle, temporary) = given::one(&folder().join(name), MEMORY).expect("a capture that is bundled");
     let run = Run::load(bundle).expect("a run");
     let measured = measure::all(&run).expect("measured");
     (run, measured, temporary)

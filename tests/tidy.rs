@@ -169,7 +169,9 @@ fn wing(path: &str, text: &str) -> Vec<String> {
 /// The part of a file that is no test of its own.
 fn program<'t>(path: &str, text: &'t str) -> &'t str {
     let name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let test = ["tests.rs", "trial.rs", "trials.rs", "harness.rs", "fixture.rs"].iter().any(|end| name.ends_with(end));
+    let test = ["tests.rs", "trial.rs", "trials.rs", "harness.rs", "fixture.rs", "recognition.rs"]
+        .iter()
+        .any(|end| name.ends_with(end));
     let ours = path.contains("/src/");
     if ours && !test { text.split("#[cfg(test)]\nmod ").next().unwrap_or_default() } else { "" }
 }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use cluster::{Cluster, Node, Plan, Related, SCRAPES, SECOND};
-use syncline::bundle::Bundle;
+use syncline::bundle::{Bundle, MEMORY};
 use syncline::events::{Direction, Episode, Observed, Outcome, Run};
 use syncline::measure::{self, Measurement};
 use syncline::result::given;
@@ -44,7 +44,7 @@ fn load(cluster: &Cluster) -> (Run, Vec<Measurement>) {
     let folder = tempfile::tempdir().expect("a folder");
     let capture = folder.path().join("capture");
     files::write(cluster, &capture);
-    let (bundle, _temporary) = given::one(&capture).expect("a capture that is bundled");
+    let (bundle, _temporary) = given::one(&capture, MEMORY).expect("a capture that is bundled");
     let run = Run::load(bundle).expect("a run");
     let measured = measure::all(&run).expect("measured");
     (run, measured)
@@ -448,7 +448,7 @@ fn many_nodes_and_endpoints() {
     let options = BundleOptions { inputs: vec![capture.clone()], out: out.clone(), ..BundleOptions::default() };
     bundle(&options).expect("a bundle");
     let bundled = started.elapsed();
-    let run = Run::load(Bundle::open(&out).expect("a bundle")).expect("a run");
+    let run = Run::load(Bundle::open(&out, MEMORY).expect("a bundle")).expect("a run");
     let loaded = started.elapsed();
     let measured = measure::all(&run).expect("measured");
     eprintln!(

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use syncline::bundle::MEMORY;
 use syncline::measure::Measurement;
 use syncline::result::load::{load, nothing};
 
@@ -11,7 +12,7 @@ fn sample(run: &str) -> PathBuf {
 }
 
 fn propagation(capture: PathBuf) -> Measurement {
-    let rows = load(&[capture], &nothing).expect("a capture that loads").remove(0).measurements;
+    let rows = load(&[capture], &nothing, MEMORY).expect("a capture that loads").results.remove(0).measurements;
     rows.into_iter().find(|row| row.name == "endpoint_propagation" && row.variant.is_empty()).expect("a row")
 }
 

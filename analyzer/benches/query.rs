@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use syncline::bundle::{Bundle, witnesses};
+use syncline::bundle::{Bundle, MEMORY, witnesses};
 use syncline_collector::bundle::{BundleOptions, bundle};
 use syncline_promql::{Labels, MemoryStorage, Options, Series, parse, range, to_json};
 
@@ -342,7 +342,7 @@ fn real() {
     let server = server(data);
     let out = tempfile::tempdir().expect("a folder");
     let path = bundled(vec![tar], out.path());
-    let series = witnesses::series(&Bundle::open(&path).expect("a bundle"), None, None).expect("its series");
+    let series = witnesses::series(&Bundle::open(&path, MEMORY).expect("a bundle"), None, None).expect("its series");
     let start = series.iter().filter_map(|one| one.times.first()).min().copied().expect("samples");
     let end = series.iter().filter_map(|one| one.times.last()).max().copied().expect("samples");
     println!("{} series of a real run, {} s", series.len(), (end - start) / 1000);

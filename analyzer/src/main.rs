@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use syncline::cli::{clocks, compare, judged, query, shell, timeline};
+use syncline_collector::cli::usage;
+use syncline_schema::printable::tell_error;
 
 /// Line up what a cluster was told with what its dataplane did
 ///
 /// Exit codes: report 0 when it is written, whatever it says; check 0 judged
 /// and nothing worse, 1 a value is worse; compare 1 --fail-on says so; query 1
-/// the expression is wrong, or --fail-if-any found a value; every command 2 when it could not run.
+/// the expression is wrong, or --fail-if-any found a value; every command 2
+/// when it could not run, and check, compare and query when they could not read
+/// all that they were given (the rest is printed; a report names what it lacks).
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Program {
@@ -40,7 +44,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Program::parse_from(query::shielded(std::env::args_os())).command {
+    let program = match Program::try_parse_from(query::shielded(std::env::args_os())) {
+        Ok(program) => program,
+        Err(error) => return usage(&error),
+    };
+    let result = match program.command {
         Command::Report(arguments) => judged::report(&arguments),
         Command::Query(arguments) => query::run(&arguments),
         Command::Expectations(arguments) => judged::expectations(&arguments),
@@ -58,7 +66,7 @@ fn main() -> ExitCode {
         if broken {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        tell_error(format_args!("{error:#}"));
         ExitCode::from(2)
     })
 }

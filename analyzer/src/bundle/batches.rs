@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
 use parquet::arrow::ProjectionMask;
@@ -13,7 +13,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
-use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text};
+use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text, is_possible};
 
 /// Rows that are decoded at once.
 const BATCH: usize = 1 << 14;
@@ -167,7 +167,21 @@ fn values<'a>(batch: &'a RecordBatch, column: &Column) -> anyhow::Result<Values<
         ColumnType::Bool => any.downcast_ref().map(Values::Bool),
         ColumnType::Text => any.downcast_ref().map(Values::Text),
     };
+    if let (Some(Values::I64(times)), true) = (&values, column.is_time()) {
+        possible(column.name, times.iter().flatten())?;
+    }
     values.with_context(|| format!("column {}: expected {:?}, found {}", column.name, column.kind, found.data_type()))
+}
+
+/// Whether all times are such that a capture can have: what reckons with them need not ask.
+///
+/// # Errors
+/// The first that is none.
+pub fn possible(name: &str, mut times: impl Iterator<Item = i64>) -> anyhow::Result<()> {
+    match times.find(|time| !is_possible(*time)) {
+        Some(time) => bail!("column {name}: expected times between 1938 and 2100, found {time} ns"),
+        None => Ok(()),
+    }
 }
 
 struct BatchRow<'b> {

@@ -6,6 +6,8 @@ use anyhow::Context;
 use polars::prelude::{BooleanChunked, DataFrame, Float64Chunked, Int32Chunked, Int64Chunked, StringChunked};
 use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text};
 
+use super::batches::possible;
+
 enum Values {
     I32(Int32Chunked),
     I64(Int64Chunked),
@@ -55,7 +57,13 @@ pub fn rows<R: Row<'static>>(frame: &DataFrame, columns: &[Column]) -> anyhow::R
         let wrong = || format!("column {}: expected {:?}, found {}", column.name, column.kind, series.dtype());
         values.push(match column.kind {
             ColumnType::I32 => Values::I32(series.i32().with_context(wrong)?.clone()),
-            ColumnType::I64 => Values::I64(series.i64().with_context(wrong)?.clone()),
+            ColumnType::I64 => {
+                let numbers = series.i64().with_context(wrong)?;
+                if column.is_time() {
+                    possible(column.name, numbers.iter().flatten())?;
+                }
+                Values::I64(numbers.clone())
+            }
             ColumnType::F64 => Values::F64(series.f64().with_context(wrong)?.clone()),
             ColumnType::Bool => Values::Bool(series.bool().with_context(wrong)?.clone()),
             ColumnType::Text => Values::Text(series.str().with_context(wrong)?.clone()),

@@ -22,7 +22,8 @@ use polars::prelude::{
     Schema, col, df, lit,
 };
 use syncline_collector::write::integrity;
-use syncline_schema::manifest::{MANIFEST, Manifest};
+pub use syncline_collector::write::integrity::MEMORY;
+use syncline_schema::manifest::Manifest;
 use syncline_schema::{Column, ColumnType, FORMAT_VERSION, Row, TABLES};
 
 /// A bundle on disk.
@@ -37,22 +38,15 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens a bundle directory, checks its version and that every table is as its manifest lists it.
+    /// Opens a bundle directory, checks its version, that every table is as its manifest lists it, and that all of them can be read
+    /// within `memory` (bytes).
     ///
     /// # Errors
-    /// No directory, no manifest, a format version newer than this program knows, or a table that is missing, damaged or
-    /// not listed.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = path.join(MANIFEST);
-        let manifest = manifest_of(path)?;
-        if manifest.format_version > FORMAT_VERSION {
-            bail!(
-                "{}: bundle format {} is newer than this program knows ({FORMAT_VERSION}): use a newer syncline",
-                file.display(),
-                manifest.format_version
-            );
-        }
-        integrity::check(path, &manifest)?;
+    /// No directory, no manifest, a format version newer than this program knows, a table that is missing, damaged or
+    /// not listed, or rows that come to more.
+    pub fn open(path: &Path, memory: u64) -> anyhow::Result<Self> {
+        let manifest = integrity::manifest(path)?;
+        integrity::check(path, &manifest)?.within(memory, |_| true)?;
         Ok(Self { path: path.to_owned(), manifest, unread: Arc::default() })
     }
 
@@ -62,7 +56,7 @@ impl Bundle {
     /// # Errors
     /// Another manifest, or none.
     pub fn unchanged(&self) -> anyhow::Result<()> {
-        match manifest_of(&self.path) {
+        match integrity::manifest(&self.path) {
             Ok(now) if now == self.manifest => Ok(()),
             _ => bail!("{}: the bundle was replaced while it was read: start again", self.path.display()),
         }
@@ -181,13 +175,6 @@ impl Bundle {
     }
 }
 
-fn manifest_of(path: &Path) -> anyhow::Result<Manifest> {
-    let file = path.join(MANIFEST);
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("{}: expected a bundle, with a manifest; captures are bundled first: syncline-collector bundle {} --out BUNDLE", file.display(), path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: expected the manifest of a bundle", file.display()))
-}
-
 fn data_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::I32 => DataType::Int32,
@@ -205,6 +192,7 @@ fn schema(columns: &[Column]) -> Schema {
 #[cfg(test)]
 mod tests {
     use syncline_schema::FORMAT_VERSION;
+    use syncline_schema::manifest::MANIFEST;
     use syncline_schema::markers::MarkerRow;
 
     use super::*;
@@ -214,14 +202,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let manifest = Manifest { format_version: FORMAT_VERSION, ..Manifest::default() };
         std::fs::write(folder.path().join(MANIFEST), serde_json::to_string(&manifest).unwrap()).unwrap();
-        let bundle = Bundle::open(folder.path()).unwrap();
+        let bundle = Bundle::open(folder.path(), MEMORY).unwrap();
         assert!(bundle.rows_or_note::<MarkerRow<'static>>(None).is_empty());
         bundle.whole().unwrap();
         std::fs::write(folder.path().join("markers.parquet"), b"PAR1 damaged PAR1").unwrap();
         assert!(bundle.clone().rows_or_note::<MarkerRow<'static>>(None).is_empty());
         let error = bundle.whole().unwrap_err().to_string();
         assert!(error.contains("markers"), "{error}");
-        let error = Bundle::open(folder.path()).unwrap_err().to_string();
+        let error = Bundle::open(folder.path(), MEMORY).unwrap_err().to_string();
         assert!(error.contains("table markers") && error.contains("does not list it"), "{error}");
     }
 
@@ -233,7 +221,7 @@ mod tests {
         };
         let manifest = Manifest { format_version: FORMAT_VERSION, ..Manifest::default() };
         write(&manifest);
-        let bundle = Bundle::open(folder.path()).unwrap();
+        let bundle = Bundle::open(folder.path(), MEMORY).unwrap();
         write(&manifest);
         bundle.unchanged().unwrap();
         write(&Manifest { run_id: "another".to_owned(), ..manifest });

@@ -12,7 +12,7 @@ use rayon::prelude::{
 use syncline_schema::samples::SampleRow;
 
 use super::Bundle;
-use super::batches::{Groups, full};
+use super::batches::{Groups, full, possible};
 
 /// Rows that are decoded at once.
 const BATCH: usize = 1 << 13;
@@ -112,6 +112,7 @@ fn fill(table: &Groups, group: usize, slots: Vec<Slot>) -> anyhow::Result<()> {
     let mut slot = Slot { rows: 0, target: None };
     table.each(group, BATCH, |batch| {
         let mut times = &full::<Int64Type>(batch, "time")?.values()[..];
+        possible("time", times.iter().copied())?;
         let mut values = &full::<Float64Type>(batch, "value")?.values()[..];
         while !times.is_empty() {
             while slot.rows == 0 {

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use syncline_promql::{Answer, Labels, MatrixSeries, PlanStep, SampleValue, Value, format_float, format_time};
 
+use crate::write::csv;
 use crate::write::grid::{Cell, Screen, Style, grid};
 
 /// Columns of a drawn course.
@@ -73,14 +74,13 @@ pub fn table(out: &mut impl Write, answer: &Answer, screen: Screen) -> std::io::
 /// The output cannot be written.
 pub fn csv(out: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
     writeln!(out, "series,time,value")?;
+    // What PromQL calls a string is text; every other value is a number, or a histogram.
+    let is_text = matches!(answer.value, Value::String { .. });
     for [labels, time, value] in rows(answer) {
-        writeln!(out, "{},{time},{}", csv_field(&labels), csv_field(&value))?;
+        let value = if is_text { csv::text(&value) } else { csv::plain(&value) };
+        writeln!(out, "{},{time},{value}", csv::text(&labels))?;
     }
     Ok(())
-}
-
-fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 /// One line a series: its least, greatest and last value, and its course over time in blocks, all series on one scale of time.

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
+use syncline_schema::printable::{Printable, printable_json};
 
-use super::TableFormat;
+use super::{Budget, TableFormat};
 use crate::clock::Graph;
 use crate::clock::advice::Advice;
 use crate::events::Run;
@@ -22,6 +23,8 @@ pub struct ClocksArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     format: TableFormat,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 /// Prints the graph.
@@ -29,7 +32,7 @@ pub struct ClocksArguments {
 /// # Errors
 /// A bundle that cannot be read.
 pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
-    let (bundle, _temporary) = given::one(&arguments.bundle)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget.memory)?;
     let run = Run::load(bundle)?;
     run.bundle.unchanged()?;
     let clocks = &run.clocks;
@@ -56,9 +59,10 @@ pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
             "anchors": advice,
             "findings": clocks.findings,
         });
-        writeln!(out, "{value:#}")?;
+        writeln!(out, "{}", printable_json(&format!("{value:#}")))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut out = Printable(out);
     let bound = |ns: Option<i64>| ns.map_or_else(|| "open".to_owned(), |ns| format!("{:.6}", ns as f64 / 1e6));
     writeln!(out, "Offsets are added to a time on the first clock to get the time on the second; ms.\n")?;
     writeln!(out, "EDGES (evidence intersected)")?;

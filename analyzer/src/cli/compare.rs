@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use syncline_schema::printable::tell;
 
-use super::print;
+use super::{Budget, ended, print, print_json};
 use crate::result::RunResult;
 use crate::result::group::{Keys, columns};
 use crate::result::load::{load, nothing};
@@ -43,6 +44,8 @@ pub struct CompareArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = CompareFormat::Table)]
     format: CompareFormat,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,16 +72,17 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
     percent.filter(|n| n.is_finite() && *n >= 0.0).map(|percent| FailOn { percent }).ok_or_else(wrong)
 }
 
-/// Compares and prints. Exit code 1 where `--fail-on` says so.
+/// Compares and prints. Exit code 1 where `--fail-on` says so, else 2 where a run could not be read.
 ///
 /// # Errors
 /// Runs that cannot be read, or two sets without a scenario and size in common.
 pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
-    let (a, b) = (load(&arguments.first, &nothing)?, load(&arguments.against, &nothing)?);
-    let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (a.iter().collect(), b.iter().collect());
+    let memory = arguments.budget.memory;
+    let (first, against) = (load(&arguments.first, &nothing, memory)?, load(&arguments.against, &nothing, memory)?);
+    let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (first.results.iter().collect(), against.results.iter().collect());
     for one in &a {
         for other in b.iter().filter(|other| other.run.manifest.run_id == one.run.manifest.run_id) {
-            eprintln!("warning: {} and {} are the same run, on both sides", one.run.name, other.run.name);
+            tell(format_args!("warning: {} and {} are the same run, on both sides", one.run.name, other.run.name));
         }
     }
     let changes = compared(&a, &b, &arguments.only)?;
@@ -88,11 +92,12 @@ pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
         CompareFormat::Table => print(&changes::table(&document(), Screen::stdout()))?,
         CompareFormat::Md => print(&changes::markdown(&document()))?,
         CompareFormat::Html => print(&changes::html(&document())?)?,
-        CompareFormat::Json => print(&format!("{:#}\n", changes::json(&changes.all)))?,
+        CompareFormat::Json => print_json(&format!("{:#}\n", changes::json(&changes.all)))?,
         CompareFormat::Junit => print(&junit::changes(&changes.all, arguments.fail_on))?,
     }
     let fails = arguments.fail_on.is_some_and(|rule| changes.all.iter().any(|one| rule.fails(one)));
-    Ok(ExitCode::from(u8::from(fails)))
+    let unread = !(first.unread.is_empty() && against.unread.is_empty());
+    Ok(ended(fails, unread))
 }
 
 /// The comparisons, at least one.

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use syncline_collector::input::whole_text;
+use syncline_schema::printable::{printable, tell};
 
 use super::against::{self, Against};
-use super::{Grouping, print};
-use crate::result::load::{load, nothing};
+use super::{Budget, Grouping, ended, print, print_json};
+use crate::result::load::{Loaded, load, nothing};
 use crate::verdict::change::Change;
 use crate::verdict::list::{ListFormat, list};
 use crate::verdict::queries::questions;
@@ -18,6 +20,9 @@ use crate::view::{self, Options};
 use crate::write::grid::Screen;
 use crate::write::terminal::Failing;
 use crate::write::{self, Format, changes, junit, terminal};
+
+/// Longest notes, bytes: a page of them and the report fit into one.
+const LONGEST_NOTES: u64 = 256 << 10;
 
 /// Arguments of `syncline report`.
 #[derive(Args, Debug)]
@@ -51,6 +56,8 @@ pub struct ReportArguments {
     /// Replace a report that is there already
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 /// Arguments of `syncline check`.
@@ -74,6 +81,8 @@ pub struct CheckArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
     format: CheckFormat,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,10 +125,11 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     let formats = Format::list(&arguments.formats)?;
     let catalogue = catalogue(arguments.expectations.as_ref())?;
     let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).with_context(|| format!("{}: expected Markdown", path.display()))
+        whole_text(path, LONGEST_NOTES).with_context(|| format!("{}: expected Markdown", path.display()))
     };
     let notes = arguments.notes.as_ref().map(read).transpose()?;
-    let results = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane))?;
+    let asks = |dataplane: &str| questions(&catalogue, dataplane);
+    let Loaded { results, unread } = load(&arguments.inputs, &asks, arguments.budget.memory)?;
     let judged = view::build(
         &results,
         &catalogue,
@@ -129,6 +139,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
             keys: arguments.grouping.keys()?,
             nodes: arguments.nodes,
             per_run: arguments.per_run && formats.contains(&Format::Html),
+            unread,
         },
     );
     let files = write::render(&judged, &results, &formats)?;
@@ -136,24 +147,30 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     print(&terminal::summary(&judged.view, Screen::stdout()))?;
     print(&terminal::decision(&judged.view))?;
     for path in written {
-        print(&format!("{}\n", path.display()))?;
+        print(&format!("{}\n", printable(&path.to_string_lossy())))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints verdicts. Exit code 1 where a value is worse (with `--strict` also where it could not be decided), or, against a
-/// baseline, where it became so or costlier.
+/// baseline, where it became so or costlier; else 2 where a run could not be read: what was not judged is no pass.
 ///
 /// # Errors
 /// Inputs that cannot be used.
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let catalogue = catalogue(arguments.expectations.as_ref())?;
     let keys = arguments.grouping.keys()?;
-    let results = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane))?;
-    let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), ..Options::default() });
+    let memory = arguments.budget.memory;
+    let Loaded { results, unread } = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane), memory)?;
+    let mut incomplete = !unread.is_empty();
+    let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), unread, ..Options::default() });
     let before = match arguments.baseline.as_slice() {
         [] => None,
-        paths => Some(Against::new(&load(paths, &nothing)?, &results, &judged.verdicts, &catalogue, &keys)),
+        paths => {
+            let baseline = load(paths, &nothing, memory)?;
+            incomplete |= !baseline.unread.is_empty();
+            Some(Against::new(&baseline.results, &results, &judged.verdicts, &catalogue, &keys))
+        }
     };
     let failing = Failing { strict: arguments.strict, known: before.as_ref().map_or(&[], |before| &before.known) };
     let changes: &[Change] = before.as_ref().map_or(&[], |before| &before.changes.all);
@@ -165,21 +182,21 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
             if let Some(before) = &before {
                 print(&format!("\n{}", changes::table(&before.document, screen)))?;
                 for line in before.lines(&judged.verdicts) {
-                    print(&format!("{line}\n"))?;
+                    print(&format!("{}\n", printable(&line)))?;
                 }
             }
         }
-        (CheckFormat::Json, None) => print(&terminal::check_json(&judged.verdicts))?,
-        (CheckFormat::Json, Some(_)) => print(&terminal::against_json(&judged.verdicts, changes))?,
+        (CheckFormat::Json, None) => print_json(&terminal::check_json(&judged.verdicts))?,
+        (CheckFormat::Json, Some(_)) => print_json(&terminal::against_json(&judged.verdicts, changes))?,
         (CheckFormat::Junit, _) => print(&junit::verdicts(&judged.verdicts, &failing, changes, &costlier))?,
     }
     if judged.verdicts.iter().all(|verdict| verdict.status == Status::NotMeasured) {
         let modes: BTreeSet<String> = results.iter().map(|one| view::dataplane_name(&one.run.dataplane)).collect();
         let modes = modes.into_iter().collect::<Vec<_>>().join(", ");
         if judged.verdicts.is_empty() && results.iter().any(|one| one.run.is_kube_proxy()) {
-            eprintln!(
+            tell(format_args!(
                 "warning: nothing was judged: documented values exist for Cilium and for kube-proxy in iptables mode, and these runs are of {modes}"
-            );
+            ));
         } else {
             bail!(
                 "nothing could be judged: none of the documented values was measured in these runs ({modes}); `syncline report` says what is missing"
@@ -187,7 +204,7 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
         }
     }
     let fails = failing.any(&judged.verdicts) || changes.iter().any(costlier);
-    Ok(ExitCode::from(u8::from(fails)))
+    Ok(ended(fails, incomplete))
 }
 
 /// Lists the catalogue.

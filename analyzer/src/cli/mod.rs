@@ -2,6 +2,7 @@
 
 pub mod against;
 pub mod answers;
+mod budget;
 pub mod clocks;
 pub mod compare;
 pub mod hints;
@@ -11,7 +12,11 @@ pub mod shell;
 pub mod timeline;
 pub mod times;
 
+use std::process::ExitCode;
+
+pub use budget::Budget;
 use clap::{Args, ValueEnum};
+use syncline_schema::printable::printable_json;
 
 use crate::result::group::Keys;
 
@@ -46,6 +51,22 @@ impl Grouping {
     }
 }
 
+/// How a command ends that was told to fail where something was found (1), and could not read all that it was given (2). Neither is
+/// a pass; what was found is what was asked for.
+fn ended(found: bool, incomplete: bool) -> ExitCode {
+    match (found, incomplete) {
+        (true, _) => ExitCode::from(1),
+        (false, true) => ExitCode::from(2),
+        (false, false) => ExitCode::SUCCESS,
+    }
+}
+
+/// Prints a document of JSON: the same data, nothing in it that a terminal obeys.
+fn print_json(document: &str) -> anyhow::Result<()> {
+    print(&printable_json(document))
+}
+
+/// Prints what is printable already.
 fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)

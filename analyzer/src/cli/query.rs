@@ -18,14 +18,15 @@ use syncline_promql::{
     Answer, Expr, Options, Value, error_to_json, eval_error_to_json, parse, parse_error_to_json, to_json,
 };
 
+use syncline_schema::printable::{printable_json, tell, tell_error, tell_lines};
+
 use super::times::{absolute, duration, relative};
-use super::{answers, hints};
+use super::{Budget, answers, ended, hints};
 use crate::bundle::Bundle;
 use crate::bundle::witnesses::{self, Aside};
 use crate::events::Run;
 use crate::query::ask::{self, Part, Times};
-use crate::result::copies::Distinct;
-use crate::result::given;
+use crate::result::given::{self, Given};
 use crate::write::grid::Screen;
 
 /// Arguments of `syncline query`.
@@ -56,9 +57,8 @@ pub struct QueryArguments {
     /// The most samples that the evaluation may hold at a time
     #[arg(long, value_name = "N", default_value_t = Options::default().max_samples)]
     max_samples: usize,
-    /// The most memory that the evaluation may take for what it builds, as 512MiB or 2GiB
-    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
-    memory: usize,
+    #[command(flatten)]
+    budget: Budget,
     /// How to print the answer [default: table; chart for a range query on a terminal]
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -124,7 +124,8 @@ pub fn shielded(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-/// Evaluates and prints. Exit code 1: the expression is wrong or cannot be evaluated, or `--fail-if-any` found a value.
+/// Evaluates and prints. Exit code 1: the expression is wrong or cannot be evaluated, or `--fail-if-any` found a value; else 2 where
+/// a run could not be read.
 ///
 /// # Errors
 /// A bundle that cannot be read, or a time or duration that is none.
@@ -140,11 +141,12 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         lookback: duration(&arguments.lookback)?,
         timed: arguments.explain,
         max_samples: arguments.max_samples,
-        memory: arguments.memory,
+        memory: usize::try_from(arguments.budget.memory).unwrap_or(usize::MAX),
         ..Options::default()
     };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-    let (Distinct { bundles, .. }, _temporary) = given::bundles(&paths)?;
+    let Given { distinct, unread, temporary: _temporary } = given::bundles(&paths, arguments.budget.memory)?;
+    let bundles = distinct.bundles;
     let query = parse(expression);
     let parts = ask::parts(&bundles, query.as_ref().ok())?;
     let number: usize = parts.iter().map(|part| part.series.len()).sum();
@@ -173,35 +175,35 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     };
     let evaluated = begun.elapsed();
     match format {
-        Format::Json => writeln!(out, "{}", to_json(&answer))?,
+        Format::Json => writeln!(out, "{}", printable_json(&to_json(&answer)))?,
         Format::Csv => answers::csv(&mut out, &answer)?,
         Format::Table => answers::table(&mut out, &answer, Screen::stdout())?,
         Format::Chart => answers::chart(&mut out, &answer, Screen::stdout())?,
     }
     if format != Format::Json {
         for note in answer.warnings.iter().chain(&answer.infos) {
-            eprintln!("{note}");
+            tell(format_args!("{note}"));
         }
     }
     if !has_any(&answer) {
         for line in hints::of(&query, &bundles)? {
-            eprintln!("{line}");
+            tell(format_args!("{line}"));
         }
     }
     if arguments.explain {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-        eprintln!("loaded {number} series, {samples} samples in {:.1} ms", milliseconds(loaded));
+        tell(format_args!("loaded {number} series, {samples} samples in {:.1} ms", milliseconds(loaded)));
         for line in &aside {
-            eprintln!("{line}");
+            tell(format_args!("{line}"));
         }
         for one in &answer.selected {
-            eprintln!("selected {}: {} series, {} samples", one.selector, one.series, one.samples);
+            tell(format_args!("selected {}: {} series, {} samples", one.selector, one.series, one.samples));
         }
-        eprint!("{}", answers::plan(&answer.plan));
-        eprintln!("evaluated in {:.3} ms", milliseconds(evaluated - loaded));
-        eprintln!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated));
+        tell_lines(&answers::plan(&answer.plan));
+        tell(format_args!("evaluated in {:.3} ms", milliseconds(evaluated - loaded)));
+        tell(format_args!("printed in {:.3} ms", milliseconds(begun.elapsed() - evaluated)));
     }
-    Ok(ExitCode::from(u8::from(arguments.fail_if_any && has_any(&answer))))
+    Ok(ended(arguments.fail_if_any && has_any(&answer), !unread.is_empty()))
 }
 
 /// Whether an answer has a value: a series, or a number that is not nought.
@@ -312,9 +314,9 @@ fn left_aside(bundle: &Bundle, label: &str, aside: &Aside) -> String {
 /// Prints an error in the format that was asked for.
 fn refuse(out: &mut impl Write, format: Format, json: &str, text: &str) -> anyhow::Result<ExitCode> {
     if format == Format::Json {
-        writeln!(out, "{json}")?;
+        writeln!(out, "{}", printable_json(json))?;
     } else {
-        eprintln!("error: {text}");
+        tell_error(format_args!("{text}"));
     }
     Ok(ExitCode::from(1))
 }
@@ -332,38 +334,9 @@ fn refused(times: Times) -> Option<String> {
     None
 }
 
-/// A number of bytes, by itself or with a unit: `512MiB`, `2GiB`, `500MB`.
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let unit: usize = match text[digits..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kb" => 1000,
-        "mb" => 1000 * 1000,
-        "gb" => 1000 * 1000 * 1000,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        _ => return Err(format!("`{text}` is no size: expected one as 512MiB or 2GiB")),
-    };
-    let size = text[..digits].parse::<usize>().ok().and_then(|count| count.checked_mul(unit));
-    size.ok_or_else(|| format!("`{text}` is no size: expected one as 512MiB or 2GiB"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(bytes("2GiB"), Ok(2 << 30));
-        assert_eq!(bytes("500MB"), Ok(500_000_000));
-        assert_eq!(bytes("64k"), Ok(65_536));
-        assert_eq!(bytes("1000"), Ok(1000));
-        assert_eq!(bytes("2GiB"), Ok(Options::default().memory));
-        for wrong in ["", "GiB", "1.5GiB", "-1", "1x", "99999999999999999999GiB"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_expression_and_a_time_may_begin_with_a_minus() {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Command};
 use clap_complete::aot::{Shell, generate};
+use syncline_schema::printable::printable;
 
 use super::print;
 
@@ -55,7 +56,7 @@ pub fn man(arguments: &ManArguments, command: Command) -> anyhow::Result<ExitCod
     clap_mangen::generate_to(command.name(NAME), out)
         .with_context(|| format!("{}: cannot be written to", out.display()))?;
     for name in names.iter().filter(|name| out.join(name).is_file()) {
-        print(&format!("{}\n", out.join(name).display()))?;
+        print(&format!("{}\n", printable(&out.join(name).to_string_lossy())))?;
     }
     Ok(ExitCode::SUCCESS)
 }

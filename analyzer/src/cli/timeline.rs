@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use syncline_schema::printable::{Printable, printable, printable_json, tell};
 
+use super::Budget;
 use super::times::moment;
 use crate::events::Run;
 use crate::events::timeline::{Event, Filter, KINDS, UNDATED, each};
 use crate::result::given;
+use crate::write::csv;
 
 /// Arguments of `syncline timeline`.
 #[derive(Args, Debug)]
@@ -43,6 +46,8 @@ pub struct TimelineArguments {
     /// object, what, source, record, order_open
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
     columns: Vec<Column>,
+    #[command(flatten)]
+    budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -123,7 +128,7 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
     if let Some(kind) = arguments.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
         bail!("`{kind}` is no kind of event: expected one of {}", KINDS.join(", "));
     }
-    let (bundle, _temporary) = given::one(&arguments.bundle)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget.memory)?;
     let run = Run::load(bundle)?;
     let place = |text: &Option<String>| text.as_deref().map(|text| moment(text, &run)).transpose();
     let filter = Filter {
@@ -140,15 +145,16 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
         Format::Csv => {
             writeln!(out, "{}", columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(","))?;
             each(&run, &filter, &mut |event| {
-                let cells: Vec<String> = columns.iter().map(|column| cell(&column.of(&event))).collect();
+                let cells: Vec<String> = columns.iter().map(|column| csv::of_json(&column.of(&event))).collect();
                 Ok(writeln!(out, "{}", cells.join(","))?)
             })?
         }
         Format::Table => {
+            let mut out = Printable(&mut out);
             writeln!(
                 out,
                 "times on the clock {}; ~ order against the event ahead is open within the bounds",
-                run.windows.clock
+                printable(&run.windows.clock)
             )?;
             let own = !arguments.columns.is_empty();
             each(&run, &filter, &mut |event| {
@@ -160,38 +166,30 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
     run.bundle.unchanged()?;
     for (clock, count) in &unrelated {
         if clock == UNDATED {
-            eprintln!("{count} events have no date and are left out: state year and timezone in capture.toml");
+            tell(format_args!("{count} events have no date and are left out: state year and timezone in capture.toml"));
             continue;
         }
-        eprintln!(
-            "{count} events of the clock {clock} are left out: {}",
-            run.clocks.missing(clock, &run.windows.clock)
-        );
+        let why = run.clocks.missing(clock, &run.windows.clock);
+        tell(format_args!("{count} events of the clock {clock} are left out: {why}"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// One object; each event on a line of its own, so that it can be written as it comes.
 fn json(run: &Run, filter: &Filter, columns: &[Column], out: &mut impl Write) -> anyhow::Result<Vec<(String, u64)>> {
-    write!(out, "{{\n  \"clock\": {},\n  \"events\": [", serde_json::Value::from(run.windows.clock.as_str()))?;
+    let clock = serde_json::Value::from(run.windows.clock.as_str()).to_string();
+    write!(out, "{{\n  \"clock\": {},\n  \"events\": [", printable_json(&clock))?;
     let mut first = true;
     let unrelated = each(run, filter, &mut |event| {
         let fields: serde_json::Map<String, serde_json::Value> =
             columns.iter().map(|column| (column.name().to_owned(), column.of(&event))).collect();
-        write!(out, "{}\n    {}", if first { "" } else { "," }, serde_json::Value::Object(fields))?;
+        let event = serde_json::Value::Object(fields).to_string();
+        write!(out, "{}\n    {}", if first { "" } else { "," }, printable_json(&event))?;
         first = false;
         Ok(())
     })?;
-    writeln!(out, "\n  ],\n  \"unrelated\": {}\n}}", serde_json::to_string(&unrelated)?)?;
+    writeln!(out, "\n  ],\n  \"unrelated\": {}\n}}", printable_json(&serde_json::to_string(&unrelated)?))?;
     Ok(unrelated)
-}
-
-/// A cell of CSV: text is quoted, whatever stands in it.
-fn cell(value: &serde_json::Value) -> String {
-    match value.as_str() {
-        Some(text) => format!("\"{}\"", text.replace('"', "\"\"")),
-        None => value.to_string(),
-    }
 }
 
 fn time(ns: i64) -> String {
@@ -204,10 +202,10 @@ fn line(event: &Event) -> String {
         "{} {} +{width:>9.3} ms  {:9}  {}  {}  ({}:{})",
         if event.order_open { '~' } else { ' ' },
         time(event.low),
-        event.kind,
-        event.object.escape_debug(),
-        event.what.escape_debug(),
-        event.source.escape_debug(),
+        printable(&event.kind),
+        printable(&event.object),
+        printable(&event.what),
+        printable(&event.source),
         event.record
     )
 }
@@ -215,7 +213,7 @@ fn line(event: &Event) -> String {
 fn line_of(event: &Event, columns: &[Column]) -> String {
     let text = |column: &Column| match (column, column.of(event)) {
         (Column::OrderOpen, _) => if event.order_open { "~" } else { " " }.to_owned(),
-        (_, serde_json::Value::String(text)) => text.escape_debug().to_string(),
+        (_, serde_json::Value::String(text)) => printable(&text).into_owned(),
         (_, value) => value.to_string(),
     };
     columns.iter().map(text).collect::<Vec<_>>().join("  ")

@@ -1,46 +1,78 @@
-//! Paths that a person gave, as bundles: what is none (a capture directory or file) is bundled first.
+//! Paths that a person gave, as bundles: what is none (a capture directory or file) is bundled first. What cannot be read costs itself:
+//! the others are.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use syncline_collector::bundle::{BundleOptions, bundle};
+use syncline_collector::write::integrity::is_bundle;
 use syncline_collector::write::staged::Scratch;
-use syncline_schema::manifest::MANIFEST;
+use syncline_schema::printable::{tell, tell_error};
 
 use super::copies::{self, Distinct};
 use crate::bundle::Bundle;
 
-/// Opens bundles, and bundles what is none first; each run once (standard error says which were copies). The second value
-/// keeps such bundles on disk until it is dropped.
+/// What was given.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Each run once.
+    pub distinct: Distinct,
+    /// Why a path could not be read, a sentence each that names it. Standard error has said them.
+    pub unread: Vec<String>,
+    /// Keeps the bundles that were made on disk until it is dropped.
+    pub temporary: Option<Scratch>,
+}
+
+/// Opens bundles, whose rows may come to `memory` bytes each, and bundles what is none first; each run once (standard error says
+/// which were copies, and what could not be read).
 ///
 /// # Errors
-/// A path that is neither, or a bundle that cannot be read.
-pub fn bundles(paths: &[PathBuf]) -> anyhow::Result<(Distinct, Option<Scratch>)> {
-    let mut temporary = None;
+/// Nothing that can be read.
+pub fn bundles(paths: &[PathBuf], memory: u64) -> anyhow::Result<Given> {
+    let mut given = Given::default();
     let mut bundles = Vec::with_capacity(paths.len());
     for (number, path) in paths.iter().enumerate() {
-        bundles.push(Bundle::open(&open(path, number, &mut temporary)?)?);
+        let opened = open(path, number, &mut given.temporary).and_then(|path| Bundle::open(&path, memory));
+        match opened {
+            Ok(bundle) => bundles.push(bundle),
+            Err(error) => given.unread.push(format!("{error:#}")),
+        }
     }
-    let distinct = copies::distinct(bundles);
-    for (_, finding) in &distinct.findings {
-        eprintln!("warning: {}: {}", finding.title, finding.detail);
+    some_left(bundles.len(), &given.unread)?;
+    given.distinct = copies::distinct(bundles);
+    for (_, finding) in &given.distinct.findings {
+        tell(format_args!("warning: {}: {}", finding.title, finding.detail));
     }
-    Ok((distinct, temporary))
+    Ok(given)
+}
+
+/// Says what could not be read where something else could; else it is what the command ends with.
+///
+/// # Errors
+/// Nothing is left.
+pub(super) fn some_left(left: usize, unread: &[String]) -> anyhow::Result<()> {
+    if left == 0 && !unread.is_empty() {
+        bail!("{}", unread.join("\n"));
+    }
+    for why in unread {
+        tell_error(format_args!("{why}"));
+    }
+    Ok(())
 }
 
 /// One bundle of one path, as [`bundles`] opens several.
 ///
 /// # Errors
 /// As there.
-pub fn one(path: &Path) -> anyhow::Result<(Bundle, Option<Scratch>)> {
+pub fn one(path: &Path, memory: u64) -> anyhow::Result<(Bundle, Option<Scratch>)> {
     let mut temporary = None;
-    let opened = Bundle::open(&open(path, 0, &mut temporary)?)?;
+    let opened = Bundle::open(&open(path, 0, &mut temporary)?, memory)?;
     Ok((opened, temporary))
 }
 
 /// The path itself, or what the collector's library makes of a capture directory.
 fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::Result<PathBuf> {
-    if path.join(MANIFEST).is_file() {
+    if is_bundle(path) {
         return Ok(path.to_owned());
     }
     if !path.exists() {
@@ -61,7 +93,8 @@ fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::
     let summary = bundle(&options).with_context(|| path.display().to_string())?;
     if summary.rejected > 0 {
         let what = if summary.rejected == 1 { "record was" } else { "records were" };
-        eprintln!("warning: {}: {} {what} rejected; the report counts them", path.display(), summary.rejected);
+        let rejected = summary.rejected;
+        tell(format_args!("warning: {}: {rejected} {what} rejected; the report counts them", path.display()));
     }
     if summary.manifest.sources.iter().all(|source| source.records == 0) {
         bail!("{}: no capture in it that could be read (syncline-collector formats lists what can)", path.display());

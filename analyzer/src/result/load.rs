@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use super::copies::Distinct;
+use super::given::{Given, some_left};
 use super::group::{self, Keys};
 use super::{RunResult, given};
 use crate::bundle::Bundle;
@@ -25,45 +25,67 @@ pub fn nothing(_dataplane: &str) -> Vec<Question> {
     Vec::new()
 }
 
+/// What came of the paths that were given.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Of what could be read.
+    pub results: Vec<RunResult>,
+    /// Why a run could not be read, a sentence each that names it.
+    pub unread: Vec<String>,
+}
+
 /// The results of bundles and of capture directories (bundled first), in the order of the arguments, with unique names.
-/// Copies of one run are one run, said so.
+/// Copies of one run are one run, said so; a run that cannot be read, or whose bundle was replaced meanwhile, costs itself. The rows
+/// of a bundle may come to `memory` bytes.
 ///
 /// # Errors
-/// A path that is neither, or a bundle that cannot be read or was replaced meanwhile.
-pub fn load(paths: &[PathBuf], asks: Asks<'_>) -> anyhow::Result<Vec<RunResult>> {
-    let (Distinct { bundles, findings }, _temporary) = given::bundles(paths)?;
+/// Nothing that can be read.
+pub fn load(paths: &[PathBuf], asks: Asks<'_>, memory: u64) -> anyhow::Result<Loaded> {
+    let Given { distinct, unread, temporary: _temporary } = given::bundles(paths, memory)?;
     // A worker that waits for a part of its run takes up parts of others: many runs stack up on one thread.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(WORKER_STACK).build().context("worker threads")?;
-    let mut results = pool.install(|| evaluate(bundles, asks))?;
-    for (at, finding) in findings {
-        if let Some(result) = results.get_mut(at) {
+    let mut runs = pool.install(|| each(distinct.bundles, asks));
+    for (at, finding) in distinct.findings {
+        if let Some(Ok(result)) = runs.get_mut(at) {
             result.run.findings.push(finding);
         }
     }
-    Ok(results)
+    let mut loaded = Loaded { results: Vec::with_capacity(runs.len()), unread };
+    let mut failed = Vec::new();
+    for run in runs {
+        match run {
+            Ok(result) => loaded.results.push(result),
+            Err(error) => failed.push(format!("{error:#}")),
+        }
+    }
+    some_left(loaded.results.len(), &failed)?;
+    loaded.unread.extend(failed);
+    over_runs(&mut loaded.results);
+    Ok(loaded)
 }
 
-fn evaluate(bundles: Vec<Bundle>, asks: Asks<'_>) -> anyhow::Result<Vec<RunResult>> {
+/// Each run by itself.
+fn each(bundles: Vec<Bundle>, asks: Asks<'_>) -> Vec<anyhow::Result<RunResult>> {
     let names = unique(&bundles);
     let named: Vec<(Bundle, String)> = bundles.into_iter().zip(names).collect();
-    let mut results: Vec<RunResult> = named
-        .into_par_iter()
-        .map(|(bundle, name)| {
-            let place = bundle.path.display().to_string();
-            of_one(bundle, name, asks).context(place)
-        })
-        .collect::<anyhow::Result<_>>()?;
-    let columns = named_columns(&results);
+    let of_one = |(bundle, name): (Bundle, String)| {
+        let place = bundle.path.display().to_string();
+        of_one(bundle, name, asks).context(place)
+    };
+    named.into_par_iter().map(of_one).collect()
+}
+
+/// Adds what is measured over several runs.
+fn over_runs(results: &mut [RunResult]) {
+    let columns = named_columns(results);
     let subjects: Vec<Subject<'_>> = results.iter().zip(&columns).map(|(one, column)| subject(one, column)).collect();
     let flat: Vec<&Measurement> = results.iter().flat_map(|result| &result.measurements).collect();
-    let over_runs = across::across(&subjects, &flat);
-    for found in over_runs {
+    for found in across::across(&subjects, &flat) {
         let own = results.iter().rposition(|result| result.run.name == found.run);
         if let Some(result) = own.or_else(|| results.len().checked_sub(1)).and_then(|at| results.get_mut(at)) {
             result.measurements.push(found);
         }
     }
-    Ok(results)
 }
 
 fn subject<'r>(result: &'r RunResult, column: &'r str) -> Subject<'r> {

@@ -6,9 +6,12 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use syncline_collector::input::whole_text;
 use thiserror::Error;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
+/// Longest catalogue, bytes; the built-in one has 49 kB.
+const LONGEST: u64 = 4 << 20;
 
 /// All rows, in the order of the source document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -274,7 +277,7 @@ impl Catalogue {
     /// As [`Catalogue::parse`], and a file that cannot be read.
     pub fn with_file(path: &Path) -> Result<Self, CatalogueError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| CatalogueError::Read { path: name.clone(), error })?;
+        let text = whole_text(path, LONGEST).map_err(|error| CatalogueError::Read { path: name.clone(), error })?;
         let mut catalogue = Self::built_in()?;
         for row in Self::parse(&text, &name)?.rows {
             match catalogue.rows.iter_mut().find(|r| r.id == row.id) {

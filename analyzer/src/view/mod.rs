@@ -43,6 +43,8 @@ pub struct Options {
     pub nodes: Option<u64>,
     /// Whether each run has a page of its own.
     pub per_run: bool,
+    /// Why runs that were given could not be read.
+    pub unread: Vec<String>,
 }
 
 /// A report, ready to be rendered.
@@ -103,7 +105,8 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
     let head_to_head = head_to_head::build(runs, columns, options.nodes);
     let answers: Vec<QueryAnswer> = runs.iter().flat_map(|result| result.answers.iter().cloned()).collect();
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
-    let problems = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what))).collect();
+    let of_runs = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what)));
+    let problems = options.unread.iter().cloned().chain(of_runs).collect();
     let view = View {
         title: options.title.clone().unwrap_or_else(|| title(runs)),
         synthetic: runs.iter().filter(|r| r.run.synthetic).map(|r| r.run.name.as_str()).collect::<Vec<_>>().join(", "),

@@ -112,6 +112,7 @@ pub fn digits(value: f64) -> String {
     }
     let magnitude = size.log10().floor() as i32;
     let decimals = usize::try_from(2 - magnitude).unwrap_or(0);
+    // Bounded: 8 at most, since what is below 10⁻⁶ has an exponent.
     let text = format!("{value:.decimals$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text };
     if size >= 10_000.0 { grouped(&text) } else { text.replace('-', "−") }

@@ -1,10 +1,12 @@
 //! `syncline compare`: the table, Markdown, HTML, JSON.
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 use serde_json::json;
+use syncline_schema::printable::printable;
 
 use super::grid::{Cell, Screen, Style, grid};
 use super::markdown::escape;
+use super::template;
 use crate::verdict::change::{Change, Sample, Word};
 use crate::view::changes::{Document, RowView, words};
 
@@ -15,7 +17,7 @@ const TEMPLATE: &str = include_str!("../../../templates/changes.html.j2");
 pub fn table(document: &Document, screen: Screen) -> String {
     let mut out = String::new();
     let mut line = |text: &str| {
-        out.push_str(&super::grid::clean(text));
+        out.push_str(&printable(text));
         out.push('\n');
     };
     for side in &document.sides {
@@ -28,7 +30,7 @@ pub fn table(document: &Document, screen: Screen) -> String {
     }
     for cell in &document.cells {
         out.push('\n');
-        out.push_str(&screen.paint(&super::grid::clean(&format!("{} ({})", cell.heading, cell.runs)), Style::Bold));
+        out.push_str(&screen.paint(&printable(&format!("{} ({})", cell.heading, cell.runs)), Style::Bold));
         out.push('\n');
         let labels: Vec<&str> = document.sides.iter().map(|side| side.label.as_str()).collect();
         let (a, b) = (labels.first().copied().unwrap_or("a"), labels.get(1).copied().unwrap_or("b"));
@@ -102,16 +104,12 @@ pub fn markdown(document: &Document) -> String {
 /// # Errors
 /// A template that does not render: a fault of this program.
 pub fn html(document: &Document) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_template("changes.html", TEMPLATE)?;
-    let page = environment.get_template("changes.html")?.render(context! {
+    let environment = template::pages(&[("changes.html", TEMPLATE)])?;
+    Ok(environment.get_template("changes.html")?.render(context! {
         view => Value::from_serialize(document),
         style => Value::from_safe_string(CSS.to_owned()),
         version => env!("CARGO_PKG_VERSION"),
-    })?;
-    Ok(page.chars().filter(|c| !matches!(c, '\0' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')).collect())
+    })?)
 }
 
 /// An array, one element a comparison; what is not given is null.

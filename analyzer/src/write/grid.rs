@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use syncline_schema::printable::printable;
+
 /// How a cell looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
@@ -111,14 +113,17 @@ const GAP: usize = 2;
 /// Captured text cannot drive the terminal.
 pub fn grid(lines: &[Vec<Cell>], screen: Screen) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let printable: Vec<Vec<String>> =
-        lines.iter().map(|line| line.iter().map(|cell| clean(&cell.text)).collect()).collect();
-    let cells = |at: usize| printable.iter().filter_map(move |line| line.get(at));
+    let texts: Vec<Vec<String>> =
+        lines.iter().map(|line| line.iter().map(|cell| printable(&cell.text).into_owned()).collect()).collect();
+    let cells = |at: usize| texts.iter().filter_map(move |line| line.get(at));
     let widest = |at: usize| cells(at).map(|text| length(text)).max().unwrap_or(0);
     let word = |at: usize| {
         let words = cells(at).flat_map(|text| text.split([' ', ',', '_']));
-        let whole =
-            lines.iter().filter_map(|line| line.get(at)).filter(|cell| cell.whole).map(|cell| length(&cell.text));
+        let whole = lines
+            .iter()
+            .filter_map(|line| line.get(at))
+            .filter(|cell| cell.whole)
+            .map(|cell| length(&printable(&cell.text)));
         words.map(length).max().unwrap_or(0).clamp(1, LONGEST_WORD).max(whole.max().unwrap_or(0))
     };
     let mut widths: Vec<usize> = (0..columns).map(widest).collect();
@@ -132,8 +137,8 @@ pub fn grid(lines: &[Vec<Cell>], screen: Screen) -> String {
         }
     }
     let mut out = String::new();
-    for (line, texts) in lines.iter().zip(&printable) {
-        let wrapped: Vec<Vec<String>> = texts.iter().zip(&widths).map(|(text, width)| wrap(text, *width)).collect();
+    for (line, own) in lines.iter().zip(&texts) {
+        let wrapped: Vec<Vec<String>> = own.iter().zip(&widths).map(|(text, width)| wrap(text, *width)).collect();
         for row in 0..wrapped.iter().map(Vec::len).max().unwrap_or(1) {
             let mut printed = String::new();
             // Spaces that end a line are left out.
@@ -160,12 +165,6 @@ pub fn grid(lines: &[Vec<Cell>], screen: Screen) -> String {
 
 fn length(text: &str) -> usize {
     text.chars().count()
-}
-
-/// Text on one line without anything that moves the cursor.
-pub fn clean(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Lines of at most `width`: broken at spaces, behind commas and underscores, and only then within a word.
@@ -227,7 +226,7 @@ mod tests {
     fn colours_are_there_only_where_asked_for_and_captured_text_has_none() {
         let line = [vec![Cell::new("worse", Style::Red), Cell::from("\x1b[2Jevil")]];
         let coloured = grid(&line, Screen { width: None, colour: true });
-        assert_eq!(coloured, "\x1b[31mworse\x1b[0m  \u{fffd}[2Jevil\n");
+        assert_eq!(coloured, "\x1b[31mworse\x1b[0m  \\u{1b}[2Jevil\n");
         assert!(!grid(&line, Screen::default()).contains('\x1b'));
     }
 }

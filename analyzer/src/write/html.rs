@@ -1,10 +1,10 @@
 //! `report.html` and the pages of runs: each one file, nothing loaded. All of it is there without the script, which only filters,
 //! opens, and follows the reader; the page's policy allows that one script by its hash.
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+use minijinja::{Environment, Value, context};
 use sha2::{Digest, Sha256};
 
-use super::notes;
+use super::{notes, template};
 use crate::view::View;
 use crate::view::chart::{Multiples, STYLE};
 use crate::view::page::{LEVELS, RunPage, fitted};
@@ -60,7 +60,7 @@ pub fn render(view: &View) -> anyhow::Result<String> {
 /// A template that does not render.
 pub fn run_page(page: &RunPage) -> anyhow::Result<String> {
     let panels: Vec<Vec<Value>> = page.timeline.iter().map(panels).collect();
-    let rendered = environment()?.get_template("run.html.j2")?.render(context! {
+    Ok(environment()?.get_template("run.html.j2")?.render(context! {
         page => Value::from_serialize(page),
         // Sections of the report that a run's page shares with it read these names.
         view => Value::from_serialize(page),
@@ -73,15 +73,12 @@ pub fn run_page(page: &RunPage) -> anyhow::Result<String> {
         panels,
         sparks => sparks(&page.queries),
         version => env!("CARGO_PKG_VERSION"),
-    })?;
-    Ok(harmless(&rendered))
+    })?)
 }
 
 fn environment() -> anyhow::Result<Environment<'static>> {
-    let mut environment = Environment::new();
     // Every value is escaped unless it is one of the few marked safe below.
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut environment = template::pages(&[])?;
     environment.set_trim_blocks(true);
     for (name, source) in TEMPLATES {
         environment.add_template(name, source)?;
@@ -103,7 +100,7 @@ fn sparks(queries: &[QueryView]) -> Vec<Vec<Value>> {
 
 fn once(environment: &Environment<'_>, view: &View) -> anyhow::Result<String> {
     let optional = |chart: &Option<crate::view::chart::Chart>| safe(chart.as_ref().map_or("", |c| &c.svg));
-    let page = environment.get_template("report.html.j2")?.render(context! {
+    Ok(environment.get_template("report.html.j2")?.render(context! {
         view => Value::from_serialize(view),
         alone => false,
         style => safe(CSS),
@@ -120,13 +117,7 @@ fn once(environment: &Environment<'_>, view: &View) -> anyhow::Result<String> {
         cpu_panels => view.cpu.iter().flat_map(panels).collect::<Vec<_>>(),
         sparks => sparks(&view.queries),
         version => env!("CARGO_PKG_VERSION"),
-    })?;
-    Ok(harmless(&page))
-}
-
-/// NUL is forbidden in HTML, and overrides of the text's direction could make a line read as another.
-fn harmless(page: &str) -> String {
-    page.chars().filter(|c| !matches!(c, '\0' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')).collect()
+    })?)
 }
 
 /// The script as the page's policy names it: `sha256-` and the hash in base 64.

@@ -1,6 +1,7 @@
 //! `report.json`, as `templates/report.schema.json` describes it. What is not given is null, never a made-up number.
 
 use serde_json::{Map, Value, json};
+use syncline_schema::printable::printable_json;
 
 use crate::math::Estimate;
 use crate::measure::Measurement;
@@ -52,7 +53,7 @@ pub fn render(judged: &Judged, runs: &[RunResult]) -> anyhow::Result<String> {
         "clocks": clocks,
         "problems": judged.view.problems,
     });
-    Ok(lines(&document))
+    Ok(printable_json(&lines(&document)).into_owned())
 }
 
 /// What the head to head and the claims come to, in sentences.

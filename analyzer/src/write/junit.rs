@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::changes::FailOn;
+use super::template::escape;
 use super::terminal::Failing;
 use crate::verdict::change::{Change, Word};
 use crate::verdict::{Status, Verdict};
@@ -117,27 +118,6 @@ fn document(name: &str, cases: Vec<Case>) -> String {
         out.push_str("</testsuite>\n");
     }
     out.push_str("</testsuites>\n");
-    out
-}
-
-/// Text as XML's attributes and elements hold it; what XML 1.0 cannot hold at all is replaced.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control()
-                || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                out.push('\u{fffd}');
-            }
-            c => out.push(c),
-        }
-    }
     out
 }
 

@@ -2,6 +2,7 @@
 //! holds, with neither figures nor relative links, which would break there.
 
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value, context};
+use syncline_schema::printable::printable_lines;
 
 use super::notes;
 use crate::view::View;
@@ -85,7 +86,7 @@ fn write_escaped(out: &mut Output<'_>, _state: &State<'_, '_>, value: &Value) ->
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut before = ' ';
-    for c in text.chars() {
+    for c in printable_lines(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -98,8 +99,7 @@ pub fn escape(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if c.is_control() => out.push(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            '\n' | '\t' => out.push(' '),
             c => out.push(c),
         }
         before = c;
@@ -112,7 +112,8 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A code block with a fence that its text cannot end.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
+    let text = printable_lines(text);
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}\n{text}\n{fence}")

@@ -3,12 +3,14 @@
 //! Files go to a temporary directory beside the target, which is renamed at the end: a report is whole or absent.
 
 pub mod changes;
+pub mod csv;
 pub mod grid;
 pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod notes;
+mod template;
 pub mod terminal;
 
 use std::fs;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::json;
+use syncline_schema::printable::printable;
 
 use super::grid::{self, Screen, Style};
 use crate::verdict::change::Change;
@@ -26,15 +27,15 @@ pub fn summary(view: &View, screen: Screen) -> String {
         let of = |status: &str| side.counts.iter().filter(|c| c.status == status).map(|c| c.n).sum::<u64>();
         let counts: Vec<String> =
             Status::ALL.iter().map(|status| format!("{} {}", of(status.word()), status.word())).collect();
-        let _ = writeln!(text, "{} ({}): {}", side.name, side.runs, counts.join(", "));
+        let _ = writeln!(text, "{} ({}): {}", printable(&side.name), printable(&side.runs), counts.join(", "));
     }
     if !view.synthetic.is_empty() {
-        let _ = writeln!(text, "Generated data, not measured: {}", view.synthetic);
+        let _ = writeln!(text, "Generated data, not measured: {}", printable(&view.synthetic));
     }
     for problem in &view.problems {
-        let _ = writeln!(text, "Could not be read: {problem}");
+        let _ = writeln!(text, "Could not be read: {}", printable(problem));
     }
-    format!("{}\n{}", grid::grid(&lines, screen), printable(&text))
+    format!("{}\n{}", grid::grid(&lines, screen), text)
 }
 
 /// Colour of a verdict.
@@ -54,9 +55,9 @@ fn style(cell: &Cell) -> Style {
 pub fn decision(view: &View) -> String {
     let mut text = String::new();
     for choice in &view.head_to_head.choices {
-        let _ = writeln!(text, "{}", choice.sentence);
+        let _ = writeln!(text, "{}", printable(&choice.sentence));
     }
-    printable(&text)
+    text
 }
 
 fn claim(row: &RowView) -> String {
@@ -80,11 +81,6 @@ fn words(cell: &Cell) -> String {
         }
         None => "–".into(),
     }
-}
-
-/// Captured text must not drive the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// What makes a verdict fail `check`.

@@ -96,6 +96,7 @@ impl Stamp {
         let kept = (0..=9_u32).find(|kept| 10_i64.pow(9 - kept) <= self.resolution).unwrap_or(9);
         match kept {
             0 => format!("{MARK}{whole}"),
+            // Bounded: 9 digits.
             kept => format!("{MARK}{whole}.{:0width$}", part / 10_i64.pow(9 - kept), width = kept as usize),
         }
     }

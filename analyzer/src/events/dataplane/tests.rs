@@ -20,7 +20,7 @@ fn rows(inputs: &[PathBuf]) -> Rows {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("bundle");
     bundle(&BundleOptions { inputs: inputs.to_vec(), out: out.clone(), ..BundleOptions::default() }).unwrap();
-    let bundle = Bundle::open(&out).unwrap();
+    let bundle = Bundle::open(&out, crate::bundle::MEMORY).unwrap();
     (bundle.rows(None).unwrap(), bundle.rows(None).unwrap(), bundle.rows(None).unwrap())
 }
 

@@ -9,6 +9,7 @@ pub mod stages;
 use std::fmt::Write;
 
 use serde::Serialize;
+use syncline_schema::printable::printable_lines;
 
 /// A finished chart.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -229,18 +230,17 @@ fn n(x: f64) -> String {
     }
 }
 
-/// Text for XML; control characters, which XML forbids, become U+FFFD.
+/// Text for XML, which forbids control characters.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable_lines(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\t' | '\n' | '\r' => out.push(' '),
-            c if c.is_control() || c == '\u{fffe}' || c == '\u{ffff}' => out.push('\u{fffd}'),
+            '\t' | '\n' => out.push(' '),
             c => out.push(c),
         }
     }

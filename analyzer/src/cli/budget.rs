@@ -1,0 +1,48 @@
+//! What a command may take.
+
+use clap::Args;
+
+/// Limits that every command which reads bundles has.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Budget {
+    /// What the rows of a bundle may come to when they are read, and what a
+    /// query may build, as 512MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
+    pub memory: u64,
+}
+
+/// A number of bytes, by itself or with a unit: `512MiB`, `2GiB`, `500MB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "mb" => 1000 * 1000,
+        "gb" => 1000 * 1000 * 1000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(format!("`{text}` is no size: expected one as 512MiB or 2GiB")),
+    };
+    let size = text[..digits].parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    size.ok_or_else(|| format!("`{text}` is no size: expected one as 512MiB or 2GiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+    use crate::bundle::MEMORY;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(bytes("500MB"), Ok(500_000_000));
+        assert_eq!(bytes("64k"), Ok(65_536));
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("2GiB"), Ok(MEMORY));
+        assert_eq!(bytes("2GiB"), Ok(syncline_promql::Options::default().memory as u64));
+        for wrong in ["", "GiB", "1.5GiB", "-1", "1x", "99999999999999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}
