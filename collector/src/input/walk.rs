@@ -177,7 +177,7 @@ impl Folders {
                 continue;
             }
             self.entered.insert(identity, prefix.clone());
-            let mut entries = match fs::read_dir(&folder) {
+            let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 Err(error) => {
                     self.add(prefix, folder, Some(Skip::Unreadable(error.to_string())));
@@ -185,7 +185,7 @@ impl Folders {
                 }
             };
             let mut links = Vec::new();
-            while let Some(entry) = entries.next() {
+            for entry in entries {
                 let entry = match entry {
                     Ok(entry) => entry,
                     Err(error) => {
