@@ -9,12 +9,13 @@ use super::pieces::{self, Pieces};
 use super::{Constraint, Edge, Finding};
 
 /// Kinds of evidence, the strongest first.
-const STRENGTH: [&str; 13] = [
+const STRENGTH: [&str; 14] = [
     "reading",
     "statement",
     "only-node",
     "prompt",
     "chrony",
+    "adjtimex",
     "request",
     "beacon",
     "lease",

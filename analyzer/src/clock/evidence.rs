@@ -175,7 +175,11 @@ fn readings(anchors: &[ClockAnchorRow<'static>], evidence: Cite<'_>) -> (Vec<Con
 }
 
 fn read_as(kind: &str) -> &'static str {
-    if kind == "chrony" { "chronyc tracking: offset and root distance" } else { "clock readings" }
+    match kind {
+        "chrony" => "chronyc tracking: offset and root distance",
+        "adjtimex" => "the kernel's bound of its clock's error (adjtimex)",
+        _ => "clock readings",
+    }
 }
 
 /// Where readings show that a node's realtime moved against its boottime, what is known of its realtime at a moment is
@@ -226,7 +230,7 @@ pub fn allow(bundle: &Bundle, moved: &HashMap<String, i64>, found: &mut [Constra
     };
     let mut spans: HashMap<String, i64> = HashMap::new();
     for one in found {
-        if ["statement", "only-node", "prompt", "reading", "chrony"].contains(&one.kind.as_str()) {
+        if ["statement", "only-node", "prompt", "reading", "chrony", "adjtimex"].contains(&one.kind.as_str()) {
             continue;
         }
         let mut of = |domain: &str| *spans.entry(domain.to_owned()).or_insert_with(|| span(domain));

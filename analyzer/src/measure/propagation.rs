@@ -128,19 +128,22 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
     let episodes = counted(run, direction);
     if episodes.is_empty() {
         // That nothing was recorded is not that nothing happened.
-        let recorded = run.episodes.iter().any(|episode| episode.direction == direction);
-        let what = match (recorded, direction) {
-            (false, Direction::Added) => "no capture tells when an endpoint became ready (no audit log, no watch)",
-            (false, Direction::Removed) => "no capture tells when an endpoint left (no audit log, no watch)",
-            (true, Direction::Added) => "no endpoint is recorded to have become ready in the action",
-            (true, Direction::Removed) => "no endpoint is recorded to have left in the action",
+        let (come, came, comes) = match direction {
+            Direction::Added => ("become ready", "became ready", "endpoints are added"),
+            Direction::Removed => ("left", "left", "endpoints are removed"),
         };
-        return absent(
-            run,
-            name,
-            what,
-            "capture a run in which endpoints change, with an audit log (RequestResponse for endpointslices) or a watch",
-        );
+        // Whoever saw endpoints change one way would have seen the other.
+        let (what, remedy) = if !run.episodes.is_empty() {
+            (format!("no endpoint is recorded to have {come} in the action"), format!("capture a run in which {comes}"))
+        } else {
+            (
+                format!("no capture tells when an endpoint {came} (no audit log, no watch)"),
+                format!(
+                    "capture a run in which {comes}, with an audit log (RequestResponse for endpointslices) or a watch"
+                ),
+            )
+        };
+        return absent(run, name, what, remedy);
     }
     let superseded = episodes.iter().filter(|episode| episode.outcome == Outcome::Superseded).count();
     let unobserved = episodes.iter().filter(|episode| episode.outcome == Outcome::Unobserved).count();

@@ -91,7 +91,10 @@ losses! {
     RECORDER_FULL = "recorder-full", Error, "The disk, or what --max-size allows, was full: the recording ends early or lacks records.", "Make room, or raise --max-size.";
     SOURCE_NOT_RECORDED = "source-not-recorded", Info, "A source that the recorder did not find, or may not read: what it would have shown is not in the capture.", "Do what the recorder said of that source; `doctor` says it ahead of a recording.";
     IMPOSSIBLE_TIME = "impossible-time", Warning, "Times before 1938 or after 2100: rows that have no other time were left out, of others this time.", "Look at the clock of what was captured, or at the file: such a time is damage.";
-    RECORD_TOO_LONG = "record-too-long", Warning, "A record longer than the memory limit allows; it was skipped.", "Raise --memory.";
+    UNLISTED_REJECTS = "unlisted-rejects", Info, "Rejected records beyond the first 10,000 of a stretch of 4 MiB: counted in rejected-records, and not listed in the table rejects.", "Look at the first ones in the table rejects: the others are hardly of another kind.";
+    TOO_MUCH_BUILT = "too-much-built", Warning, "Rows beyond 64 times the bytes that they are made of: a stretch that names a thing once and lists ever more of it. They were left out.", "Nothing, where the capture is a stranger's; else give the program's own output, or report the format.";
+    MEMORY_USED_UP = "memory-used-up", Error, "Series, states or stamps beyond what --memory allows to keep at once; they were left out.", "Raise --memory, or bundle fewer files at once.";
+    RECORD_TOO_LONG = "record-too-long", Warning, "A record that is longer, or makes more rows, than the memory limit allows; it was skipped.", "Raise --memory.";
 }
 
 table! {

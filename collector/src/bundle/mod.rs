@@ -1,5 +1,7 @@
 //! `bundle`: the stages from files to a bundle that is whole or absent.
 
+#[cfg(test)]
+mod bounds;
 pub mod capture_toml;
 mod dating;
 pub mod nearest;
@@ -30,7 +32,8 @@ use crate::bundle::pass::Pass;
 use crate::bundle::progress::Progress;
 use crate::bundle::reader::{Reader, Room, Scratch};
 use crate::bundle::rules::Rules;
-use crate::input::{self, CHUNK, Entry, Limits, Skip, Walk};
+use crate::form::ledger::Shares;
+use crate::input::{self, Entry, Limits, Skip, Walk};
 use crate::write::staged::Claim;
 
 /// Makes a bundle.
@@ -42,7 +45,8 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     replaceable(options)?;
     let memory = if options.memory == 0 { 512 << 20 } else { options.memory };
     let limits = Limits::new(memory);
-    let walk = Walk { follow: options.follow, room: memory / LISTED };
+    let shares = Shares::of(memory);
+    let walk = Walk { follow: options.follow, room: shares.reading.total() };
     let entries = input::walk(&options.inputs, walk).map_err(|error| BundleError::Usage(error.to_string()))?;
     if entries.iter().all(|entry| entry.skipped.is_some()) {
         return Err(BundleError::Usage(nothing(options, &entries)));
@@ -65,7 +69,7 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     };
     let claim = Claim::new(&options.out).map_err(io)?;
     let found = Found { entries: &entries, statements: &statements, rules: &rules };
-    let summary = fill(options, &found, (memory, limits), claim.path())?;
+    let summary = fill(options, &found, (shares, limits), claim.path())?;
     // What stands there may be another thing by now.
     replaceable(options)?;
     claim.commit(options.force).map_err(io)?;
@@ -87,24 +91,12 @@ fn replaceable(options: &BundleOptions) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// Longest record that a memory limit allows: a power of two of chunks, so that two limits cut alike up to the smaller.
-fn longest_record(memory: usize) -> usize {
-    let mut limit = CHUNK;
-    while limit * 2 <= memory / 8 {
-        limit *= 2;
-    }
-    limit
-}
-
 /// What there is to be read.
 struct Found<'f> {
     entries: &'f [Entry],
     statements: &'f Statements,
     rules: &'f Rules,
 }
-
-/// Share of the memory that may be taken by what is known of files, those in archives too.
-const LISTED: usize = 4;
 
 /// Why there is nothing to be read.
 fn nothing(options: &BundleOptions, entries: &[Entry]) -> String {
@@ -124,7 +116,7 @@ fn nothing(options: &BundleOptions, entries: &[Entry]) -> String {
 fn fill(
     options: &BundleOptions,
     found: &Found<'_>,
-    (memory, limits): (usize, Limits),
+    (shares, limits): (Shares, Limits),
     folder: &Path,
 ) -> Result<Summary, BundleError> {
     let threads = match options.threads {
@@ -132,23 +124,24 @@ fn fill(
         count => count,
     };
     let Found { entries, statements, rules } = *found;
-    let mut pass = Pass::new(folder);
+    let mut pass = Pass::new(folder, shares.writing.clone());
     let place = folder.join("scratch");
     let scratch = Scratch::new(place.clone(), options.scratch);
     let reader = Reader {
         rules,
         statements,
         node: options.node.clone().or_else(|| statements.node.clone()),
-        limit: longest_record(memory),
+        limit: shares.record,
         limits,
+        room: Room::new(&shares.reading, entries),
+        reading: shares.reading,
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
-        room: Room::new((memory / LISTED).saturating_sub(entries.iter().map(|entry| input::cost(&entry.path)).sum())),
         entries,
         known: Default::default(),
         span: Default::default(),
     };
-    pipeline::run(threads, memory / 2, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
+    pipeline::run(threads, shares.under_way, |outlet| reader.read(outlet), |steps| pass.take(steps))?;
     scratch.remove().map_err(|error| BundleError::Io(place, error))?;
     pass.finish(options, statements, folder)
 }

@@ -21,9 +21,10 @@ use crate::bundle::options::{BundleError, BundleOptions, Summary};
 use crate::bundle::pipeline::{self, Step};
 use crate::bundle::said::Said;
 use crate::form::Context;
+use crate::form::ledger::Ledger;
 use crate::write::gaps::Stamps;
-use crate::write::samples::Samples;
-use crate::write::snapshots::Encoder;
+use crate::write::samples::{REFUSED, Samples};
+use crate::write::snapshots::{Encoded, Encoder};
 use crate::write::tables::{Tables, WriteError};
 
 /// The sequential pass.
@@ -42,15 +43,16 @@ pub struct Pass {
 
 impl Pass {
     /// A pass that writes to `folder`.
-    pub fn new(folder: &Path) -> Self {
+    /// What is kept is taken from `ledger`.
+    pub fn new(folder: &Path, ledger: Ledger) -> Self {
         Self {
             tables: Tables::new(folder),
-            samples: Samples::default(),
-            encoder: Encoder::default(),
+            scrape_stamps: Stamps::new(&ledger),
+            snapshot_stamps: Stamps::new(&ledger),
+            samples: Samples::new(ledger.clone()),
+            encoder: Encoder::new(ledger),
             sources: Vec::new(),
             contexts: Vec::new(),
-            scrape_stamps: Stamps::default(),
-            snapshot_stamps: Stamps::default(),
             losses: BTreeMap::new(),
             versions: BTreeMap::new(),
             complaints: Vec::new(),
@@ -111,6 +113,10 @@ impl Pass {
                         format!("expected a record that fits --memory: this one has {} bytes", record.length),
                     )?;
                 }
+                Step::Said(Said::Refused { context, line, offset, why }) => {
+                    self.loss(context.source, loss::RECORD_TOO_LONG, 1);
+                    self.reject(&context, line, offset, why)?;
+                }
                 Step::Said(Said::Truncated { context, offset, why }) => {
                     self.loss(context.source, loss::TRUNCATED_INPUT, 1);
                     let why = format!("the input breaks off here: {why}");
@@ -133,6 +139,8 @@ impl Pass {
                     self.note(&context, 0, why, loss.severity)?;
                 }
                 Step::Said(Said::End { index, digest }) => {
+                    self.samples.end(index);
+                    self.encoder.end();
                     if let (Some(source), Some((hash, bytes))) = (self.sources.get_mut(index as usize), digest) {
                         (source.sha256, source.bytes) = (hash, bytes);
                     }
@@ -161,12 +169,24 @@ impl Pass {
             self.reject(&context, 0, 0, format!("the parser failed on this chunk: {panic}"))?;
         }
         for (_, time) in &parsed.batch.scrapes {
-            self.scrape_stamps.add(index, *time);
+            if self.scrape_stamps.add(index, *time).is_err() {
+                self.loss(index, loss::MEMORY_USED_UP, 1);
+            }
         }
-        let series = self.samples.take(&context, &mut parsed.batch, &mut self.tables)?;
+        let taken = self.samples.take(&context, &mut parsed.batch, &mut self.tables)?;
+        if let Some((record, count)) = taken.refused {
+            self.loss(index, loss::MEMORY_USED_UP, count);
+            let why =
+                format!("expected series that fit --memory: {count} from here on were left out with their samples");
+            self.reject(&context, record, 0, why)?;
+        }
         for (table, columns, batch) in &parsed.tables {
             match *table {
-                "histograms" => self.tables.append(table, columns, &renumbered(batch, &series))?,
+                "histograms" => {
+                    for rows in numbered(batch, &taken.ids) {
+                        self.tables.append(table, columns, &rows)?;
+                    }
+                }
                 _ => self.tables.append(table, columns, batch)?,
             }
             if *table == "facts" {
@@ -174,10 +194,23 @@ impl Pass {
             }
         }
         for snapshot in std::mem::take(&mut parsed.batch.snapshots) {
-            let stream = self.encoder.encode(&context, &snapshot, &mut self.tables)?;
+            let stream = match self.encoder.encode(&context, &snapshot, &mut self.tables)? {
+                Encoded::In(stream) => stream,
+                Encoded::Anew(stream) => {
+                    self.loss(index, loss::MEMORY_USED_UP, 1);
+                    stream
+                }
+                Encoded::Refused(full) => {
+                    self.loss(index, loss::MEMORY_USED_UP, 1);
+                    self.reject(&context, snapshot.record, 0, full.to_string())?;
+                    continue;
+                }
+            };
             // A modification time says nothing of gaps: copying changes it.
-            if let Some(time) = snapshot.time.filter(|_| snapshot.time_from != "mtime") {
-                self.snapshot_stamps.add(stream, time);
+            if let Some(time) = snapshot.time.filter(|_| snapshot.time_from != "mtime")
+                && self.snapshot_stamps.add(stream, time).is_err()
+            {
+                self.loss(index, loss::MEMORY_USED_UP, 1);
             }
         }
         if parsed.batch.rejected > 0 {
@@ -311,18 +344,25 @@ impl Pass {
     }
 }
 
-/// Native histograms name their series by its index in the batch: put the bundle's identifiers there.
-fn renumbered(batch: &RecordBatch, series: &[i64]) -> RecordBatch {
-    let Ok(at) = batch.schema().index_of("series") else { return batch.clone() };
-    let Some(local) = batch.column(at).as_primitive_opt::<Int64Type>() else { return batch.clone() };
-    let global: Int64Array = local
-        .values()
-        .iter()
-        .map(|index| usize::try_from(*index).ok().and_then(|index| series.get(index)).copied().unwrap_or(-1))
-        .collect();
+/// Native histograms name their series by its index in the batch: rows with the bundle's identifiers there, without those of series that
+/// were refused.
+fn numbered(batch: &RecordBatch, series: &[i64]) -> Vec<RecordBatch> {
+    let Ok(at) = batch.schema().index_of("series") else { return vec![batch.clone()] };
+    let Some(local) = batch.column(at).as_primitive_opt::<Int64Type>() else { return vec![batch.clone()] };
+    let global =
+        |index: &i64| usize::try_from(*index).ok().and_then(|index| series.get(index)).copied().unwrap_or(REFUSED);
+    let ids: Vec<i64> = local.values().iter().map(global).collect();
     let mut columns = batch.columns().to_vec();
-    columns[at] = Arc::new(Int64Array::new(global.values().clone(), None));
-    RecordBatch::try_new(batch.schema(), columns).unwrap_or_else(|_| batch.clone())
+    columns[at] = Arc::new(Int64Array::from(ids.clone()));
+    let Ok(rows) = RecordBatch::try_new(batch.schema(), columns) else { return vec![batch.clone()] };
+    let mut from = 0;
+    let stretches = ids.chunk_by(|one, next| (*one == REFUSED) == (*next == REFUSED));
+    let kept = stretches.filter_map(|stretch| {
+        let begin = from;
+        from += stretch.len();
+        (stretch[0] != REFUSED).then(|| rows.slice(begin, stretch.len()))
+    });
+    kept.collect()
 }
 
 /// Hash of what the run was made of: paths, contents, statements.

@@ -19,6 +19,13 @@ pub enum Said {
         context: Arc<Context>,
         record: Skipped,
     },
+    /// A record that would take more memory than there is: where it stands, and what was expected.
+    Refused {
+        context: Arc<Context>,
+        line: i64,
+        offset: i64,
+        why: String,
+    },
     Truncated {
         context: Arc<Context>,
         offset: i64,

@@ -97,19 +97,10 @@ fn table(examined: &[Examined], dataplane: Option<Dataplane>) -> String {
     };
     let available = available(examined);
     let undecided = rows::undecided(&available, dataplane);
-    let all = rows::ROWS.len();
-    let _ = writeln!(out, "\nrows of the catalogue that nothing here decides ({side}): {} of {all}", undecided.len());
-    // Rows that lack the same are told together.
-    let mut by_lack: Vec<(String, Vec<&str>)> = Vec::new();
-    for (id, groups) in undecided {
-        let lack = groups.iter().map(|group| group.join(" or ")).collect::<Vec<_>>().join(", and ");
-        match by_lack.iter_mut().find(|(known, _)| *known == lack) {
-            Some((_, ids)) => ids.push(id),
-            None => by_lack.push((lack, vec![id])),
-        }
-    }
-    for (lack, ids) in by_lack {
-        let _ = writeln!(out, "  {}: no {lack}", ids.join(" "));
+    let (count, all) = (undecided.len(), rows::ROWS.len());
+    let _ = writeln!(out, "\nrows of the catalogue that nothing here decides ({side}): {count} of {all}");
+    for words in rows::in_words(&undecided) {
+        let _ = writeln!(out, "  {words}");
     }
     let word = if rows::measures_propagation(&available, dataplane) { "can be" } else { "cannot be" };
     let _ = writeln!(out, "propagation {word} measured here");

@@ -1,4 +1,4 @@
-//! `manifest`: the YAML of the recorder's pod, its account and its rights.
+//! `manifest`: the YAML of the recorder's pods, their account and its rights.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub struct ManifestArguments {
     /// Node under test (default: a placeholder to fill in)
     #[arg(long, value_name = "N")]
     node: Option<String>,
-    /// A recorder on every node, as a DaemonSet
+    /// A recorder on every node
     #[arg(long, conflicts_with = "node")]
     all_nodes: bool,
     /// Namespace of the recorder

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use syncline_schema::facts::FactRow;
-use syncline_schema::loss::Loss;
+use syncline_schema::loss::{self, Loss};
 use syncline_schema::rejects::RejectRow;
 use syncline_schema::{Row, TABLES};
 
@@ -68,10 +68,30 @@ pub struct RawSnapshot {
     pub series: Option<FileSeries>,
 }
 
+/// Bytes of rows that are handed on ahead of the end of their chunk: several times what any capture makes of one. Fixed: row groups of
+/// a bundle must not depend on memory or threads.
+const PART: usize = 24 << 20;
+/// Bytes of rows for each byte of a chunk at most: formats make one to four. One that says a name once and lists things of that name
+/// makes more, a stranger's as much as its length.
+const MOST_BUILT: usize = 64;
+/// What a short chunk may make of itself in any case.
+const LEAST_BUILT: usize = 16 << 20;
+/// Rejected records of a chunk that are listed with their place: further ones are counted.
+const MOST_LISTED: u64 = 10_000;
+
+/// Takes tables that are large before their chunk is parsed to its end, and a batch of the series so far where rows name some.
+pub type HandOn = Box<dyn FnMut(Vec<TableBuilder>, Batch) + Send>;
+
 /// What a chunk gave.
 #[derive(Default)]
 pub struct Batch {
     tables: BTreeMap<&'static str, TableBuilder>,
+    /// Bytes in `tables`, and of all rows so far.
+    held: usize,
+    built: usize,
+    /// Bytes that may be built; null where nobody said.
+    most: Option<usize>,
+    hand_on: Option<HandOn>,
     /// Series of this batch, in order of first appearance.
     pub series: Vec<LocalSeries>,
     series_index: HashMap<SeriesKey, u32>,
@@ -93,10 +113,36 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Appends a row to its table.
+    /// For a chunk of so many bytes; `hand_on` takes what grows large, in order.
+    pub fn of_chunk(bytes: usize, hand_on: HandOn) -> Self {
+        let most = bytes.saturating_mul(MOST_BUILT).saturating_add(LEAST_BUILT);
+        Self { most: Some(most), hand_on: Some(hand_on), ..Self::default() }
+    }
+
+    /// Whether the chunk made far more of itself than any capture does: further rows are left out.
+    pub fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.built > most)
+    }
+
+    /// Appends a row to its table. Where the chunk made far more of itself than any capture does, the row is counted and left out.
     pub fn push<'a, R: Row<'a>>(&mut self, row: &R) {
+        if self.is_full() {
+            return self.loss(loss::TOO_MUCH_BUILT, 1);
+        }
         let table = self.tables.entry(R::TABLE).or_insert_with(|| TableBuilder::new(R::TABLE, R::COLUMNS));
+        let before = table.bytes();
         row.write(table);
+        let bytes = table.bytes() - before;
+        (self.held, self.built) = (self.held + bytes, self.built + bytes);
+        if self.held >= PART
+            && let Some(mut hand_on) = self.hand_on.take()
+        {
+            let tables = self.take_tables();
+            let names_series = tables.iter().any(|table| table.table == "histograms");
+            let series = if names_series { self.series.clone() } else { Vec::new() };
+            hand_on(tables, Self { series, witness: self.witness, ..Self::default() });
+            self.hand_on = Some(hand_on);
+        }
     }
 
     /// Counts a record and remembers its time.
@@ -119,6 +165,9 @@ impl Batch {
     /// Refuses a line: it goes to `rejects` with the reason, which says what was expected.
     pub fn reject(&mut self, context: &Context, line: &Line, reason: &str) {
         self.rejected += 1;
+        if self.rejected > MOST_LISTED {
+            return self.loss(loss::UNLISTED_REJECTS, 1);
+        }
         let excerpt = String::from_utf8_lossy(&line.bytes[..line.bytes.len().min(800)]);
         let excerpt: String = excerpt.chars().take(200).collect();
         self.push(&RejectRow {
@@ -160,7 +209,67 @@ impl Batch {
 
     /// Takes the finished columns of every table, in the order of [`TABLES`].
     pub fn take_tables(&mut self) -> Vec<TableBuilder> {
+        self.held = 0;
         let mut tables = std::mem::take(&mut self.tables);
         TABLES.iter().filter_map(|(name, _)| tables.remove(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use syncline_schema::facts::FactRow;
+
+    use super::{Batch, LEAST_BUILT, MOST_BUILT, MOST_LISTED, PART};
+    use crate::form::{Context, Line};
+
+    /// Rows of each part that was handed on, and the batch.
+    fn built(chunk: usize, rows: usize, text: &str) -> (Vec<usize>, Batch) {
+        let parts = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&parts);
+        let hand_on = move |tables: Vec<super::TableBuilder>, _| {
+            taken.lock().expect("parts").push(tables.iter().map(|table| table.rows()).sum());
+        };
+        let mut batch = Batch::of_chunk(chunk, Box::new(hand_on));
+        for _ in 0..rows {
+            batch.push(&FactRow { value: text.into(), ..FactRow::default() });
+        }
+        let parts = parts.lock().expect("parts").clone();
+        (parts, batch)
+    }
+
+    #[test]
+    fn a_text_in_every_row_is_handed_on_in_parts_and_comes_to_an_end() {
+        let text = "x".repeat(1 << 20);
+        let (parts, mut batch) = built(1 << 20, 200, &text);
+        assert!(parts.len() > 1 && parts.iter().all(|rows| *rows <= (PART >> 20) + 1), "{parts:?}");
+        let rows = parts.iter().sum::<usize>() + batch.take_tables().iter().map(|table| table.rows()).sum::<usize>();
+        let most = (MOST_BUILT << 20) + LEAST_BUILT;
+        assert!((most >> 20..=(most >> 20) + 1).contains(&rows), "{rows}");
+        assert_eq!(batch.losses["too-much-built"].1, 200 - rows as u64);
+        // What a capture makes of a chunk is one part.
+        let (parts, batch) = built(4 << 20, 100_000, "a text of a log line");
+        assert!(parts.is_empty() && batch.losses.is_empty());
+    }
+
+    #[test]
+    fn rejects_are_listed_up_to_a_number_and_counted_beyond_it() {
+        let mut batch = Batch::default();
+        let line = Line { bytes: b"x", number: 1, offset: 0, ended: true };
+        let context = Context {
+            source: 0,
+            path: "x".to_owned(),
+            clock: "none".to_owned(),
+            node: "node".to_owned(),
+            year: None,
+            utc_offset: None,
+            mtime: None,
+        };
+        for _ in 0..MOST_LISTED + 7 {
+            batch.reject(&context, &line, "expected something else");
+        }
+        assert_eq!((batch.rejected, batch.losses["unlisted-rejects"].1), (MOST_LISTED + 7, 7));
+        assert_eq!(batch.take_tables()[0].rows() as u64, MOST_LISTED);
     }
 }

@@ -15,6 +15,7 @@ pub struct TableBuilder {
     builders: Vec<ColumnBuilder>,
     next: usize,
     rows: usize,
+    bytes: usize,
 }
 
 enum ColumnBuilder {
@@ -27,6 +28,9 @@ enum ColumnBuilder {
 
 /// Rows for which a new table has room: most files are small, and room for a thousand in each of a dozen columns costs more than they do.
 const FEW: usize = 32;
+
+/// What a value takes beside its text, bytes.
+const VALUE: usize = 8;
 
 impl TableBuilder {
     /// An empty table.
@@ -41,12 +45,17 @@ impl TableBuilder {
                 ColumnType::Text => ColumnBuilder::Text(StringBuilder::with_capacity(FEW, 4 * FEW)),
             })
             .collect();
-        Self { table, columns, builders, next: 0, rows: 0 }
+        Self { table, columns, builders, next: 0, rows: 0, bytes: 0 }
     }
 
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Bytes that the rows so far take, more or less.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Columns of the table.
@@ -89,12 +98,13 @@ impl TableBuilder {
                 ColumnBuilder::Text(b) => Arc::new(b.finish()),
             })
             .collect();
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         RecordBatch::try_new(Arc::new(Self::schema(self.columns)), arrays)
     }
 
     fn advance(&mut self) -> usize {
         let at = self.next;
+        self.bytes += VALUE;
         self.next += 1;
         if self.next == self.columns.len() {
             self.next = 0;
@@ -120,5 +130,12 @@ impl ColumnSink for TableBuilder {
     sink!(i64, I64, i64);
     sink!(f64, F64, f64);
     sink!(bool, Bool, bool);
-    sink!(text, Text, &str);
+
+    fn text(&mut self, value: Option<&str>) {
+        let at = self.advance();
+        self.bytes += value.map_or(0, str::len);
+        if let ColumnBuilder::Text(builder) = &mut self.builders[at] {
+            builder.append_option(value);
+        }
+    }
 }

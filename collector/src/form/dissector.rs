@@ -117,6 +117,9 @@ pub enum Opens<'t> {
     Own(&'t [u8]),
 }
 
+/// Chains that the kernel has in a table, at most: it has five.
+const MOST_BUILTIN: usize = 16;
+
 /// Offsets at which a listing of iptables begins anew. Tables have chains of the same names, and are told apart by the
 /// chains of the kernel that they begin with: INPUT behind PREROUTING and more of them is another table's.
 pub fn repeated_tables<'t>(text: &'t [u8], opens: impl Fn(&'t [u8]) -> Option<Opens<'t>>) -> Vec<usize> {
@@ -135,7 +138,7 @@ pub fn repeated_tables<'t>(text: &'t [u8], opens: impl Fn(&'t [u8]) -> Option<Op
     for range in lines(text) {
         match opens(text[range.clone()].trim_ascii_end()) {
             Some(Opens::Builtin(name)) => {
-                if !is_head || builtin.contains(&name) {
+                if !is_head || builtin.contains(&name) || builtin.len() >= MOST_BUILTIN {
                     close(&mut builtin, start, &mut found);
                     own.clear();
                     start = range.start;

@@ -68,6 +68,15 @@ pub struct Names {
     pub command: Option<Box<str>>,
 }
 
+impl Names {
+    /// Those that are given.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        [&self.pod, &self.container, &self.node, &self.host, &self.command]
+            .into_iter()
+            .filter_map(|name| name.as_deref())
+    }
+}
+
 /// Where a line stood in the file as captured, and what was said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

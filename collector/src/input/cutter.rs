@@ -4,10 +4,13 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::elements::{Elements, Frame};
+use crate::form::ledger::{CHUNK, SHORTEST_LINES};
 use crate::form::{Around, Cut};
 
-/// Bytes that a chunk has at least, unless the file ends. Fixed: a bundle must not depend on memory or threads.
-pub const CHUNK: usize = 4 << 20;
+/// Lines of a chunk at most: of lines that are as long as those of captures it has fewer. A row takes more memory than an empty line.
+const MOST_LINES: usize = 128 << 10;
+/// Longest heading that is repeated ahead of each chunk.
+const LONGEST_HEADING: usize = 64 << 10;
 
 /// A chunk that owns its bytes.
 #[derive(Debug, Default)]
@@ -96,18 +99,32 @@ impl<R: Read> Cutter<R> {
         loop {
             self.fill(wanted);
             if self.ended {
-                return Some(self.take(self.buffer.len(), skipped));
+                let end = self.within_lines(self.buffer.len());
+                if self.has_too_many_lines(end) {
+                    skipped.push(self.skip_to(end));
+                    continue;
+                }
+                return Some(self.take(end, skipped));
             }
             if let Some((at, frame)) = self.elements.as_mut().and_then(|elements| elements.cut(&self.buffer)) {
+                if self.has_too_many_lines(at) {
+                    skipped.push(self.skip_to(at));
+                    continue;
+                }
                 return Some(self.take_framed(at, &frame, skipped));
             }
             if let Some(at) = self.last_cut() {
+                let at = self.within_lines(at);
+                if self.has_too_many_lines(at) {
+                    skipped.push(self.skip_to(at));
+                    continue;
+                }
                 let heading = if self.cut == Cut::Headed && !self.begun { self.heading() } else { None };
                 let piece = self.take(at, skipped);
                 self.before = heading.unwrap_or(std::mem::take(&mut self.before));
                 return Some(piece);
             }
-            if self.buffer.len() >= self.limit {
+            if self.buffer.len() >= self.limit || self.has_too_many_lines(self.buffer.len()) {
                 skipped.push(self.skip_record());
                 wanted = CHUNK;
                 continue;
@@ -148,6 +165,46 @@ impl<R: Read> Cutter<R> {
         }
     }
 
+    /// An earlier cut than one, where that many lines stand ahead of it that they are too many for a chunk, or a record that is long by
+    /// itself: should that be refused, what stands behind it is not.
+    fn within_lines(&self, end: usize) -> usize {
+        let whole = &self.buffer[..end];
+        let begins = match self.cut {
+            _ if end <= 2 * CHUNK => None,
+            Cut::Whole => None,
+            Cut::Lines | Cut::Headed => memchr::memchr(b'\n', whole).map(|at| at + 1),
+            Cut::Marks(mark) => marks(whole, mark).find(|at| *at > 0),
+        };
+        if let Some(next) = begins.filter(|next| *next > CHUNK) {
+            return next;
+        }
+        if self.cut == Cut::Whole || memchr::memchr_iter(b'\n', whole).count() <= MOST_LINES {
+            return end;
+        }
+        let most = memchr::memchr_iter(b'\n', whole).nth(MOST_LINES - 1).map_or(end, |at| at + 1);
+        match self.cut {
+            Cut::Marks(mark) => {
+                // A record of more lines is a chunk by itself.
+                let ahead = marks(&whole[..most], mark).filter(|at| *at > 0).last();
+                let behind = || Some(most - 1 + marks(&whole[most - 1..], mark).find(|at| *at > 0)?);
+                ahead.or_else(behind).unwrap_or(end)
+            }
+            _ => most,
+        }
+    }
+
+    /// Whether so much of the buffer has more lines than a record of the longest kind.
+    fn has_too_many_lines(&self, end: usize) -> bool {
+        memchr::memchr_iter(b'\n', &self.buffer[..end]).count() > self.limit / SHORTEST_LINES
+    }
+
+    /// Drops what stands ahead of a place in the buffer.
+    fn skip_to(&mut self, end: usize) -> Skipped {
+        let skipped = Skipped { line: self.line, offset: self.offset, length: end as u64 };
+        self.advance(end);
+        skipped
+    }
+
     /// Drops the record that fills the whole buffer, up to where the next one begins.
     fn skip_record(&mut self) -> Skipped {
         let (line, offset) = (self.line, self.offset);
@@ -165,8 +222,7 @@ impl<R: Read> Cutter<R> {
             let begin = match self.cut {
                 Cut::Whole => None,
                 Cut::Lines | Cut::Headed => memchr::memchr(b'\n', &self.buffer).map(|at| at + 1),
-                Cut::Marks(mark) => memchr::memmem::find_iter(&self.buffer, mark.as_bytes())
-                    .find(|at| *at > 0 && self.buffer[at - 1] == b'\n'),
+                Cut::Marks(mark) => marks(&self.buffer, mark).find(|at| *at > 0),
             };
             if let Some(begin) = begin {
                 dropped += begin as u64;
@@ -181,10 +237,11 @@ impl<R: Read> Cutter<R> {
         }
     }
 
-    /// The first line that is not empty, with its end.
+    /// The first line that is not empty, with its end; null for one that is longer than any.
     fn heading(&self) -> Option<Vec<u8>> {
         let mut lines = self.buffer.split_inclusive(|byte| *byte == b'\n');
-        lines.find(|line| !line.trim_ascii().is_empty()).map(<[u8]>::to_vec)
+        let heading = lines.find(|line| !line.trim_ascii().is_empty())?;
+        (heading.len() <= LONGEST_HEADING).then(|| heading.to_vec())
     }
 
     /// Takes a piece that ends within an array, and drops the comma behind it.
@@ -249,6 +306,11 @@ impl<R: Read> Cutter<R> {
         self.begun = true;
         piece
     }
+}
+
+/// Where lines begin with a mark.
+fn marks<'b>(bytes: &'b [u8], mark: &'b str) -> impl Iterator<Item = usize> + 'b {
+    memchr::memmem::find_iter(bytes, mark.as_bytes()).filter(|at| *at == 0 || bytes[at - 1] == b'\n')
 }
 
 #[cfg(test)]
@@ -355,6 +417,52 @@ mod tests {
         let all = pieces(&text, Cut::Marks("# TIMESTAMP "), 64 << 20);
         assert!(all.len() > 1);
         assert!(all.iter().all(|piece| piece.bytes.starts_with(b"# TIMESTAMP ")));
+    }
+
+    #[test]
+    fn a_chunk_of_short_lines_has_few_bytes() {
+        let text = b"\n".repeat(3 * MOST_LINES + 5);
+        for cut in [Cut::Lines, Cut::Headed] {
+            let all = pieces(&text, cut, 64 << 20);
+            assert_eq!(
+                all.iter().map(|piece| piece.bytes.len()).collect::<Vec<_>>(),
+                [MOST_LINES, MOST_LINES, MOST_LINES, 5]
+            );
+            assert_eq!(all.iter().filter(|piece| piece.last).count(), 1);
+            assert_eq!(all[3].first_line, 3 * MOST_LINES as i64 + 1);
+        }
+        // Ahead of a mark, wherever one stands.
+        let text = b"# TIMESTAMP 1\n".repeat(2 * MOST_LINES);
+        let all = pieces(&text, Cut::Marks("# TIMESTAMP "), 64 << 20);
+        assert!(all.len() >= 2 && all.iter().all(|piece| piece.bytes.starts_with(b"# TIMESTAMP 1\n")));
+        assert!(all.iter().all(|piece| piece.bytes.len() / 14 <= MOST_LINES));
+        assert_eq!(all.iter().flat_map(|piece| piece.bytes.clone()).collect::<Vec<_>>(), text);
+        let long = [b"# TIMESTAMP 1\n".as_slice(), &b"\n".repeat(MOST_LINES + 9), b"# TIMESTAMP 2\nx\n"].concat();
+        let all = pieces(&long, Cut::Marks("# TIMESTAMP "), 64 << 20);
+        assert_eq!(all.iter().map(|piece| piece.bytes.len()).collect::<Vec<_>>(), [long.len() - 16, 16]);
+    }
+
+    #[test]
+    fn a_long_record_is_a_chunk_by_itself() {
+        let line = [&b"x".repeat(2 * CHUNK)[..], b"\nb\nc\n"].concat();
+        let all = pieces(&[b"a\n", &line[..]].concat(), Cut::Lines, 64 << 20);
+        assert_eq!(all.iter().map(|piece| piece.bytes.len()).collect::<Vec<_>>(), [2, 2 * CHUNK + 1, 4]);
+    }
+
+    #[test]
+    fn a_record_of_more_lines_than_its_bytes_may_have_is_skipped_and_named() {
+        let most = CHUNK / SHORTEST_LINES;
+        let lines = b"\n".repeat(most + 1);
+        let document = [b"{\"a\":".as_slice(), &lines, b"1}"].concat();
+        let all = pieces(&document, Cut::Whole, CHUNK);
+        assert_eq!(all.iter().map(|piece| (piece.bytes.len(), piece.skipped.len())).collect::<Vec<_>>(), [(0, 1)]);
+        assert_eq!(all[0].skipped[0].length, document.len() as u64);
+        let stream = [b"# TIMESTAMP 1\na\n# TIMESTAMP 2\n".as_slice(), &lines, b"# TIMESTAMP 3\nb\n"].concat();
+        let all = pieces(&stream, Cut::Marks("# TIMESTAMP "), CHUNK);
+        let kept: Vec<u8> = all.iter().flat_map(|piece| piece.bytes.clone()).collect();
+        assert_eq!(kept, b"# TIMESTAMP 1\na\n# TIMESTAMP 3\nb\n");
+        let skipped: Vec<i64> = all.iter().flat_map(|piece| piece.skipped.iter().map(|one| one.line)).collect();
+        assert_eq!(skipped, [3]);
     }
 
     #[test]

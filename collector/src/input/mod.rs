@@ -10,7 +10,7 @@ pub mod tsdb;
 mod walk;
 mod whole;
 
-pub use cutter::{CHUNK, Cutter, Piece, Skipped};
+pub use cutter::{Cutter, Piece, Skipped};
 pub use open::regular;
 pub use stream::{Digested, Limits, decompress, hashing, is_compressed, open, stated_size};
 pub use walk::{Entry, Skip, Walk, cost, walk};

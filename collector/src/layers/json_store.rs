@@ -160,6 +160,10 @@ struct Table {
 
 /// Bytes of a row of a table at most.
 const LONGEST_ROW: usize = 1 << 20;
+/// Bytes of a heading of a table at most.
+const LONGEST_HEADING: usize = 64 << 10;
+/// Lines of a message at most.
+const MOST_LINES: usize = 64 << 10;
 /// A runtime splits what is longer than 16 KiB.
 const SPLIT: usize = 16_000;
 /// Lines that are split at once, at most: one for each stream of each container.
@@ -170,8 +174,9 @@ pub struct Entries {
     shape: &'static Shape,
     setting: Setting,
     by_bytes: bool,
-    /// Lines that were split, by their names and stream.
+    /// Lines that were split, by their names and stream, and their bytes in all.
     begun: BTreeMap<(u32, String), (Place, Vec<u8>)>,
+    held: usize,
     table: Option<Table>,
     /// Whether anything was seen.
     seen: bool,
@@ -190,6 +195,7 @@ impl Entries {
             setting: setting.clone(),
             by_bytes: false,
             begun: BTreeMap::new(),
+            held: 0,
             table: None,
             seen: false,
             counted: 0,
@@ -354,18 +360,22 @@ impl Entries {
             return lines(text, place, out);
         }
         let (first, joined) = self.begun.entry(key.clone()).or_insert_with(|| (place, Vec::new()));
-        joined.extend_from_slice(if goes_on { message.as_bytes() } else { text.as_bytes() });
+        let piece = if goes_on { message } else { text };
+        joined.extend_from_slice(piece.as_bytes());
+        self.held += piece.len() + key.1.len();
         if !goes_on || joined.len() > self.setting.limit {
             let (first, joined) = (*first, std::mem::take(joined));
+            self.held -= self.held.min(joined.len());
             self.begun.remove(&key);
             lines(&String::from_utf8_lossy(&joined), first, out);
-        } else if self.begun.len() > MOST_BEGUN {
+        } else if self.begun.len() > MOST_BEGUN || self.held > self.setting.limit {
             self.give_begun(out);
         }
     }
 
     /// Lines whose ends were never written.
     fn give_begun(&mut self, out: &mut Out) {
+        self.held = 0;
         let mut left: Vec<(Place, Vec<u8>)> = std::mem::take(&mut self.begun).into_values().collect();
         left.sort_by_key(|(place, _)| place.line);
         for (place, joined) in left {
@@ -389,6 +399,9 @@ impl Entries {
 
     /// Whether a line heads a table of this store.
     fn heads(&mut self, text: &[u8]) -> bool {
+        if text.len() > LONGEST_HEADING {
+            return false;
+        }
         let separator = csv::separator(text);
         let names = csv::cells(text.trim_ascii_end(), separator);
         let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
@@ -477,9 +490,13 @@ fn message_within(shape: &Shape, text: &[u8]) -> Option<String> {
     })
 }
 
-/// The lines of a message.
+/// The lines of a message. What has more of them than any message goes on in its last one.
 fn lines(text: &str, place: Place, out: &mut Out) {
-    for line in text.split('\n') {
-        out.bare_at(place, line.strip_suffix('\r').unwrap_or(line).as_bytes(), true);
+    for line in text.splitn(MOST_LINES, '\n') {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        match line.contains('\n') {
+            true => out.bare_at(place, line.replace(['\n', '\r'], " ").as_bytes(), true),
+            false => out.bare_at(place, line.as_bytes(), true),
+        }
     }
 }

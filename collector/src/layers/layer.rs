@@ -4,9 +4,10 @@
 //! captured and gives the lines that stood inside, each with its place in the file and with what the layer said of it.
 //! Layers stack: what one gives is what the next one takes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use syncline_schema::loss::Loss;
+use syncline_schema::loss::{self, Loss};
 
 use crate::form::stamp::Dating;
 use crate::form::{Head, Names, Place};
@@ -71,46 +72,63 @@ pub trait Peel {
 /// Names that were given so far; equal ones once.
 #[derive(Debug)]
 pub struct Register {
-    all: Arc<Vec<Names>>,
+    all: Vec<Names>,
+    indexes: HashMap<Names, u32>,
     last: u32,
+    bytes: usize,
 }
 
-/// More names than any capture has: further ones are left out, so that memory stays bounded.
-const MOST_NAMES: usize = 100_000;
+/// Bytes of names at most, far more than any capture has: further ones are left out, and that is said.
+const MOST_NAMES: usize = 16 << 20;
 
 impl Default for Register {
     fn default() -> Self {
-        Self { all: Arc::new(vec![Names::default()]), last: 0 }
+        Self { all: vec![Names::default()], indexes: HashMap::from([(Names::default(), 0)]), last: 0, bytes: 0 }
     }
 }
 
 impl Register {
-    /// The names so far.
-    pub fn all(&self) -> Arc<Vec<Names>> {
-        Arc::clone(&self.all)
-    }
-
     /// The names behind an index.
     pub fn get(&self, index: u32) -> &Names {
         self.all.get(index as usize).unwrap_or(&self.all[0])
     }
 
-    /// Index of some names.
-    pub fn index(&mut self, names: Names) -> u32 {
+    /// Index of some names; null where there are too many of them.
+    pub fn index(&mut self, names: Names) -> Option<u32> {
         if *self.get(self.last) == names {
-            return self.last;
+            return Some(self.last);
         }
-        // Streams are few and take turns: the newest are looked at first.
-        let found = self.all.iter().rposition(|known| *known == names);
-        self.last = match found {
-            Some(at) => at as u32,
-            None if self.all.len() >= MOST_NAMES => 0,
-            None => {
-                Arc::make_mut(&mut self.all).push(names);
-                self.all.len() as u32 - 1
+        if let Some(known) = self.indexes.get(&names) {
+            self.last = *known;
+            return Some(self.last);
+        }
+        let bytes = size_of::<Names>() + names.texts().map(str::len).sum::<usize>();
+        if self.bytes + bytes > MOST_NAMES {
+            return None;
+        }
+        self.bytes += bytes;
+        self.last = self.all.len() as u32;
+        self.indexes.insert(names.clone(), self.last);
+        self.all.push(names);
+        Some(self.last)
+    }
+
+    /// The names of some places, which are then those of a list of their own: a piece of a file has few of them.
+    pub fn of(&self, places: &mut [Place]) -> Arc<Vec<Names>> {
+        let mut own = vec![Names::default()];
+        let mut indexes = HashMap::from([(0, 0)]);
+        let mut last = (0, 0);
+        for place in places {
+            if place.names != last.0 {
+                let index = *indexes.entry(place.names).or_insert_with(|| {
+                    own.push(self.get(place.names).clone());
+                    own.len() as u32 - 1
+                });
+                last = (place.names, index);
             }
-        };
-        self.last
+            place.names = last.1;
+        }
+        Arc::new(own)
     }
 }
 
@@ -148,6 +166,8 @@ pub struct Out {
     /// Names given so far.
     pub register: Register,
     place: Option<Place>,
+    /// Whether it was said that names are left out.
+    is_full: bool,
 }
 
 impl Out {
@@ -176,7 +196,11 @@ impl Out {
         let mut place = self.place();
         let mut names = self.register.get(place.names).clone();
         change(&mut names);
-        place.names = self.register.index(names);
+        let index = self.register.index(names);
+        if index.is_none() && !std::mem::replace(&mut self.is_full, true) {
+            self.loss(loss::MEMORY_USED_UP);
+        }
+        place.names = index.unwrap_or(0);
         self.place = Some(place);
     }
 
@@ -214,5 +238,33 @@ impl Out {
         let from = self.text.len();
         self.text.extend_from_slice(bytes);
         self.events.push(Event { given, from, to: self.text.len(), ended, place });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_NAMES, Out};
+    use crate::form::{Names, Place};
+
+    fn named(out: &mut Out, command: String) -> u32 {
+        out.at(Place::bare(1, 0));
+        out.name(|names| names.command = Some(command.into()));
+        out.place().names
+    }
+
+    #[test]
+    fn names_are_few_bytes_and_a_piece_has_its_own() {
+        let mut out = Out::default();
+        let count = 200_000;
+        let indexes: Vec<u32> = (0..count).map(|number| named(&mut out, format!("a{number:06}"))).collect();
+        // As many again are the same ones, wherever they stand in the list.
+        assert!((0..count).all(|number| named(&mut out, format!("a{number:06}")) == indexes[number as usize]));
+        let kept = indexes.iter().filter(|index| **index > 0).count();
+        assert!(kept * (size_of::<Names>() + 7) <= MOST_NAMES && kept > 50_000, "{kept}");
+        assert_eq!(out.losses.len(), 1, "it is said once");
+        let mut places: Vec<Place> = [0, 7, 7, 9].map(|names| Place { names, ..Place::bare(1, 0) }).into();
+        let own = out.register.of(&mut places);
+        assert_eq!((own.len(), places.iter().map(|place| place.names).collect::<Vec<_>>()), (3, vec![0, 1, 1, 2]));
+        assert_eq!(own[2].command.as_deref(), Some("a000008"));
     }
 }

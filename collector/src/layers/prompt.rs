@@ -268,6 +268,8 @@ struct Session {
     above: bool,
 }
 
+/// A command whose quotation is not closed within so many bytes is none: each of its lines is said with all ahead of it.
+const LONGEST_OPEN: usize = 8 << 10;
 /// Prompts that are remembered at most.
 const MOST_KNOWN: usize = 64;
 
@@ -320,7 +322,7 @@ impl Peel for Session {
             open.push(' ');
             open.push_str(rest.trim());
             let command = open.clone();
-            if !is_open(&command) {
+            if !is_open(&command) || command.len() > LONGEST_OPEN {
                 self.open = None;
             }
             return Self::begin(&command, bytes, out);
@@ -355,6 +357,14 @@ impl Peel for Session {
 mod tests {
     use super::{LAYER, bare_command, prompt};
     use crate::layers::harness::{sections, wears};
+
+    #[test]
+    fn a_quotation_that_is_never_closed_ends() {
+        let text = format!("$ kubectl get pods 'x\n{}", "> aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n".repeat(20_000));
+        let found = sections(&[&LAYER], text.as_bytes());
+        let longest = found.iter().filter_map(|one| one.names.command.as_ref()).map(|command| command.len()).max();
+        assert!(longest.is_some_and(|longest| longest <= super::LONGEST_OPEN + 40), "{longest:?}");
+    }
 
     #[test]
     fn prompts_are_told_from_output() {

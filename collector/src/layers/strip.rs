@@ -12,13 +12,22 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::rc::Rc;
 
-use syncline_schema::loss::Loss;
+use syncline_schema::loss::{self, Loss};
 
 use super::layer::{Dressed, Event, Given, Layer, Out, Peel, Register, Setting};
 use crate::form::{Around, Names, Place};
 
 /// Bytes read at once.
 const BLOCK: usize = 256 << 10;
+/// Bytes that a layer gets at once which may make many of one: a cell of a screen that is drawn anew is a frame of it.
+const DRAWN: usize = 4 << 10;
+/// Bytes inside that are enough for one read.
+const ENOUGH: usize = 1 << 20;
+/// Bytes that may come out of the layers for each byte of the file, and for a small one in any case.
+const MOST_EXPANDED: u64 = 1_000;
+const LEAST_EXPANDED: u64 = 16 << 20;
+/// Memory for the lines of the layers themselves, as long as nobody asks for them.
+const MOST_KEPT: usize = 32 << 20;
 
 /// Layers at work, outermost first.
 struct Level {
@@ -54,6 +63,8 @@ struct Inside {
     losses: Vec<Loss>,
     kept: Vec<u8>,
     kept_places: Vec<Place>,
+    /// Whether some of them were left out since they were asked for.
+    is_full: bool,
 }
 
 impl Inside {
@@ -69,6 +80,19 @@ impl Inside {
             self.bytes += 1;
         }
         self.open = !ended;
+    }
+
+    /// Keeps a line of a layer itself.
+    fn keep(&mut self, bytes: &[u8], place: Place) {
+        if self.kept.len() + bytes.len() + self.kept_places.len() * size_of::<Place>() > MOST_KEPT {
+            if !std::mem::replace(&mut self.is_full, true) {
+                self.losses.push(loss::MEMORY_USED_UP);
+            }
+            return;
+        }
+        self.kept.extend_from_slice(bytes);
+        self.kept.push(b'\n');
+        self.kept_places.push(place);
     }
 
     fn section(&mut self, names: u32) {
@@ -87,6 +111,9 @@ impl Inside {
 /// A stream without its layers.
 pub struct Stripped<'r> {
     reader: Box<dyn Read + 'r>,
+    /// What was read last, and how much of it was taken.
+    block: Vec<u8>,
+    taken: usize,
     levels: Vec<Level>,
     inside: Inside,
     register: Register,
@@ -112,6 +139,8 @@ impl<'r> Stripped<'r> {
         let levels = layers.iter().map(|layer| Level { peel: (layer.open)(setting), out: Out::default() }).collect();
         Self {
             reader,
+            block: vec![0; BLOCK],
+            taken: BLOCK,
             levels,
             inside: Inside { first: 1, ..Inside::default() },
             register: Register::default(),
@@ -131,7 +160,7 @@ impl<'r> Stripped<'r> {
     pub fn next_section(&mut self) -> Option<Names> {
         // What nobody wanted of the section before.
         if std::mem::replace(&mut self.begun, true) {
-            let mut sink = vec![0; BLOCK];
+            let mut sink = [0; 4 << 10];
             while self.read_section(&mut sink).is_ok_and(|count| count > 0) {}
         }
         loop {
@@ -154,26 +183,59 @@ impl<'r> Stripped<'r> {
     }
 
     fn fill(&mut self) {
-        let mut block = vec![0; BLOCK];
-        match self.reader.read(&mut block) {
+        if self.taken < self.block.len() {
+            return self.draw();
+        }
+        self.block.resize(BLOCK, 0);
+        match self.reader.read(&mut self.block) {
             Ok(0) => self.finish(),
-            Ok(count) => self.take(&block[..count]),
+            Ok(count) => {
+                self.block.truncate(count);
+                self.taken = 0;
+                self.draw();
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 self.finish();
                 self.error = Some(error);
             }
         }
+        if self.ended {
+            self.taken = self.block.len();
+        }
     }
 
-    fn take(&mut self, block: &[u8]) {
+    /// Takes what was read, or as much of it as gives enough.
+    fn draw(&mut self) {
+        let block = std::mem::take(&mut self.block);
         if self.levels.first().is_some_and(|level| level.peel.by_bytes()) {
-            let place = Place::bare(self.line, self.offset);
-            self.enter(place, |peel, out| peel.bytes(block, out));
-            self.line += memchr::memchr_iter(b'\n', block).count() as i64;
-            self.offset += block.len() as i64;
-            return;
+            while self.taken < block.len() && self.inside.text.len() < ENOUGH {
+                let end = block.len().min(self.taken + DRAWN);
+                self.take_bytes(&block[self.taken..end]);
+                self.taken = end;
+            }
+        } else {
+            self.take_lines(&block);
+            self.taken = block.len();
         }
+        self.block = block;
+        let given = u64::try_from(self.offset()).unwrap_or(0).saturating_mul(MOST_EXPANDED);
+        if self.inside.bytes > given.saturating_add(LEAST_EXPANDED) {
+            self.finish();
+            self.error = Some(io::Error::other(format!(
+                "expected at most {MOST_EXPANDED} bytes inside for each byte of the file: it draws more than any screen shows"
+            )));
+        }
+    }
+
+    fn take_bytes(&mut self, bytes: &[u8]) {
+        let place = Place::bare(self.line, self.offset);
+        self.enter(place, |peel, out| peel.bytes(bytes, out));
+        self.line += memchr::memchr_iter(b'\n', bytes).count() as i64;
+        self.offset += bytes.len() as i64;
+    }
+
+    fn take_lines(&mut self, block: &[u8]) {
         let mut from = 0;
         for at in memchr::memchr_iter(b'\n', block) {
             let piece = &block[from..at];
@@ -256,10 +318,11 @@ impl<'r> Stripped<'r> {
     /// The places of the lines up to number `last` of the inside, which nobody asked for yet.
     pub fn around(&mut self, last: i64) -> Around {
         let count = usize::try_from((last - self.inside.first + 1).max(0)).unwrap_or(0).min(self.inside.places.len());
-        let places: Vec<Place> = self.inside.places.drain(..count).collect();
+        let mut places: Vec<Place> = self.inside.places.drain(..count).collect();
         let first = self.inside.first;
         self.inside.first += count as i64;
-        Around { first, places, names: self.register.all() }
+        let names = self.register.of(&mut places);
+        Around { first, places, names }
     }
 
     /// The place of a line whose place nobody asked for yet.
@@ -272,8 +335,10 @@ impl<'r> Stripped<'r> {
         if self.inside.kept.is_empty() {
             return None;
         }
-        let places = std::mem::take(&mut self.inside.kept_places);
-        Some((std::mem::take(&mut self.inside.kept), Around { first: 1, places, names: self.register.all() }))
+        self.inside.is_full = false;
+        let mut places = std::mem::take(&mut self.inside.kept_places);
+        let names = self.register.of(&mut places);
+        Some((std::mem::take(&mut self.inside.kept), Around { first: 1, places, names }))
     }
 
     /// What the layers knew to be missing, since it was asked last.
@@ -327,11 +392,7 @@ fn run(
         let bytes = &text[event.from..event.to];
         match event.given {
             Given::Bare => feed(rest, inside, register, bytes, event.ended, event.place),
-            Given::Around => {
-                inside.kept.extend_from_slice(bytes);
-                inside.kept.push(b'\n');
-                inside.kept_places.push(event.place);
-            }
+            Given::Around => inside.keep(bytes, event.place),
             Given::Section => {
                 finish(rest, inside, register, event.place);
                 inside.section(event.place.names);
@@ -348,5 +409,60 @@ fn finish(levels: &mut [Level], inside: &mut Inside, register: &mut Register, pl
     if let Some((first, rest)) = levels.split_first_mut() {
         run(first, rest, inside, register, place, |peel, out| peel.end(out));
         finish(rest, inside, register, place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::{ENOUGH, MOST_KEPT, Stripped};
+    use crate::form::Place;
+    use crate::layers::harness::setting;
+    use crate::layers::{Layer, cluster_dump, terminal};
+
+    fn stripped<'r>(reader: impl Read + 'r, layer: &'static Layer) -> Stripped<'r> {
+        Stripped::new(Box::new(reader), &[layer], &setting())
+    }
+
+    #[test]
+    fn lines_of_the_layers_alone_are_kept_up_to_a_number_and_that_is_said() {
+        let banner = "==== END logs for container kube-proxy of pod kube-system/kube-proxy-a ====\n";
+        let text = banner.repeat(2 * MOST_KEPT / banner.len());
+        let mut stripped = stripped(text.as_bytes(), &cluster_dump::LAYER);
+        assert_eq!(stripped.next_section().map(|names| names.command), Some(None));
+        while stripped.next_section().is_some() {}
+        let taken = stripped.inside.kept.len() + stripped.inside.kept_places.len() * size_of::<Place>();
+        assert!(taken <= MOST_KEPT && taken > MOST_KEPT / 2, "{taken}");
+        assert_eq!(stripped.losses().iter().map(|loss| loss.name).collect::<Vec<_>>(), ["memory-used-up"]);
+        assert!(stripped.kept().is_some());
+    }
+
+    #[test]
+    fn frames_of_a_screen_are_drawn_one_after_the_other_and_come_to_an_end() {
+        let header = "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"500\" LINES=\"200\"]\n";
+        let rows = format!("{}\r\n", "z".repeat(499)).repeat(190);
+        let frame =
+            format!("\u{1b}[?1049h\u{1b}[H\u{1b}[2JEvery 1.0s: ls     a: Thu Nov 26 09:41:11 2026\u{1b}[3;1H{rows}");
+        let again: String = (0..100_000).map(|second| format!("\u{1b}[1;38H{}\u{1b}[H", second % 10)).collect();
+        let text = format!("{header}{frame}{again}");
+        let mut stripped = stripped(text.as_bytes(), &terminal::LAYER);
+        let mut largest = 0;
+        let mut given = 0_u64;
+        let mut buffer = vec![0; 64 << 10];
+        let mut failed = None;
+        while stripped.next_section().is_some() {
+            loop {
+                match stripped.read_section(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => given += count as u64,
+                    Err(error) => failed = Some(error.to_string()),
+                }
+                largest = largest.max(stripped.inside.text.len());
+            }
+        }
+        assert!(given > 50_000_000, "{given}");
+        assert!(largest < 64 * ENOUGH, "{largest}");
+        assert!(failed.is_some_and(|why| why.contains("for each byte of the file")), "{given} of {}", text.len());
     }
 }

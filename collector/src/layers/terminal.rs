@@ -16,6 +16,7 @@ use std::num::NonZero;
 use super::layer::{Dressed, Layer, Out, Peel, Setting};
 use super::screen::Screen;
 use super::watch::{Heading, heading};
+use crate::form::effort::Effort;
 use crate::form::stamp::{self, Dating};
 use crate::form::{Head, Place};
 
@@ -47,6 +48,8 @@ const LARGEST: (NonZero<u16>, NonZero<u16>) = match (NonZero::new(60), NonZero::
 };
 /// Columns beyond those that a recording states.
 const WIDER: u16 = 60;
+/// Cells of a screen at most: more than the largest monitor shows.
+const MOST_CELLS: u32 = 100_000;
 /// What a frame that may be cut ends with.
 const CUT: &str = "…";
 
@@ -163,7 +166,10 @@ impl Terminal {
             let rest = text.split_once(name)?.1.strip_prefix("=\"")?;
             rest.split('"').next()?.parse::<NonZero<u16>>().ok().filter(|number| number.get() <= 1_000)
         };
-        if let (Some(columns), Some(lines)) = (number("COLUMNS"), number("LINES")) {
+        let fits = |(columns, lines): &(NonZero<u16>, NonZero<u16>)| {
+            u32::from(columns.get()) * u32::from(lines.get()) <= MOST_CELLS
+        };
+        if let Some((columns, lines)) = number("COLUMNS").zip(number("LINES")).filter(fits) {
             self.size = (lines, columns);
         }
         let date = text.trim_start_matches("Script started on ").split(" [").next().unwrap_or_default();
@@ -280,11 +286,18 @@ fn shown(line: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(line);
     let mut cells: Vec<char> = Vec::with_capacity(text.len());
     let mut at = 0;
+    // What is moved by cells that are cut out or put in.
+    let mut effort = Effort::of(text.len());
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
             '\u{1b}' => match letters.next() {
-                Some('[') => control(&mut letters, &mut cells, &mut at),
+                Some('[') => {
+                    if !control(&mut letters, &mut cells, &mut at, &mut effort) {
+                        // No line is edited so much: as it is.
+                        return line.to_vec();
+                    }
+                }
                 // A title, or another text for the terminal itself.
                 Some(']' | 'P' | '_' | '^') => {
                     while let Some(letter) = letters.next() {
@@ -325,16 +338,24 @@ fn put(cells: &mut Vec<char>, at: usize, letter: char) {
     }
 }
 
-/// Longest line that a cursor may be moved along.
-const FARTHEST: usize = 10_000;
+/// Cells that a cursor may be moved at once: more than any screen is wide.
+const FARTHEST: usize = 1_000;
 
-/// One control sequence behind `␛[`.
-fn control(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, cells: &mut Vec<char>, at: &mut usize) {
+/// One control sequence behind `␛[`; false where too much was moved.
+fn control(
+    letters: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    cells: &mut Vec<char>,
+    at: &mut usize,
+    effort: &mut Effort,
+) -> bool {
     let mut number = String::new();
     for letter in letters.by_ref() {
         if !('\u{40}'..='\u{7e}').contains(&letter) {
             number.push(letter);
             continue;
+        }
+        if matches!(letter, 'P' | '@') && !effort.spend(cells.len().saturating_sub(*at)) {
+            return false;
         }
         let count = number.parse::<usize>().unwrap_or(1).clamp(1, FARTHEST);
         match letter {
@@ -347,14 +368,14 @@ fn control(letters: &mut std::iter::Peekable<std::str::Chars<'_>>, cells: &mut V
                 cells.drain((*at).min(end)..end);
             }
             '@' => {
-                for _ in 0..count.min(1_000) {
-                    cells.insert((*at).min(cells.len()), ' ');
-                }
+                let place = (*at).min(cells.len());
+                cells.splice(place..place, std::iter::repeat_n(' ', count));
             }
             _ => {}
         }
-        return;
+        return true;
     }
+    true
 }
 
 impl Peel for Terminal {
@@ -373,10 +394,11 @@ impl Peel for Terminal {
     }
 
     fn bytes(&mut self, bytes: &[u8], out: &mut Out) {
-        // A line that is still without its end is not looked at again.
+        // A line that is still without its end is not looked at again, but for an escape across two pieces.
         let goes_on = !self.on_screen && !self.held.is_empty() && self.held.len() + bytes.len() <= self.limit;
-        let quiet = goes_on && memchr::memchr(b'\n', bytes).is_none() && memchr::memmem::find(bytes, b"[?").is_none();
+        let seen = self.held.len().saturating_sub(ENTERED[0].len());
         self.held.extend_from_slice(bytes);
+        let quiet = goes_on && memchr::memchr(b'\n', bytes).is_none() && entered(&self.held[seen..]).is_none();
         if !quiet {
             self.work(out, false);
         }
@@ -405,6 +427,24 @@ mod tests {
         ] {
             assert_eq!(String::from_utf8_lossy(&shown(raw.as_bytes())), expected, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn a_line_of_escapes_alone_makes_little_of_itself() {
+        // Cells far to the right, cells put in, and cells cut out of a long line, again and again.
+        let text = "x".repeat(1 << 20);
+        for (raw, longest) in [
+            ("\u{1b}[9999C.".repeat(10), 10 * 1_001),
+            (format!("{text}\r{}", "\u{1b}[999@".repeat(100_000)), 4 << 20),
+            (format!("{text}\r{}", "\u{1b}[1P".repeat(400_000)), 4 << 20),
+        ] {
+            assert!(shown(raw.as_bytes()).len() <= longest);
+        }
+        // A screen of a million cells is not one.
+        let mut terminal = super::Terminal::new(&crate::layers::harness::setting());
+        terminal
+            .header(b"Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"1000\" LINES=\"1000\"]");
+        assert_eq!(terminal.size, super::LARGEST);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub const SOURCE: Source = Source {
     kinds: &["audit"],
     about: "the API server's audit log, where it is a file on this machine",
     cadence: Some(Duration::from_millis(500)),
+    prepares: false,
     needs,
     run,
 };

@@ -12,6 +12,7 @@ use super::folder::{File, Folder, Packing};
 use super::moment::{Moment, seconds, words};
 use super::plan::Plan;
 use super::secrets;
+use super::source::Source;
 use super::stop::{Phase, Stop};
 
 /// How long ahead of the action beacons begin: so that even a slow server has answered some.
@@ -20,8 +21,30 @@ const AHEAD: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 /// How often a rollout is asked for.
 const ASK: Duration = Duration::from_millis(250);
+/// How often it is looked whether a source has begun.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How long an action may take to settle unless `--for` says otherwise.
 const SETTLES: Duration = Duration::from_secs(600);
+
+/// How long the baseline waits for a source that takes long to begin.
+const BEGINS: Duration = Duration::from_secs(60);
+
+/// Waits until the sources that take long to begin have begun, or have failed to.
+pub fn prepare(chosen: &[&'static Source], folder: &Folder, stop: &Stop, said: &dyn Fn(&str)) {
+    let begun = Instant::now();
+    let mut left: Vec<&str> = chosen.iter().filter(|source| source.prepares).map(|source| source.name).collect();
+    while !left.is_empty() && begun.elapsed() < BEGINS && stop.sleep(GLANCE) {
+        let tallies = folder.tallies();
+        left.retain(|name| {
+            let has_begun = tallies.iter().any(|(source, tally)| source == name && tally.has_begun());
+            if has_begun {
+                said(&format!("{name}: began after {}", words(begun.elapsed())));
+            }
+            !has_begun
+        });
+    }
+    stop.enter(Phase::Baseline);
+}
 
 /// Follows it to its end. Gives what went wrong, in words; null where all went as asked.
 pub fn follow(

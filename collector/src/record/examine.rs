@@ -89,7 +89,7 @@ mod tests {
     use std::sync::Arc;
 
     const fn source(name: &'static str, needs: fn(&Plan) -> Result<String, Lack>) -> Source {
-        Source { name, kinds: &[], about: "", cadence: None, needs, run: |_, _, _| Ok(()) }
+        Source { name, kinds: &[], about: "", cadence: None, prepares: false, needs, run: |_, _, _| Ok(()) }
     }
 
     static THERE: Source = source("kubernetes", |_| Ok("here".into()));

@@ -17,13 +17,23 @@ const SLOWEST: u32 = 15_000;
 /// Clock ticks to a second: the same on every architecture that Linux has today.
 const TICKS: f64 = 100.0;
 
-/// CPU of the recorder and of the tools that it ran and that have ended, seconds.
+/// CPU of the recorder and of all tools that it ran and runs, seconds.
 pub fn cpu() -> f64 {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in brackets may hold anything.
-    let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
-    let ticks: f64 = fields.iter().skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let mut ticks = ticks("/proc/self/stat");
+    // A tool that goes on is counted with its parent only when it has ended.
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        ticks += children.split_ascii_whitespace().map(|pid| self::ticks(&format!("/proc/{pid}/stat"))).sum::<f64>();
+    }
     ticks / TICKS
+}
+
+/// Clock ticks of a process and of its children that have ended; 0 where it has ended itself.
+fn ticks(stat: &str) -> f64 {
+    let text = fs::read_to_string(stat).unwrap_or_default();
+    // The name in brackets may hold anything.
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+    fields.skip(11).take(4).filter_map(|field| field.parse::<f64>().ok()).sum()
 }
 
 /// Largest resident memory of the recorder so far, bytes.
@@ -51,11 +61,11 @@ pub fn govern(plan: &Plan, share: f64, largest: &AtomicU64, out: &Out, stop: &St
     let mut over = false;
     while stop.beat(&mut next, EVERY) {
         let (now, then) = (cpu(), Instant::now());
-        let used = (now - before) / (then - at).as_secs_f64().max(0.001);
+        let used = (now - before).max(0.0) / (then - at).as_secs_f64().max(0.001);
         (before, at) = (now, then);
         largest.fetch_max((used * 1e6) as u64, Ordering::Relaxed);
         let slowness = plan.slowness.load(Ordering::Relaxed);
-        // A tool that starts, or ends and has its cost counted at once, is no reason: it takes two stretches in a row.
+        // A tool that starts is no reason: it takes two stretches in a row.
         let before = std::mem::replace(&mut over, used > share);
         let next = if over && !before { slowness } else { slower(slowness, used, share) };
         if next != slowness {
@@ -88,7 +98,7 @@ fn slower(slowness: u32, used: f64, share: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{SLOWEST, cpu, peak_memory, slower};
+    use super::{SLOWEST, cpu, peak_memory, slower, ticks};
 
     #[test]
     fn it_slows_down_and_comes_back() {
@@ -103,7 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn its_own_cost_is_read() {
+    fn its_own_cost_is_read_with_that_of_a_tool_that_goes_on() {
         assert!(cpu() >= 0.0 && peak_memory() > 0);
+        let mut busy =
+            std::process::Command::new("/bin/sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell");
+        let stat = format!("/proc/{}/stat", busy.id());
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while ticks(&stat) < 10.0 && std::time::Instant::now() < until {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let (with, own) = (cpu(), ticks("/proc/self/stat") / super::TICKS);
+        let _ = busy.kill();
+        let _ = busy.wait();
+        assert!(with >= own + 0.05, "{with} of all, {own} without the tool");
     }
 }

@@ -24,6 +24,7 @@ pub const SOURCE: Source = Source {
     kinds: &["hubble"],
     about: "flows of the namespace under test, by Hubble, where it is on",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };

@@ -33,6 +33,7 @@ pub const SOURCE: Source = Source {
     kinds: &["kube-proxy-log", "cilium-log"],
     about: "logs of kube-proxy's and the Cilium agent's pods on this node, followed",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };

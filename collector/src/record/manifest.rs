@@ -1,4 +1,4 @@
-//! `manifest`: the YAML of the recorder's pod, its account and the least rights that it needs, each with its reason.
+//! `manifest`: the YAML of the recorder's DaemonSet (of one node or of all), its account and the least rights that it needs, each with its reason.
 //!
 //! What is read of the whole cluster is in one ClusterRole, what is read or written in one namespace in Roles there. A right to
 //! change something is printed only for the recorder's own beacon and for the actions that were asked for.
@@ -21,7 +21,7 @@ pub enum Action {
 pub enum Place {
     /// On one node, by its name; `None`: the user fills it in.
     Node(Option<String>),
-    /// On every node, as a DaemonSet.
+    /// On every node.
     AllNodes,
 }
 
@@ -29,7 +29,7 @@ pub enum Place {
 #[derive(Clone, Debug)]
 pub struct Wanted {
     pub place: Place,
-    /// Where pod and account lie.
+    /// Where pods and account lie.
     pub namespace: String,
     pub image: String,
     /// Namespaces of the Services under test, where actions are taken.
@@ -51,7 +51,7 @@ pub struct Rule {
     pub reason: &'static str,
 }
 
-/// The name of account, roles and pod.
+/// The name of account, roles and DaemonSet.
 pub const NAME: &str = "syncline-recorder";
 /// The image where none is named.
 pub const IMAGE: &str = "syncline-collector:latest";
@@ -183,12 +183,6 @@ pub fn yaml(wanted: &Wanted) -> String {
             writeln!(out, "# in namespace {namespace}, and what you tell it to with {}.", words.join(", "))
         }
     };
-    if !matches!(wanted.place, Place::AllNodes) {
-        let _ = writeln!(
-            out,
-            "# With --dry-run=server the API server takes the pod only where the account is there already."
-        );
-    }
     let _ = write!(out, "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {NAME}\n  namespace: {namespace}\n");
     role(&mut out, None, NAME, namespace, CLUSTER);
     role(&mut out, Some("kube-system"), NAME, namespace, KUBE_SYSTEM);
@@ -240,36 +234,26 @@ const MOUNTS: &[(&str, &str, &str)] = &[
 
 fn pod(out: &mut String, wanted: &Wanted) {
     let namespace = &wanted.namespace;
-    let (indent, node) = match &wanted.place {
-        Place::AllNodes => {
-            let _ = write!(
-                out,
-                "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata:\n  name: {NAME}\n  namespace: {namespace}\n  labels: {{app.kubernetes.io/name: {NAME}}}\nspec:\n  selector: {{matchLabels: {{app.kubernetes.io/name: {NAME}}}}}\n  template:\n    metadata:\n      labels: {{app.kubernetes.io/name: {NAME}}}\n    spec:\n"
-            );
-            ("      ", None)
-        }
-        Place::Node(node) => {
-            let _ = write!(
-                out,
-                "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {NAME}\n  namespace: {namespace}\n  labels: {{app.kubernetes.io/name: {NAME}}}\nspec:\n"
-            );
-            ("  ", Some(node.as_deref().unwrap_or(NODE)))
-        }
-    };
+    // Not a pod alone: the API server takes that only where the account is there already, so that no dry run would pass.
+    let _ = write!(
+        out,
+        "---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata:\n  name: {NAME}\n  namespace: {namespace}\n  labels: {{app.kubernetes.io/name: {NAME}}}\nspec:\n  selector: {{matchLabels: {{app.kubernetes.io/name: {NAME}}}}}\n  template:\n    metadata:\n      labels: {{app.kubernetes.io/name: {NAME}}}\n    spec:\n"
+    );
     let mut line = |text: String| {
-        let _ = writeln!(out, "{indent}{text}");
+        let _ = writeln!(out, "      {text}");
     };
     line(format!("serviceAccountName: {NAME}"));
-    if let Some(node) = node {
-        line(format!("nodeName: {node} # the node under test"));
+    match &wanted.place {
+        Place::AllNodes => line("nodeSelector: {kubernetes.io/os: linux}".into()),
+        Place::Node(node) => {
+            let node = node.as_deref().unwrap_or(NODE);
+            line(format!("nodeSelector: {{kubernetes.io/hostname: \"{node}\"}} # the node under test"));
+        }
     }
     line("hostNetwork: true # the rules are those of the host's network namespace".into());
     line("hostPID: true # the proxies' processes".into());
     line("dnsPolicy: ClusterFirstWithHostNet".into());
     line("tolerations: [{operator: Exists}]".into());
-    if node.is_some() {
-        line("restartPolicy: Never".into());
-    }
     line("containers:".into());
     line("- name: recorder".into());
     line(format!("  image: {}", wanted.image));
@@ -370,8 +354,12 @@ mod tests {
                     });
                     assert_eq!(bound.count(), 1, "{role}");
                 }
-                let last = all.last().unwrap();
-                let spec = if place == Place::AllNodes { &last["spec"]["template"]["spec"] } else { &last["spec"] };
+                let spec = &all.last().unwrap()["spec"]["template"]["spec"];
+                let label = &spec["nodeSelector"]["kubernetes.io/hostname"];
+                match &place {
+                    Place::AllNodes => assert!(label.is_null()),
+                    Place::Node(node) => assert_eq!(label, node.as_deref().unwrap_or("NODE_UNDER_TEST")),
+                }
                 assert_eq!((&spec["hostNetwork"], &spec["hostPID"]), (&true.into(), &true.into()));
                 let security = &spec["containers"][0]["securityContext"];
                 assert_eq!(security["privileged"] == true, !capabilities);

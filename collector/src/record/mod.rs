@@ -1,8 +1,8 @@
 //! Conductor of a recording: a cluster in, the files of a capture out, in formats that `parse` reads.
 //!
 //! ```text
-//! learn ─ baseline ─┬─ action ─┬─ settling: rollout complete, then quiet ─┬─ tail ─ stop, join, say how it went
-//!                   beacons begin                                         beacons end
+//! learn ─ begin ─ baseline ─┬─ action ─┬─ settling: rollout complete, then quiet ─┬─ tail ─ stop, join, say how it went
+//!                           beacons begin                                         beacons end
 //! ```
 //!
 //! What each source records stands in `collector/src/record/sources.rs`; all share one [`plan::Plan`] and one [`folder::Folder`].
@@ -108,9 +108,11 @@ fn one(
     let state = || std::fs::write(root.join("capture.toml"), statement::text(&plan, &versions, &name, scenario));
     state().with_context(|| root.display().to_string())?;
     let chosen = choose(asked, &plan, &folder, said);
-    let (began, cpu) = (Instant::now(), governor::cpu());
+    let (prepared, spent) = (Instant::now(), governor::cpu());
     let peak = Arc::new(AtomicU64::new(0));
     let threads = Threads::start(&chosen, &plan, &folder, stop)?;
+    course::prepare(&chosen, &folder, stop, said);
+    let (began, cpu) = (Instant::now(), governor::cpu());
     let governed = {
         let (plan, peak, out, stop, share) =
             (Arc::clone(&plan), Arc::clone(&peak), out.clone(), stop.clone(), asked.max_cpu);
@@ -136,8 +138,10 @@ fn one(
     let summary = Summary {
         root: root.to_owned(),
         sources,
+        dataplane: examine::dataplane(&plan),
         losses: folder.losses(),
         lasted: began.elapsed(),
+        beginning: (began - prepared, cpu - spent),
         cpu: governor::cpu() - cpu,
         cpu_peak: peak.load(Ordering::Relaxed) as f64 / 1e6,
         memory: governor::peak_memory(),
@@ -217,7 +221,7 @@ fn counted(chosen: &[&'static Source], folder: &Folder) -> Vec<Recorded> {
             }
             folder.say(&json!({ "source": line }));
         }
-        Recorded { name: source.name, kinds: source.kinds, counted }
+        Recorded { name: source.name, counted }
     };
     SOURCES.iter().map(of).collect()
 }

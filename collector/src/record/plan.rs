@@ -33,6 +33,8 @@ pub struct Plan {
     pub node: Option<String>,
     /// The API server, where it answers.
     pub api: Option<Arc<Api>>,
+    /// Longest that a watch may be silent until it is begun anew: most API servers send a bookmark each minute.
+    pub silence: Duration,
     /// Why `api` is absent; empty where it is there.
     pub no_api: String,
     /// The machine.
@@ -118,6 +120,7 @@ impl Plan {
             kubeconfig: None,
             node: None,
             api: None,
+            silence: Duration::from_secs(100),
             no_api: "no API server was asked".to_owned(),
             host,
             proxy: Proxy::default(),

@@ -29,6 +29,7 @@ pub const SOURCE: Source = Source {
     kinds: &["prometheus-api"],
     about: "the catalogue's series from a Prometheus in the cluster, or --scrape http://HOST:PORT of one",
     cadence: Some(Duration::from_secs(300)),
+    prepares: false,
     needs,
     run,
 };

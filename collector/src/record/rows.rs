@@ -128,6 +128,19 @@ pub fn undecided(available: &[&str], dataplane: Option<Dataplane>) -> Vec<(&'sta
     ROWS.iter().map(|row| (row.id, lacks(row))).filter(|(_, lacks)| !lacks.is_empty()).collect()
 }
 
+/// The same in words, a line for rows that lack the same: `A4 T2.2: no probe`.
+pub fn in_words(undecided: &[(&'static str, Vec<Group>)]) -> Vec<String> {
+    let mut by_lack: Vec<(String, Vec<&str>)> = Vec::new();
+    for (id, groups) in undecided {
+        let lack = groups.iter().map(|group| group.join(" or ")).collect::<Vec<_>>().join(", and ");
+        match by_lack.iter_mut().find(|(known, _)| *known == lack) {
+            Some((_, ids)) => ids.push(id),
+            None => by_lack.push((lack, vec![id])),
+        }
+    }
+    by_lack.into_iter().map(|(lack, ids)| format!("{}: no {lack}", ids.join(" "))).collect()
+}
+
 /// Whether propagation, from the commit to the dataplane, can be measured: what `doctor`'s exit code says. Without the API and
 /// what reads the dataplane it cannot.
 pub fn measures_propagation(available: &[&str], dataplane: Option<Dataplane>) -> bool {

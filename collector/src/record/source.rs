@@ -42,6 +42,8 @@ pub struct Source {
     pub about: &'static str,
     /// How often it looks unless `--every` says otherwise; null where events drive it.
     pub cadence: Option<Duration>,
+    /// Whether the baseline waits for its first record, since it takes long to begin and loads the machine meanwhile.
+    pub prepares: bool,
     /// What it found here, or what it lacks. Called ahead of the recording, and by `doctor`; changes nothing, and takes a second at most.
     pub needs: fn(&Plan) -> Result<Found, Lack>,
     /// Records until `stop` is set. An error, a panic or an early return is a named gap, and it is called again: then

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 /// Where the recording stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Sources begin.
+    Preparing,
     /// Ahead of the action.
     Baseline,
     /// The action was sent and has not returned.
@@ -20,6 +22,7 @@ impl Phase {
     /// The word in markers and summaries.
     pub fn word(self) -> &'static str {
         match self {
+            Phase::Preparing => "preparing",
             Phase::Baseline => "baseline",
             Phase::Action => "action",
             Phase::Settling => "settling",
@@ -49,7 +52,7 @@ pub struct Stop(Arc<Shared>);
 
 impl Default for Stop {
     fn default() -> Self {
-        let state = Mutex::new(State { stopped: false, phase: Phase::Baseline, near: false, children: Vec::new() });
+        let state = Mutex::new(State { stopped: false, phase: Phase::Preparing, near: false, children: Vec::new() });
         Self(Arc::new(Shared { state, changed: Condvar::new() }))
     }
 }
@@ -187,7 +190,7 @@ mod tests {
     fn a_phase_is_seen_by_all() {
         let stop = Stop::default();
         let other = stop.clone();
-        assert_eq!(other.phase(), Phase::Baseline);
+        assert_eq!(other.phase(), Phase::Preparing);
         stop.enter(Phase::Tail);
         assert_eq!(other.phase(), Phase::Tail);
     }

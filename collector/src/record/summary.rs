@@ -8,6 +8,7 @@ use syncline_schema::loss;
 
 use super::folder::Lost;
 use super::moment::words;
+use super::rows::{self, Dataplane};
 
 /// Of one capture.
 #[derive(Clone, Debug)]
@@ -16,10 +17,14 @@ pub struct Summary {
     pub root: PathBuf,
     /// In the order of the sources.
     pub sources: Vec<Recorded>,
+    /// Of the node; null where it is not known.
+    pub dataplane: Option<Dataplane>,
     pub losses: Vec<Lost>,
-    /// How long it took.
+    /// How long it took since all sources had begun.
     pub lasted: Duration,
-    /// CPU of the recorder and of its tools, seconds.
+    /// Time and seconds of CPU until all sources had begun.
+    pub beginning: (Duration, f64),
+    /// CPU of the recorder and of its tools since then, seconds.
     pub cpu: f64,
     /// Largest share of a core over two seconds.
     pub cpu_peak: f64,
@@ -37,7 +42,6 @@ pub struct Summary {
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub name: &'static str,
-    pub kinds: &'static [&'static str],
     /// Null where it was not recorded; the losses say why.
     pub counted: Option<Counted>,
 }
@@ -52,67 +56,11 @@ pub struct Counted {
     pub beats: bool,
 }
 
-/// A measurement, and what it takes.
-struct Wanted {
-    name: &'static str,
-    /// One kind, or source by its name, of each group is needed.
-    groups: &'static [&'static [&'static str]],
-    remedy: &'static str,
-}
-
-/// Kinds that show which endpoints a dataplane holds.
-const DATAPLANE: &[&str] =
-    &["iptables-save", "nft-json", "nft-monitor", "ipvsadm", "bpftool-dump", "lb4-reader", "cilium-lb-list"];
-
-/// What a capture can give, by the kinds of its sources. `doctor` says row by row of the catalogue what hangs on it.
-const WANTED: &[Wanted] = &[
-    Wanted {
-        name: "endpoint propagation and removal",
-        groups: &[DATAPLANE, &["watch", "audit"], &["beacon", "audit"]],
-        remedy: "needs the dataplane's state (iptables, nft, ipvs, Cilium's maps), the API's watches, and beacons or the audit log",
-    },
-    Wanted {
-        name: "convergence and settling",
-        groups: &[DATAPLANE, &["watch", "audit"]],
-        remedy: "needs the dataplane's state and the API's watches",
-    },
-    Wanted {
-        name: "CPU and memory of the proxy",
-        groups: &[&["scrape", "exposition", "prometheus-api"]],
-        remedy: "needs the proxy's process (hostPID) or a scrape",
-    },
-    Wanted {
-        name: "the proxy's syncs",
-        groups: &[&["scrape", "exposition", "prometheus-api", "kube-proxy-log"]],
-        remedy: "needs kube-proxy's metrics or log",
-    },
-    Wanted {
-        name: "requests of clients",
-        groups: &[&["requests"]],
-        remedy: "give --probe http://SERVICE.NS:PORT@200/s",
-    },
-    Wanted { name: "kernel events", groups: &[&["kernel"]], remedy: "needs bpftrace, and a kernel with tracepoints" },
-    Wanted { name: "flows", groups: &[&["hubble"]], remedy: "needs Cilium with Hubble" },
-];
-
 impl Summary {
-    /// Measurements that the capture can give, and those that it cannot, with the remedy.
-    pub fn measurements(&self) -> (Vec<&'static str>, Vec<(&'static str, &'static str)>) {
-        let seen = |kinds: &&'static [&'static str]| {
-            let live =
-                self.sources.iter().filter(|source| source.counted.as_ref().is_some_and(|counted| counted.ticks > 0));
-            live.into_iter()
-                .any(|source| kinds.contains(&source.name) || source.kinds.iter().any(|kind| kinds.contains(kind)))
-        };
-        let (mut can, mut cannot) = (Vec::new(), Vec::new());
-        for wanted in WANTED {
-            if wanted.groups.iter().all(seen) {
-                can.push(wanted.name);
-            } else {
-                cannot.push((wanted.name, wanted.remedy));
-            }
-        }
-        (can, cannot)
+    /// Sources that gave something.
+    fn available(&self) -> Vec<&'static str> {
+        let live = |source: &&Recorded| source.counted.as_ref().is_some_and(|counted| counted.ticks > 0);
+        self.sources.iter().filter(live).map(|source| source.name).collect()
     }
 }
 
@@ -148,19 +96,24 @@ impl fmt::Display for Summary {
                 writeln!(out, "    {}: {}", one.source, one.what)?;
             }
         }
-        let (can, cannot) = self.measurements();
-        writeln!(out, "\n  it can give: {}", if can.is_empty() { "nothing".to_owned() } else { can.join(", ") })?;
-        for (name, remedy) in cannot {
-            writeln!(out, "  it cannot give {name}: {remedy}")?;
+        let available = self.available();
+        let undecided = rows::undecided(&available, self.dataplane);
+        let (all, word) = (rows::ROWS.len(), rows::measures_propagation(&available, self.dataplane));
+        writeln!(out, "\n  propagation {} be measured in it", if word { "can" } else { "cannot" })?;
+        writeln!(out, "  rows of the catalogue that nothing in it decides: {} of {all}", undecided.len())?;
+        for words in rows::in_words(&undecided) {
+            writeln!(out, "    {words}")?;
         }
         let seconds = self.lasted.as_secs_f64().max(0.001);
         writeln!(
             out,
-            "\n  cost: {:.2} % of a core ({:.1} % at most), {:.1} MB of memory, {:.2} MB on disk",
+            "\n  cost: {:.2} % of a core ({:.1} % in its busiest two seconds), {:.1} MB of memory, {:.2} MB on disk; to begin: {} and {:.2} s of CPU",
             self.cpu / seconds * 100.0,
             self.cpu_peak * 100.0,
             self.memory as f64 / 1e6,
-            self.bytes as f64 / 1e6
+            self.bytes as f64 / 1e6,
+            words(self.beginning.0),
+            self.beginning.1
         )
     }
 }
@@ -168,16 +121,19 @@ impl fmt::Display for Summary {
 #[cfg(test)]
 mod tests {
     use super::{Counted, Recorded, Summary};
+    use crate::record::rows::Dataplane;
     use std::time::Duration;
 
-    fn summary(kinds: &[&'static [&'static str]]) -> Summary {
+    fn summary(names: &[&'static str]) -> Summary {
         let counted = Counted { ticks: 3, median: None, largest: Duration::ZERO, beats: true };
-        let source = |kinds: &&'static [&'static str]| Recorded { name: "x", kinds, counted: Some(counted.clone()) };
+        let source = |name: &&'static str| Recorded { name, counted: Some(counted.clone()) };
         Summary {
             root: "run".into(),
-            sources: kinds.iter().map(source).collect(),
+            sources: names.iter().map(source).collect(),
+            dataplane: Some(Dataplane::KubeProxy),
             losses: Vec::new(),
             lasted: Duration::from_secs(60),
+            beginning: (Duration::from_secs(2), 1.25),
             cpu: 1.2,
             cpu_peak: 0.03,
             memory: 20 << 20,
@@ -189,16 +145,16 @@ mod tests {
 
     #[test]
     fn propagation_takes_three_witnesses() {
-        let can = |kinds: &[&'static [&'static str]]| {
-            summary(kinds).measurements().0.contains(&"endpoint propagation and removal")
-        };
-        assert!(can(&[&["iptables-save"], &["watch"], &["beacon"]]));
-        assert!(can(&[&["iptables-save"], &["audit"]]));
-        assert!(!can(&[&["iptables-save"], &["watch"]]));
-        assert!(!can(&[&["watch"], &["beacon"]]));
-        let mut silent = summary(&[&["iptables-save"], &["watch"], &["beacon"]]);
-        silent.sources[2].counted = None;
-        assert!(!silent.measurements().0.contains(&"endpoint propagation and removal"));
-        assert!(silent.to_string().contains("2.00 % of a core"), "{silent}");
+        let can = |summary: &Summary| summary.to_string().contains("propagation can be measured");
+        assert!(can(&summary(&["iptables", "kubernetes", "beacon"])));
+        assert!(!can(&summary(&["iptables", "audit-log"])));
+        assert!(!can(&summary(&["iptables", "kubernetes"])));
+        assert!(!can(&summary(&["kubernetes", "beacon"])));
+        let mut silent = summary(&["iptables", "kubernetes", "beacon"]);
+        silent.sources[2].counted.as_mut().expect("counted").ticks = 0;
+        assert!(!can(&silent));
+        let text = silent.to_string();
+        assert!(text.contains("A1 T3.1 T3.4 C7: no beacon or audit-log\n"), "{text}");
+        assert!(text.contains("2.00 % of a core") && text.contains("1.25 s of CPU"), "{text}");
     }
 }

@@ -32,6 +32,11 @@ impl Tally {
         self.broken.take()
     }
 
+    /// Whether it has given something, or has failed to.
+    pub fn has_begun(&self) -> bool {
+        self.ticks > 0 || self.broken.is_some()
+    }
+
     /// The source ended at a time; ticks of later are behind a gap.
     pub fn broke(&mut self, at: i64, what: &str) {
         self.broken.get_or_insert_with(|| (at, what.to_owned()));

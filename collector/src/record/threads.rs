@@ -146,6 +146,7 @@ mod tests {
         kinds: &[],
         about: "",
         cadence: None,
+        prepares: false,
         needs: |_| Ok(String::new()),
         run: |_, out, stop| {
             let mut file = out.file("fickle.txt")?;

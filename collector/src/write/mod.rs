@@ -1,5 +1,6 @@
 //! From batches to a Parquet bundle.
 
+mod differences;
 mod footprint;
 pub mod gaps;
 pub mod integrity;
@@ -9,3 +10,4 @@ pub mod samples;
 pub mod snapshots;
 pub mod staged;
 pub mod tables;
+mod templates;

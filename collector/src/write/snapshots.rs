@@ -1,32 +1,34 @@
 //! Snapshots as a dictionary and changes; and back.
 //!
-//! The state of a stream is the list of its pieces' rules. A snapshot is compared with the state: what both begin and
-//! end with is left alone, the middle is compared piece by piece with a greedy search for the next common piece.
+//! The state of a stream is the list of its pieces' rules. A snapshot is compared with the state (`differences`).
 //! Rules of 50,000 pieces differ in a few, so most of the time goes into comparing text that is equal.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
-use syncline_schema::dataplane::{COUNTER, ChangeRow, RuleRow, SnapshotRow};
+use syncline_schema::dataplane::{ChangeRow, RuleRow, SnapshotRow};
 
-use super::rebuild::{WIDEST, padded};
+use super::differences::{Held, differences};
 use super::tables::{Tables, WriteError};
-use crate::form::dissector::{Counters, RuleFields, Section};
+use super::templates::template;
+use crate::form::dissector::{RuleFields, Section};
+use crate::form::ledger::{Full, Held as Account, Ledger};
 use crate::form::{Context, RawSnapshot};
 
-/// How far ahead a common piece is searched for, in either list.
-const SEARCH: usize = 4_096;
-
-#[derive(Clone, Debug, PartialEq)]
-struct Held {
-    rule: i64,
-    packets: Option<i64>,
-    bytes: Option<i64>,
-}
+/// Memory of a piece of a state: what it is and where it ends, now and in the snapshot ahead, and what is needed to compare them.
+const PIECE: usize =
+    2 * (size_of::<Held>() + size_of::<usize>() + size_of::<u32>() + 2 * size_of::<i64>()) + size_of::<Range<usize>>();
+/// Memory of a rule of the dictionary beside its text, in a map that may be half empty.
+const RULE: usize = 2 * size_of::<((u32, String), i64)>();
+/// Longest section: names of chains and frontends are shorter, and one stands beside each of its pieces.
+const LONGEST_SECTION: usize = 4 << 10;
 
 /// One stream of snapshots.
 struct Stream {
     id: i32,
-    dictionary: HashMap<(Section, String), i64>,
+    /// By section and text.
+    dictionary: HashMap<(u32, String), i64>,
     state: Vec<Held>,
     /// Text of each piece of the last snapshot, for a fast comparison.
     texts: Vec<u8>,
@@ -41,20 +43,80 @@ struct Stream {
     last_time: Option<i64>,
     /// Whether the last snapshot was complete.
     complete: bool,
+    /// Whether the last snapshot was refused: nothing is known of the state since.
+    refused: bool,
+    /// Number of the last snapshot among those of all streams.
+    used: u64,
+    /// What the dictionary takes, and what the state does.
+    rules: Account,
+    pieces: Account,
 }
 
+/// Name and format of a stream.
+type Key = (String, &'static str);
+
 /// All streams of a bundle.
-#[derive(Default)]
 pub struct Encoder {
-    streams: HashMap<(String, &'static str), Stream>,
+    ledger: Ledger,
+    streams: HashMap<Key, Stream>,
+    /// Those of the source that is being read which are of no series of files: they end with it.
+    own: Vec<Key>,
+    /// Hashes of those that had to be forgotten, and what makes them.
+    forgotten: HashSet<u64>,
+    hasher: RandomState,
     next_rule: i64,
+    /// Snapshots so far.
+    count: u64,
+}
+
+/// What became of a snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// It is one of this stream.
+    In(i32),
+    /// Its series of files begins anew with this stream: there was no room to keep the state ahead.
+    Anew(i32),
+    /// There is no room for its state.
+    Refused(Full),
 }
 
 impl Encoder {
+    /// No stream yet; what is kept of them is taken from `ledger`.
+    pub fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            streams: HashMap::new(),
+            own: Vec::new(),
+            forgotten: HashSet::new(),
+            hasher: RandomState::new(),
+            next_rule: 0,
+            count: 0,
+        }
+    }
+
+    /// The source was read to its end.
+    pub fn end(&mut self) {
+        for key in self.own.drain(..) {
+            self.streams.remove(&key);
+        }
+    }
+
+    /// Takes room for the stream that is being written, which is not among the others: those that were written longest ago are forgotten
+    /// for it. A series of files is mostly read one file after the other.
+    fn take(&mut self, account: &mut Account, bytes: usize) -> Result<(), Full> {
+        loop {
+            let Err(full) = account.take(bytes) else { return Ok(()) };
+            let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.used).map(|(key, _)| key.clone());
+            let Some(oldest) = oldest else { return Err(full) };
+            self.forgotten.insert(self.hasher.hash_one(&oldest));
+            self.streams.remove(&oldest);
+        }
+    }
+
     /// Name of the stream that a snapshot belongs to. A file of a series goes on with the file ahead of it only where it is
     /// the next one, and was taken after it: two recordings of one time are two, whatever their names.
     fn stream_of(&self, context: &Context, snapshot: &RawSnapshot) -> String {
-        let own = format!("{}#{}", context.path, context.source);
+        let own = own_name(context);
         let Some(series) = snapshot.series.as_ref().filter(|_| snapshot.time.is_some()) else { return own };
         match self.streams.get(&(series.stem.clone(), snapshot.dissector.format)) {
             None => series.stem.clone(),
@@ -69,7 +131,7 @@ impl Encoder {
         }
     }
 
-    /// Encodes one snapshot. Returns its stream.
+    /// Encodes one snapshot. One whose state does not fit is left out, with the looks that found it unchanged.
     ///
     /// # Errors
     /// A table that cannot be written.
@@ -78,30 +140,49 @@ impl Encoder {
         context: &Context,
         snapshot: &RawSnapshot,
         tables: &mut Tables,
-    ) -> Result<i32, WriteError> {
+    ) -> Result<Encoded, WriteError> {
         let name = self.stream_of(context, snapshot);
-        let stream = self.streams.entry((name, snapshot.dissector.format)).or_insert_with(|| Stream {
-            id: context.source,
-            last_file: None,
-            last_time: None,
-            complete: false,
-            dictionary: HashMap::new(),
-            state: Vec::new(),
-            texts: Vec::new(),
-            ends: Vec::new(),
-            sections: Vec::new(),
-            section_ids: HashMap::new(),
-            next: 0,
-        });
+        let is_own = name == own_name(context);
+        let key = (name, snapshot.dissector.format);
+        self.count += 1;
+        let known = self.streams.remove(&key);
+        let is_new = known.is_none();
+        if is_new && is_own {
+            self.own.push(key.clone());
+        }
+        let anew = is_new && !self.forgotten.is_empty() && self.forgotten.remove(&self.hasher.hash_one(&key));
+        let mut stream = known.unwrap_or_else(|| Stream::new(context.source, &self.ledger));
+        stream.used = self.count;
         stream.last_file = snapshot.series.as_ref().and_then(|series| series.number).or(stream.last_file);
         stream.last_time = snapshot.time.or(stream.last_time);
-        if snapshot.unchanged {
-            return stream.again(context, snapshot, tables);
-        }
+        let encoded = match snapshot.unchanged {
+            true => stream.again(context, snapshot, tables),
+            false => self.encode_in(&mut stream, context, snapshot, tables),
+        };
+        self.streams.insert(key, stream);
+        Ok(match encoded? {
+            Encoded::In(id) if anew => Encoded::Anew(id),
+            encoded => encoded,
+        })
+    }
+
+    fn encode_in(
+        &mut self,
+        stream: &mut Stream,
+        context: &Context,
+        snapshot: &RawSnapshot,
+        tables: &mut Tables,
+    ) -> Result<Encoded, WriteError> {
         let dissector = snapshot.dissector;
         let pieces = (dissector.split)(&snapshot.text);
+        // Held beside what the state ahead takes, until that is given back.
+        let mut held = self.ledger.account();
+        let bytes = pieces.len().saturating_mul(PIECE).saturating_add(snapshot.text.len());
+        if let Err(full) = self.take(&mut held, bytes) {
+            stream.refused = true;
+            return Ok(Encoded::Refused(full));
+        }
         let number = stream.next;
-        stream.next += 1;
         let mut section = Section::new();
         let mut now: Vec<Held> = Vec::with_capacity(pieces.len());
         let mut line = snapshot.first_line;
@@ -112,6 +193,9 @@ impl Encoder {
         for (at, range) in pieces.iter().enumerate() {
             let piece = &snapshot.text[range.clone()];
             (dissector.section)(&mut section, piece);
+            if section.len() > LONGEST_SECTION {
+                section.truncate(section.floor_char_boundary(LONGEST_SECTION));
+            }
             let section_id = match &last_section {
                 Some((known, id)) if *known == section => *id,
                 _ => {
@@ -131,10 +215,14 @@ impl Encoder {
                 Some(held) if same => held.clone(),
                 _ => {
                     let (template, packets, bytes) = template(piece, &(dissector.counters)(piece));
-                    let key = (section.clone(), template);
+                    let key = (section_id, template);
                     let rule = match stream.dictionary.get(&key) {
                         Some(rule) => *rule,
                         None => {
+                            if let Err(full) = self.take(&mut stream.rules, RULE + key.1.len()) {
+                                stream.refused = true;
+                                return Ok(Encoded::Refused(full));
+                            }
                             let rule = self.next_rule;
                             self.next_rule += 1;
                             // A last line without its end may be cut in the middle of a value: it proves nothing.
@@ -175,9 +263,9 @@ impl Encoder {
             now.push(held);
             line += memchr::memchr_iter(b'\n', piece).count() as i64;
         }
-        for change in differences(&stream.state, &now) {
-            tables.push(&ChangeRow { stream: stream.id, snapshot: number, ..change })?;
-        }
+        stream.next += 1;
+        let id = stream.id;
+        differences(&stream.state, &now, |change| tables.push(&ChangeRow { stream: id, snapshot: number, ..change }))?;
         tables.push(&SnapshotRow {
             source: context.source,
             record: snapshot.record,
@@ -193,20 +281,49 @@ impl Encoder {
             complete: snapshot.complete,
             ..Default::default()
         })?;
-        stream.complete = snapshot.complete;
+        (stream.complete, stream.refused) = (snapshot.complete, false);
+        stream.pieces = held;
         stream.state = now;
         stream.sections = sections;
         stream.texts.clear();
         stream.texts.extend_from_slice(&snapshot.text);
         stream.ends = pieces.iter().map(|range| range.end).collect();
-        Ok(stream.id)
+        Ok(Encoded::In(stream.id))
     }
 }
 
+/// Name of the stream of a file that is of no series.
+fn own_name(context: &Context) -> String {
+    format!("{}#{}", context.path, context.source)
+}
+
 impl Stream {
+    fn new(id: i32, ledger: &Ledger) -> Self {
+        Self {
+            id,
+            dictionary: HashMap::new(),
+            state: Vec::new(),
+            texts: Vec::new(),
+            ends: Vec::new(),
+            sections: Vec::new(),
+            section_ids: HashMap::new(),
+            next: 0,
+            last_file: None,
+            last_time: None,
+            complete: false,
+            refused: false,
+            used: 0,
+            rules: ledger.account(),
+            pieces: ledger.account(),
+        }
+    }
+
     /// A reading that found the state as it was: a snapshot without changes. Where none stands ahead of it (the file was cut) nothing
     /// is known of the state.
-    fn again(&mut self, context: &Context, snapshot: &RawSnapshot, tables: &mut Tables) -> Result<i32, WriteError> {
+    fn again(&mut self, context: &Context, snapshot: &RawSnapshot, tables: &mut Tables) -> Result<Encoded, WriteError> {
+        if self.refused {
+            return Ok(Encoded::Refused(self.pieces.full()));
+        }
         let number = self.next;
         self.next += 1;
         tables.push(&SnapshotRow {
@@ -224,180 +341,17 @@ impl Stream {
             complete: self.complete,
             ..Default::default()
         })?;
-        Ok(self.id)
+        Ok(Encoded::In(self.id))
     }
-}
-
-/// The piece with its counters cut out, and the counters.
-fn template(piece: &[u8], counters: &Counters) -> (String, Option<i64>, Option<i64>) {
-    let mut text = String::with_capacity(piece.len() + 4);
-    let mut from = 0;
-    let mut values = [None, None];
-    for (value, range) in values.iter_mut().zip([&counters.packets, &counters.bytes]) {
-        let Some((range, field)) = range.as_ref().and_then(|range| Some((range, piece.get(range.clone())?))) else {
-            continue;
-        };
-        let digits = field.trim_ascii_start();
-        let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<i64>().ok());
-        // What would not be written again as it stood (`007`, `+1`, a suffix, tabs) stays in the text.
-        let plain = number.is_some_and(|number| padded(number, field.len().min(WIDEST)).as_bytes() == field);
-        if !plain || range.start < from {
-            continue;
-        }
-        // Without padding any width will do: a counter that grows must not make another rule.
-        let width = if digits.len() == field.len() { 0 } else { field.len() as u8 };
-        escape(&piece[from..range.start], &mut text);
-        text.push(COUNTER);
-        text.push(char::from(b'0' + width));
-        from = range.end;
-        *value = number;
-    }
-    escape(&piece[from..], &mut text);
-    (text, values[0], values[1])
-}
-
-/// Appends bytes as text. A byte that is no text, and `COUNTER` itself, becomes `COUNTER` and the character U+0100 + byte.
-fn escape(bytes: &[u8], text: &mut String) {
-    for chunk in bytes.utf8_chunks() {
-        for (at, part) in chunk.valid().split(COUNTER).enumerate() {
-            if at > 0 {
-                text.push_str("\u{1}\u{101}");
-            }
-            text.push_str(part);
-        }
-        for byte in chunk.invalid() {
-            text.push(COUNTER);
-            text.extend(char::from_u32(0x100 + u32::from(*byte)));
-        }
-    }
-}
-
-/// Changes that make `old` into `new`.
-fn differences(old: &[Held], new: &[Held]) -> Vec<ChangeRow<'static>> {
-    let mut changes = Vec::new();
-    let change = |operation: &'static str, position: usize, held: &Held| ChangeRow {
-        operation: operation.into(),
-        position: position as i64,
-        rule: held.rule,
-        packets: held.packets,
-        bytes: held.bytes,
-        ..Default::default()
-    };
-    // What stands behind the common beginning of either list: a rule that does not is not searched for.
-    let (mut ahead_old, mut ahead_new) = (HashSet::new(), HashSet::new());
-    let same = old.iter().zip(new).take_while(|(a, b)| a.rule == b.rule).count();
-    for (list, ahead) in [(old, &mut ahead_old), (new, &mut ahead_new)] {
-        for held in &list[same..] {
-            ahead.insert(held.rule);
-        }
-    }
-    let (mut i, mut j) = (0, 0);
-    while i < old.len() || j < new.len() {
-        match (old.get(i), new.get(j)) {
-            (Some(a), Some(b)) if a.rule == b.rule => {
-                if a != b {
-                    changes.push(change("counters", j, b));
-                }
-                i += 1;
-                j += 1;
-            }
-            (Some(a), Some(b)) => {
-                let find = |list: &[Held], rule| list.iter().take(SEARCH).position(|held| held.rule == rule);
-                let gone = if ahead_old.contains(&b.rule) { find(&old[i..], b.rule) } else { None };
-                let come = if ahead_new.contains(&a.rule) { find(&new[j..], a.rule) } else { None };
-                match (gone, come) {
-                    (Some(gone), Some(come)) if gone < come => (0..gone).for_each(|_| {
-                        changes.push(change("delete", j, &old[i]));
-                        i += 1;
-                    }),
-                    (_, Some(come)) => (0..come).for_each(|_| {
-                        changes.push(change("insert", j, &new[j]));
-                        j += 1;
-                    }),
-                    (Some(gone), None) => (0..gone).for_each(|_| {
-                        changes.push(change("delete", j, &old[i]));
-                        i += 1;
-                    }),
-                    (None, None) => {
-                        changes.push(change("delete", j, a));
-                        changes.push(change("insert", j, b));
-                        i += 1;
-                        j += 1;
-                    }
-                }
-            }
-            (Some(a), None) => {
-                changes.push(change("delete", j, a));
-                i += 1;
-            }
-            (None, Some(b)) => {
-                changes.push(change("insert", j, b));
-                j += 1;
-            }
-            (None, None) => {}
-        }
-    }
-    changes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::form::Reads;
-    use crate::form::dissector::{Dissector, End};
+    use crate::form::dissector::{Counters, Dissector, End};
+    use crate::form::file_series::FileSeries;
     use crate::write::integrity::Whole;
-    use crate::write::rebuild::render;
-    use proptest::prelude::*;
-
-    fn held(rules: &[u8]) -> Vec<Held> {
-        rules
-            .iter()
-            .map(|rule| Held { rule: i64::from(rule % 8), packets: Some(i64::from(*rule)), bytes: None })
-            .collect()
-    }
-
-    proptest! {
-        #[test]
-        fn changes_lead_from_one_list_to_the_other(old: Vec<u8>, new: Vec<u8>) {
-            let (old, new) = (held(&old), held(&new));
-            let mut list = old.clone();
-            for change in differences(&old, &new) {
-                let at = change.position as usize;
-                let piece = Held { rule: change.rule, packets: change.packets, bytes: change.bytes };
-                match change.operation.as_ref() {
-                    "insert" => list.insert(at, piece),
-                    "delete" => drop(list.remove(at)),
-                    _ => list[at] = piece,
-                }
-            }
-            prop_assert_eq!(list, new);
-        }
-
-        #[test]
-        fn a_piece_is_written_again_as_it_stood(before: Vec<u8>, field in "( {0,9}[0-9]{1,20}|[0-9]{1,3}K|\\+1)", after: Vec<u8>) {
-            let mut piece = before.clone();
-            piece.extend(field.as_bytes());
-            let packets = Some(before.len()..piece.len());
-            piece.push(b':');
-            let from = piece.len();
-            piece.extend(field.as_bytes());
-            let bytes = Some(from..piece.len());
-            piece.extend(&after);
-            let (text, packets, bytes) = template(&piece, &Counters { packets, bytes });
-            let mut again = Vec::new();
-            render(&text, packets, bytes, &mut again);
-            prop_assert_eq!(again, piece);
-        }
-    }
-
-    #[test]
-    fn a_growing_counter_is_the_same_rule() {
-        let rule = |text: &str| {
-            let colon = text.find(':').expect("a colon");
-            template(text.as_bytes(), &Counters { packets: Some(1..colon), bytes: Some(colon + 1..text.len() - 1) }).0
-        };
-        assert_eq!(rule("[9:480]"), rule("[10:99999]"));
-    }
 
     fn counters(piece: &[u8]) -> Counters {
         let end = piece.iter().position(|byte| *byte == b']');
@@ -410,23 +364,110 @@ mod tests {
         }
     }
 
+    const LINES: Dissector = Dissector {
+        knows: |_| true,
+        again: |_| Vec::new(),
+        rounded: |_| 0,
+        format: "test",
+        end: |_| End::Marked,
+        split: crate::form::dissector::lines,
+        section: |section, piece| {
+            if piece.starts_with(b"*") {
+                *section = String::from_utf8_lossy(piece).into_owned();
+            }
+        },
+        counters,
+        fields: |_, _, _| RuleFields { kind: "rule", ..Default::default() },
+    };
+
+    fn context(source: i32) -> Context {
+        Context {
+            source,
+            path: "x".to_owned(),
+            clock: "node".to_owned(),
+            node: "node".to_owned(),
+            year: None,
+            utc_offset: None,
+            mtime: None,
+        }
+    }
+
+    fn snapshot(text: &[u8], dissector: &'static Dissector) -> RawSnapshot {
+        RawSnapshot {
+            dissector,
+            record: 1,
+            first_line: 1,
+            time: None,
+            resolution: None,
+            until: None,
+            unchanged: false,
+            time_from: "none",
+            text: text.to_vec(),
+            complete: true,
+            around: None,
+            series: None,
+        }
+    }
+
+    #[test]
+    fn a_state_that_does_not_fit_is_refused_with_the_looks_that_found_it_unchanged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let ledger = Ledger::new(100 * PIECE);
+        let mut encoder = Encoder::new(ledger.clone());
+        let mut encode = |text: &[u8]| {
+            let unchanged = RawSnapshot { unchanged: true, ..snapshot(b"", &LINES) };
+            let one = if text.is_empty() { unchanged } else { snapshot(text, &LINES) };
+            encoder.encode(&context(0), &one, &mut tables).expect("written")
+        };
+        let refused = Encoded::Refused(Full { total: 100 * PIECE });
+        assert_eq!(encode(b"a\nb\n"), Encoded::In(0));
+        assert_eq!(encode(b""), Encoded::In(0));
+        assert_eq!(encode(&b"\n".repeat(200)), refused);
+        assert_eq!(encode(b""), refused, "nobody knows what it was like then");
+        assert_eq!(encode(&b"c\n".repeat(3)), Encoded::In(0));
+        assert_eq!(encode(b""), Encoded::In(0));
+        encoder.end();
+        assert_eq!(ledger.taken(), 0, "what a source had goes with it");
+        tables.close().expect("closed");
+        let again = crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, 2).expect("rebuilt");
+        assert_eq!(again, b"c\nc\nc\n");
+    }
+
+    #[test]
+    fn series_of_files_make_room_for_each_other_and_say_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let mut encoder = Encoder::new(Ledger::new(45 * PIECE));
+        let mut encode = |stem: &str, source: i32| {
+            let series = Some(FileSeries { stem: stem.to_owned(), number: None });
+            let one = RawSnapshot { series, time: Some(i64::from(source)), ..snapshot(&b"a\n".repeat(20), &LINES) };
+            let encoded = encoder.encode(&context(source), &one, &mut tables).expect("written");
+            encoder.end();
+            encoded
+        };
+        assert_eq!(encode("a", 0), Encoded::In(0));
+        assert_eq!(encode("b", 1), Encoded::In(1));
+        assert_eq!(encode("b", 2), Encoded::In(1), "it was not forgotten");
+        assert_eq!(encode("a", 3), Encoded::Anew(3));
+    }
+
+    #[test]
+    fn a_long_section_is_no_part_of_every_rule() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let ledger = Ledger::new(8 << 20);
+        let mut encoder = Encoder::new(ledger.clone());
+        let mut text = b"*".to_vec();
+        text.extend(b"x".repeat(1 << 20));
+        (0..1_000).for_each(|number| text.extend(format!("\n{number}").into_bytes()));
+        let encoded = encoder.encode(&context(0), &snapshot(&text, &LINES), &mut tables).expect("written");
+        assert_eq!(encoded, Encoded::In(0));
+        assert!(ledger.taken() < 3 << 20, "{}", ledger.taken());
+    }
+
     #[test]
     fn every_snapshot_of_a_real_stream_is_rebuilt() {
-        const LINES: Dissector = Dissector {
-            knows: |_| true,
-            again: |_| Vec::new(),
-            rounded: |_| 0,
-            format: "test",
-            end: |_| End::Marked,
-            split: crate::form::dissector::lines,
-            section: |section, piece| {
-                if piece.starts_with(b"*") {
-                    *section = String::from_utf8_lossy(piece).into_owned();
-                }
-            },
-            counters,
-            fields: |_, _, _| crate::form::dissector::RuleFields { kind: "rule", ..Default::default() },
-        };
         rebuilds("iptables-scale-up-1/iptables/nat-save.stream.zst", &LINES);
     }
 
@@ -455,32 +496,9 @@ mod tests {
         assert!(states.len() > 10);
         let folder = tempfile::tempdir().expect("a folder");
         let mut tables = Tables::new(folder.path());
-        let mut encoder = Encoder::default();
-        let context = crate::form::Context {
-            source: 0,
-            path: "x".to_owned(),
-            clock: "node".to_owned(),
-            node: "node".to_owned(),
-            year: None,
-            utc_offset: None,
-            mtime: None,
-        };
+        let mut encoder = Encoder::new(Ledger::new(64 << 20));
         for state in &states {
-            let snapshot = RawSnapshot {
-                dissector,
-                record: 1,
-                first_line: 1,
-                time: None,
-                resolution: None,
-                until: None,
-                unchanged: false,
-                time_from: "none",
-                text: state.clone(),
-                complete: true,
-                around: None,
-                series: None,
-            };
-            encoder.encode(&context, &snapshot, &mut tables).expect("encoded");
+            encoder.encode(&context(0), &snapshot(state, dissector), &mut tables).expect("encoded");
         }
         tables.close().expect("closed");
         for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
@@ -488,13 +506,5 @@ mod tests {
                 crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, number as i64).expect("rebuilt");
             assert!(again == states[number], "snapshot {number} differs");
         }
-    }
-
-    #[test]
-    fn a_counter_may_stand_behind_any_number_of_blanks() {
-        let piece = format!("{}7 rest", " ".repeat(70_000));
-        let counters = Counters { packets: Some(0..70_001), bytes: None };
-        let (text, packets, _) = template(piece.as_bytes(), &counters);
-        assert_eq!((text, packets), (piece, None));
     }
 }

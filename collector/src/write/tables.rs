@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -25,6 +25,9 @@ use crate::form::columns::TableBuilder;
 const GROUP_ROWS: usize = 100_000;
 /// Bytes after which a row group ends though it has fewer rows, so that memory stays bounded. Fixed, for determinism.
 const GROUP_BYTES: usize = 8 << 20;
+/// Bytes of a row group as whoever reads it holds them: one text in every row takes hardly any in the file. Fixed, too; rows of captures
+/// have some hundred bytes.
+const GROUP_UNPACKED: usize = 128 << 20;
 
 /// What can go wrong while a table is written.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,8 @@ pub enum WriteError {
 struct Open {
     writer: ArrowWriter<File>,
     rows: u64,
+    /// Bytes of the row group that is written, unpacked.
+    unpacked: usize,
     path: PathBuf,
 }
 
@@ -83,7 +88,7 @@ impl Tables {
     pub fn push<'a, R: Row<'a>>(&mut self, row: &R) -> Result<(), WriteError> {
         let builder = self.own.entry(R::TABLE).or_insert_with(|| TableBuilder::new(R::TABLE, R::COLUMNS));
         row.write(builder);
-        if builder.rows() >= 8_192 {
+        if builder.rows() >= 8_192 || builder.bytes() >= GROUP_BYTES {
             let batch = finish(builder)?;
             self.append(R::TABLE, R::COLUMNS, &batch)?;
         }
@@ -107,14 +112,20 @@ impl Tables {
             let schema = Arc::new(TableBuilder::schema(columns));
             let writer = ArrowWriter::try_new(file, schema, Some(properties(columns)))
                 .map_err(|error| WriteError::Parquet { table: table.to_owned(), error })?;
-            self.open.insert(table, Open { writer, rows: 0, path });
+            self.open.insert(table, Open { writer, rows: 0, unpacked: 0, path });
         }
         let Some(open) = self.open.get_mut(table) else { return Ok(()) };
         let parquet = |error| WriteError::Parquet { table: table.to_owned(), error };
         open.writer.write(batch).map_err(parquet)?;
         open.rows += batch.num_rows() as u64;
-        if open.writer.in_progress_size() > GROUP_BYTES {
+        open.unpacked += unpacked(batch);
+        if open.writer.in_progress_rows() < batch.num_rows() {
+            // A group came to its number of rows.
+            open.unpacked = unpacked(batch);
+        }
+        if open.writer.in_progress_size() > GROUP_BYTES || open.unpacked > GROUP_UNPACKED {
             open.writer.flush().map_err(parquet)?;
+            open.unpacked = 0;
         }
         Ok(())
     }
@@ -157,6 +168,17 @@ impl Tables {
         }
         Ok(written)
     }
+}
+
+/// Bytes of rows: their texts, and what all other values take.
+fn unpacked(batch: &RecordBatch) -> usize {
+    let of = |column: &ArrayRef| match column.as_string_opt::<i32>() {
+        Some(texts) => {
+            texts.value_offsets().last().zip(texts.value_offsets().first()).map_or(0, |(to, from)| to - from) as usize
+        }
+        None => 8 * column.len(),
+    };
+    batch.columns().iter().map(of).sum()
 }
 
 /// SHA-256 of a file, hex.
@@ -227,6 +249,8 @@ fn properties(columns: &[Column]) -> WriterProperties {
 #[cfg(test)]
 mod tests {
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use syncline_schema::facts::FactRow;
     use syncline_schema::logs::LogRow;
     use syncline_schema::markers::MarkerRow;
 
@@ -250,5 +274,22 @@ mod tests {
         let times = batch.column_by_name("time").expect("times").as_primitive::<Int64Type>();
         let known: Vec<Option<i64>> = times.iter().collect();
         assert_eq!(known, [None, Some(0), Some(1_795_407_750_000_000_000), None]);
+    }
+
+    #[test]
+    fn a_text_in_every_row_makes_small_groups() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let text = "x".repeat(1 << 20);
+        let rows = 3 * (GROUP_UNPACKED >> 20);
+        for _ in 0..rows {
+            tables.push(&FactRow { value: text.as_str().into(), ..FactRow::default() }).expect("written");
+        }
+        tables.close().expect("closed");
+        let file = std::fs::File::open(folder.path().join("facts.parquet")).expect("the table");
+        let reader = SerializedFileReader::new(file).expect("Parquet");
+        let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(groups.iter().sum::<i64>(), rows as i64);
+        assert!(groups.iter().all(|rows| *rows as usize <= (GROUP_UNPACKED >> 20) + 8), "{groups:?}");
     }
 }

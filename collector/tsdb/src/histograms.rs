@@ -18,7 +18,9 @@ use super::floats::StartTimes;
 use crate::native_histogram::{CUSTOM_SCHEMA, NativeHistogram, ResetHint, Run};
 
 /// Buckets of one side at most: a damaged span may name billions.
-const MOST_BUCKETS: u64 = 1 << 20;
+const MOST_BUCKETS: u64 = 1 << 16;
+/// Spans of one side, and bounds of custom buckets, at most: each sample of a chunk goes through all of them.
+const MOST_SPANS: usize = 1 << 12;
 
 /// A run of buckets: how far behind the end of the run before it begins, and how many.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,12 +32,15 @@ pub struct Span {
 /// Runs of buckets with absolute indexes, and the number of all.
 fn places(spans: &[Span]) -> Result<(Vec<(i32, usize)>, usize), Expected> {
     const WRONG: Expected = "expected bucket indexes within 32 bits";
+    if spans.len() > MOST_SPANS {
+        return Err("expected at most 4,096 spans");
+    }
     let (mut next, mut total, mut runs) = (0i64, 0u64, Vec::with_capacity(spans.len()));
     for span in spans {
         let first = next.checked_add(span.offset).ok_or(WRONG)?;
         total = total.saturating_add(span.length);
         if total > MOST_BUCKETS {
-            return Err("expected at most a million buckets");
+            return Err("expected at most 65,536 buckets");
         }
         next = first.checked_add(span.length as i64).ok_or(WRONG)?;
         i32::try_from(next).map_err(|_| WRONG)?;
@@ -88,6 +93,9 @@ fn spans(bits: &mut Bits) -> Result<Vec<Span>, Expected> {
     // Grown one by one: a count may be damaged, and the bits end soon then.
     let mut spans = Vec::new();
     for _ in 0..count {
+        if spans.len() > MOST_SPANS {
+            break;
+        }
         spans.push(Span { length: bits.varbit_uint()?, offset: bits.varbit_int()? });
     }
     Ok(spans)
@@ -105,6 +113,9 @@ fn layout(bits: &mut Bits) -> Result<Layout, Expected> {
     let mut custom = Vec::new();
     if schema == CUSTOM_SCHEMA {
         for _ in 0..bits.varbit_uint()? {
+            if custom.len() >= MOST_SPANS {
+                return Err("expected at most 4,096 bounds of custom buckets");
+            }
             custom.push(match bits.varbit_uint()? {
                 0 => bits.float()?,
                 thousandths => (thousandths - 1) as f64 / 1000.0,
@@ -173,9 +184,10 @@ pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, Native
     let mut count = Second { value: bits.varbit_uint()? as i64, change: 0 };
     let mut zero = Second { value: bits.varbit_uint()? as i64, change: 0 };
     let mut sum = Xored::new(bits.float()?);
-    let mut buckets = vec![Second::default(); layout.positives + layout.negatives];
-    for bucket in &mut buckets {
-        bucket.value = bits.varbit_int()?;
+    // Grown one by one, as above.
+    let mut buckets = Vec::new();
+    for _ in 0..layout.positives + layout.negatives {
+        buckets.push(Second { value: bits.varbit_int()?, change: 0 });
     }
     for number in 0..header.count {
         if number > 0 {
@@ -190,6 +202,10 @@ pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, Native
             }
         }
         header.starts.skip(number, &mut bits)?;
+        if sum.bits == STALE_NAN {
+            each(time.value, stale(header.hint(number)));
+            continue;
+        }
         let values: Vec<i64> = buckets.iter().map(|bucket| bucket.value).collect();
         let (positive, negative) = values.split_at(layout.positives);
         // Counts are unsigned.
@@ -229,12 +245,21 @@ pub fn floats(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, NativeHi
             }
         }
         header.starts.skip(number, &mut bits)?;
+        if sum.bits == STALE_NAN {
+            each(time.value, stale(header.hint(number)));
+            continue;
+        }
         let mut values: Vec<f64> = buckets.iter().map(|bucket| f64::from_bits(bucket.bits)).collect();
         let negative = values.split_off(layout.positives);
         let counts = (f64::from_bits(count.bits), f64::from_bits(zero.bits));
         each(time.value, layout.histogram(f64::from_bits(sum.bits), counts, (values, negative), header.hint(number)));
     }
     Ok(header.starts.any())
+}
+
+/// A staleness marker, which has no buckets.
+fn stale(reset_hint: ResetHint) -> NativeHistogram {
+    NativeHistogram { sum: f64::from_bits(STALE_NAN), reset_hint, ..NativeHistogram::default() }
 }
 
 impl Layout {
@@ -245,9 +270,6 @@ impl Layout {
         (positive, negative): (Vec<f64>, Vec<f64>),
         reset_hint: ResetHint,
     ) -> NativeHistogram {
-        if sum.to_bits() == STALE_NAN {
-            return NativeHistogram { sum, reset_hint, ..NativeHistogram::default() };
-        }
         NativeHistogram {
             schema: self.schema,
             zero_threshold: self.zero_threshold,
@@ -264,7 +286,7 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BUCKETS, Span, places, side, summed};
+    use super::{MOST_BUCKETS, MOST_SPANS, Span, places, side, summed};
 
     #[test]
     fn spans_follow_each_other() {
@@ -286,5 +308,15 @@ mod tests {
         ] {
             assert!(places(&[Span { offset: 1, length: 1 }, span]).is_err(), "{span:?}");
         }
+        assert!(places(&vec![Span { offset: 0, length: 0 }; MOST_SPANS + 1]).is_err());
+    }
+
+    #[test]
+    fn a_few_bytes_that_name_many_buckets_make_none_of_them() {
+        // Two samples, schema 0, one positive span of 65,536 buckets: then the bits end.
+        let mut given = 0;
+        let data = [0, 2, 0, 0, 0b0000_0000, 0b1010_1111, 0xff, 0xff, 0xff, 0xff];
+        assert!(super::integers(&data, false, |_, _| given += 1).is_err());
+        assert_eq!(given, 0);
     }
 }

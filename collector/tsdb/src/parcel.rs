@@ -64,6 +64,11 @@ impl Parcel {
         self.bytes.len() == MAGIC.len()
     }
 
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether it should be sent off.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= FULL_BYTES || self.samples >= FULL_SAMPLES

@@ -2,6 +2,8 @@
 //!
 //! Load removes nothing here: it is stated beside the figures, with the side that it favours.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
 use super::questions::{Answer, Load, QUESTIONS, Question, answer};
@@ -98,6 +100,12 @@ pub fn columns(runs: &[RunResult], keys: &Keys) -> Vec<Column> {
         .collect();
     // Stable: within a dataplane the order of the groups stays.
     found.sort_by_key(|one| rank(&one.dataplane));
+    // What all others are set against: of its dataplane the one with the most runs, the first of equals.
+    let alike = found.iter().take_while(|one| one.dataplane == found[0].dataplane);
+    let most = alike.map(|one| one.runs.len()).enumerate().max_by_key(|(at, runs)| (*runs, Reverse(*at)));
+    if let Some((at, _)) = most {
+        found[..=at].rotate_right(1);
+    }
     // Columns of one dataplane share its colour, in shades.
     for at in 1..found.len() {
         let before = found[..at].iter().filter(|one| one.dataplane == found[at].dataplane).count();

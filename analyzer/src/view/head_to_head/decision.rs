@@ -69,7 +69,12 @@ fn choice(all: &[(&'static Question, Vec<Compared>)], at: usize, column: &Column
         }
     }
     choice.sentence = if found.is_empty() {
-        format!("No question was answered for both {} and {}.", column.name, first.name)
+        // All of them: a list would say no more.
+        choice.missing.clear();
+        format!(
+            "No question has a figure for both {} and {} in the same scenario with the same number of Services.",
+            column.name, first.name
+        )
     } else {
         let parts = [
             (choice.lower.len(), "lower", widest(&found, Finding::Lower)),

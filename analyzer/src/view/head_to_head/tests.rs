@@ -132,3 +132,23 @@ fn growth_is_the_largest_size_over_the_smallest() {
     assert!(p95.place.contains("5 Services") && p95.elsewhere.len() == 1, "{p95:?}");
     assert!(p95.sure.iter().any(|said| said.contains("the same in the other group")), "{:?}", p95.sure);
 }
+
+#[test]
+fn all_are_set_against_the_column_with_the_most_runs_and_what_shares_nothing_is_one_sentence() {
+    let of = |name: &str, version: &str, services: u64| {
+        let mut one =
+            run(name, "kube-proxy-iptables", services, vec![measured("cpu_baseline", "", [0.1, 0.2, 0.3], "baseline")]);
+        one.run.facts = BTreeMap::from([("version/kube-proxy".to_owned(), (version.to_owned(), Evidence::default()))]);
+        one
+    };
+    let runs = [of("a", "1.20.2", 4), of("b", "1.36.2", 5), of("c", "1.36.2", 5)];
+    let table = table(&runs, None);
+    let names: Vec<&str> = table.columns.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["kube-proxy (iptables) 1.36", "kube-proxy (iptables) 1.20"]);
+    let choice = &table.choices[0];
+    assert_eq!(choice.against, names[0]);
+    assert!(
+        choice.missing.is_empty() && choice.sentence.starts_with("No question has a figure for both"),
+        "{choice:?}"
+    );
+}

@@ -7,13 +7,14 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::Read;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use syncline_schema::loss;
 
-use super::{HEAD, Reader, read_head};
+use super::{HEAD, Reader, hand_on, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::recognise::{format_of, typed};
 use crate::bundle::said::Said;
@@ -36,21 +37,49 @@ pub struct Layered<'r> {
 }
 
 /// Sections that no format reads, as one text.
-#[derive(Default)]
 struct Left {
     text: Vec<u8>,
     places: Vec<Place>,
+    /// Names of the places; the first one is empty.
+    names: Vec<Names>,
+    indexes: HashMap<Names, u32>,
 }
 
-/// Most that is kept of them.
+/// Most that is kept of them: bytes, and lines.
 const MOST_LEFT: usize = 4 << 20;
+const MOST_LINES: usize = 64 << 10;
+
+impl Default for Left {
+    fn default() -> Self {
+        let indexes = HashMap::from([(Names::default(), 0)]);
+        Self { text: Vec::new(), places: Vec::new(), names: vec![Names::default()], indexes }
+    }
+}
 
 impl Left {
+    fn is_full(&self) -> bool {
+        self.text.len() > MOST_LEFT || self.places.len() > MOST_LINES
+    }
+
+    fn index(&mut self, names: &Names) -> u32 {
+        if let Some(index) = self.indexes.get(names) {
+            return *index;
+        }
+        let index = self.names.len() as u32;
+        self.names.push(names.clone());
+        self.indexes.insert(names.clone(), index);
+        index
+    }
+
     fn add(&mut self, names: &Names, text: &[u8], around: &Around) {
         // What the prompt said (its host, the command) holds for all that was printed behind it.
-        let said = around.names.iter().position(|known| known == names).unwrap_or(0) as u32;
-        let placed = |place: &Place| if place.names == 0 { Place { names: said, ..*place } } else { *place };
-        let first = placed(around.places.first().unwrap_or(&Place::bare(0, 0)));
+        let said = self.index(names);
+        let own: Vec<u32> = around.names.iter().map(|names| self.index(names)).collect();
+        let placed = |place: &Place| {
+            let named = own.get(place.names as usize).copied().filter(|_| place.names > 0);
+            Place { names: named.unwrap_or(said), ..*place }
+        };
+        let first = around.places.first().map_or(Place { names: said, ..Place::bare(0, 0) }, placed);
         if let Some(command) = &names.command {
             self.text.extend_from_slice(typed(command).as_bytes());
             self.places.push(first);
@@ -81,7 +110,7 @@ impl Reader<'_> {
                 let around = stripped.borrow_mut().around(taken.0 + count);
                 left.add(&names, &head, &around);
                 let more = std::io::copy(&mut section, &mut std::io::sink()).unwrap_or(0);
-                if more > 0 || left.text.len() > MOST_LEFT {
+                if more > 0 {
                     let why = format!("{more} bytes of a section that no format reads");
                     outlet.say(Said::Unread { context: Arc::clone(file.context), why });
                 }
@@ -89,7 +118,10 @@ impl Reader<'_> {
                 if let Some(why) = broken {
                     outlet.say(Said::Truncated { context: Arc::clone(file.context), offset: taken.1, why });
                 }
-                if left.text.len() > MOST_LEFT && !self.flush(&mut left, file, &stripped, outlet) {
+                if left.is_full() && !self.flush(&mut left, file, outlet) {
+                    return;
+                }
+                if !self.kept(file, &stripped, outlet) {
                     return;
                 }
                 continue;
@@ -105,7 +137,7 @@ impl Reader<'_> {
             while let Some(mut piece) = cutter.next_piece() {
                 let last = piece.last;
                 self.settle(&mut piece, &cutter, &stripped, &context, outlet);
-                if !piece.bytes.is_empty() && !outlet.chunk(piece, &context, format) {
+                if !piece.bytes.is_empty() && !hand_on(piece, &context, format, outlet) {
                     return;
                 }
                 if !self.kept(file, &stripped, outlet) {
@@ -117,7 +149,7 @@ impl Reader<'_> {
             }
             taken = stripped.borrow().given();
         }
-        if self.flush(&mut left, file, &stripped, outlet) {
+        if self.flush(&mut left, file, outlet) {
             self.kept(file, &stripped, outlet);
         }
     }
@@ -153,22 +185,16 @@ impl Reader<'_> {
         }
         let Some((bytes, around)) = stripped.borrow_mut().kept() else { return true };
         let piece = Piece { bytes, first_line: 1, first: true, around: Some(Arc::new(around)), ..Piece::default() };
-        outlet.chunk(piece, file.context, &session::FORMAT)
+        hand_on(piece, file.context, &session::FORMAT, outlet)
     }
 
     /// Hands on what no format read: a transcript, or what a terminal showed.
-    fn flush(
-        &self,
-        left: &mut Left,
-        file: &Layered<'_>,
-        stripped: &RefCell<Stripped<'_>>,
-        outlet: &Outlet<Said>,
-    ) -> bool {
-        let Left { text, places } = std::mem::take(left);
+    fn flush(&self, left: &mut Left, file: &Layered<'_>, outlet: &Outlet<Said>) -> bool {
+        let Left { text, places, names, .. } = std::mem::take(left);
         if text.iter().all(u8::is_ascii_whitespace) {
             return true;
         }
-        let around = Around { first: 1, places, names: stripped.borrow_mut().around(0).names };
+        let around = Around { first: 1, places, names: Arc::new(names) };
         let is_transcript =
             (transcript::FORMAT.sniff)(&Head { path: &file.context.path, bytes: &text, whole: true }) == Sniff::Yes;
         let format = if is_transcript { &transcript::FORMAT } else { &session::FORMAT };
@@ -182,7 +208,7 @@ impl Reader<'_> {
             around: Some(Arc::new(around)),
             ..Piece::default()
         };
-        outlet.chunk(piece, &context, format)
+        hand_on(piece, &context, format, outlet)
     }
 }
 

@@ -8,8 +8,8 @@ mod tsdb;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{self, Loss};
@@ -17,15 +17,16 @@ use syncline_schema::manifest::Source;
 
 use super::capture_toml::{self, Statements};
 use super::nearest::nearest;
-use super::pipeline::Outlet;
+use super::pipeline::{Outlet, Refusal};
 use super::progress::Progress;
 use super::recognise::{What, recognise, span};
 use super::rules::{Rules, SourceRule, plain_path};
 use super::said::Said;
 use super::twins::{Known, Twin};
+use crate::form::ledger::{Held, Ledger};
 use crate::form::stamp::{Dating, MARK};
-use crate::form::{Context, Head, Reads};
-use crate::input::{self, Cutter, Digested, Entry, Limits, Skip};
+use crate::form::{Context, Format, Head, Reads};
+use crate::input::{self, Cutter, Digested, Entry, Limits, Piece, Skip};
 use crate::layers::Setting;
 use crate::parse::FORMATS;
 
@@ -48,6 +49,8 @@ pub struct Reader<'o> {
     pub limit: usize,
     /// How far files are unpacked.
     pub limits: Limits,
+    /// What is kept of a TSDB.
+    pub reading: Ledger,
     /// Bar.
     pub progress: Progress,
     /// Folder for files that must be read at many places.
@@ -62,18 +65,22 @@ pub struct Reader<'o> {
     pub span: OnceLock<Option<(i64, i64, String)>>,
 }
 
-/// Memory that files may still take, whatever is in them, by [`input::cost`].
-pub struct Room(AtomicUsize);
+/// Room for what is known of files, whatever is in them, by [`input::cost`].
+pub struct Room(Mutex<Held>);
 
 impl Room {
-    /// Of so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
+    /// Beside the files of the walk.
+    pub fn new(reading: &Ledger, entries: &[Entry]) -> Self {
+        let mut held = reading.account();
+        // The walk went no further than there was room; then the archives have none.
+        let files: usize = entries.iter().map(|entry| input::cost(&entry.path)).sum();
+        let _ = held.take(files.min(reading.total()));
+        Self(Mutex::new(held))
     }
 
     /// Takes some, where there is as much.
     fn take(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes).is_ok()
     }
 }
 
@@ -280,7 +287,7 @@ impl Reader<'_> {
                 outlet.say(Said::Truncated { context: Arc::clone(&context), offset, why: why.clone() });
             }
             let last = piece.last;
-            if !piece.bytes.is_empty() && !outlet.chunk(piece, &context, format) {
+            if !piece.bytes.is_empty() && !hand_on(piece, &context, format, outlet) {
                 return;
             }
             if last {
@@ -291,7 +298,8 @@ impl Reader<'_> {
 
     fn setting(&self) -> Setting {
         let (year, utc_offset) = (self.statements.year, self.statements.utc_offset);
-        Setting { dating: Dating { year, utc_offset, span: None }, limit: self.limit }
+        // A line is held by each layer, by what reads it and by what it makes.
+        Setting { dating: Dating { year, utc_offset, span: None }, limit: self.limit / 4 }
     }
 
     /// What the sources that bring their dates span, and the first of them; looked for once, when a file needs it.
@@ -341,6 +349,17 @@ impl Reader<'_> {
             utc_offset: self.statements.utc_offset,
             mtime,
         }
+    }
+}
+
+/// Hands a piece to the workers, or names it where it makes too much of itself. False once nobody listens any more.
+fn hand_on(piece: Piece, context: &Arc<Context>, format: &'static Format, outlet: &Outlet<Said>) -> bool {
+    let first = piece.around.as_ref().and_then(|around| around.place(piece.first_line));
+    let (line, offset) = first.map_or((piece.first_line, piece.offset), |place| (place.line, place.offset));
+    match outlet.chunk(piece, context, format) {
+        Ok(()) => true,
+        Err(Refusal::Over) => false,
+        Err(Refusal::TooLarge(why)) => outlet.say(Said::Refused { context: Arc::clone(context), line, offset, why }),
     }
 }
 

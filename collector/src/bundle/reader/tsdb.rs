@@ -15,7 +15,7 @@ use syncline_schema::loss;
 use syncline_schema::manifest::Source;
 
 use super::scratch::Kept;
-use super::{Reader, read_head};
+use super::{Reader, hand_on, read_head};
 use crate::bundle::pipeline::Outlet;
 use crate::bundle::rules::plain_path;
 use crate::bundle::said::Said;
@@ -50,20 +50,20 @@ pub struct Grouped {
 impl Reader<'_> {
     /// Finds the groups among the files of a walk.
     pub fn grouped(&self, entries: &[Entry]) -> Grouped {
+        // Of each file its path and what its beginning says: twenty thousand blocks have as many beginnings.
         let files = entries.iter().map(|entry| {
             let path = place_of(&entry.file);
-            let mut head = Vec::new();
-            if entry.skipped.is_none()
-                && !entry.once
-                && tsdb::place(&path).is_some()
-                && let Ok((mut reader, _)) = input::open(&entry.file, &self.limits)
-            {
+            let may_be = entry.skipped.is_none() && !entry.once && tsdb::place(&path).is_some();
+            let opened = if may_be { input::open(&entry.file, &self.limits).ok() } else { None };
+            let evidence = opened.map_or(0, |(mut reader, _)| {
+                let mut head = Vec::new();
                 read_head(&mut reader, &mut head);
-            }
-            (if entry.skipped.is_some() { String::new() } else { path }, head)
+                tsdb::evidence(&path, &head)
+            });
+            (if entry.skipped.is_some() { String::new() } else { path }, evidence)
         });
-        let files: Vec<(String, Vec<u8>)> = files.collect();
-        let groups = tsdb::groups(files.iter().map(|(path, head)| (path.as_str(), head.as_slice())));
+        let files: Vec<(String, u32)> = files.collect();
+        let groups = tsdb::groups(files.iter().map(|(path, evidence)| (path.as_str(), *evidence)));
         let of = |(number, group): (usize, &Group)| group.files.iter().map(move |at| (*at, number)).collect::<Vec<_>>();
         let of_entry = groups.iter().enumerate().flat_map(of).collect();
         Grouped { groups, of_entry }
@@ -83,15 +83,14 @@ impl Reader<'_> {
 
     /// Reads the files of an archive that may belong to a TSDB: groups first, then the others like any file.
     pub fn archived(&self, mut candidates: Vec<Candidate>, index: &mut i32, outlet: &Outlet<Said>) {
-        let heads = candidates.iter().map(|one| {
+        let files = candidates.iter().map(|one| {
             let mut head = Vec::new();
             if let Some(Ok(mut file)) = one.kept.as_ref().map(|kept| File::open(&kept.file)) {
                 read_head(&mut file, &mut head);
             }
-            (one.place.as_str(), head)
+            (one.place.as_str(), tsdb::evidence(&one.place, &head))
         });
-        let heads: Vec<(&str, Vec<u8>)> = heads.collect();
-        let groups = tsdb::groups(heads.iter().map(|(path, head)| (*path, head.as_slice())));
+        let groups = tsdb::groups(files);
         let mut left: Vec<Option<Candidate>> = candidates.drain(..).map(Some).collect();
         for group in &groups {
             let members = group.files.iter().filter_map(|at| left[*at].take()).collect();
@@ -165,11 +164,14 @@ impl Reader<'_> {
             held.push(kept);
         }
         let mut first = true;
-        tsdb::read(group.is_head, &members, &mut |bytes, rows| {
+        let fits = tsdb::read(group.is_head, &members, &self.reading, &mut |bytes, rows| {
             let piece = Piece { bytes, first_line: 1, first, rows, ..Piece::default() };
             first = false;
-            outlet.chunk(piece, &context, &FORMAT);
+            hand_on(piece, &context, &FORMAT, outlet);
         });
+        if !fits {
+            outlet.say(Said::Lost { context: Arc::clone(&context), loss: loss::MEMORY_USED_UP });
+        }
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         outlet.say(Said::End { index: own, digest: Some((hash, bytes)) });
     }

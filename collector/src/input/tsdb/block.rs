@@ -4,14 +4,15 @@
 //! index ──series──▶ places of chunks ──▶ chunks/000001, 000002, … ──▶ parcels
 //! ```
 //!
-//! In memory: the symbols of the index, a window of each segment, one parcel.
+//! In memory: the symbols of the index, what was deleted, a window of each of the segments that were read last, one parcel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use super::index::{Index, Next};
 use super::window::Window;
-use super::{Member, Packer, Part};
+use super::{DELETED, MOST_DELETED, Member, Packer, Part, merged};
+use crate::form::ledger::{Held, Ledger};
 use syncline_tsdb::bytes::Bytes;
 use syncline_tsdb::crc32c::crc32c;
 use syncline_tsdb::parcel::{Entry, Home};
@@ -21,20 +22,23 @@ pub const CHUNKS_MAGIC: [u8; 4] = [0x85, 0xBD, 0x40, 0xDD];
 /// First bytes of tombstones.
 pub const TOMBSTONES_MAGIC: [u8; 4] = [0x01, 0x30, 0xBA, 0x30];
 /// A chunk of more bytes is damage: Prometheus ends one at about a kilobyte, a large histogram needs more.
-pub const LONGEST_CHUNK: u64 = 16 << 20;
+pub const LONGEST_CHUNK: u64 = 4 << 20;
 /// Length, encoding and count of samples stand within so many bytes.
 const FRONT: usize = 16;
 
-/// Reads a block.
-pub fn read(members: &[Member], packer: &mut Packer) {
-    let mut deleted: HashMap<u64, Vec<(i64, i64)>> = HashMap::new();
-    let mut segments = Segments::new();
+/// Segments that are open at once: a series has its chunks in few of them.
+const MOST_OPEN: usize = 16;
+
+/// Reads a block. False where there was no room for all that must be kept of it.
+pub fn read(members: &[Member], ledger: &Ledger, packer: &mut Packer) -> bool {
+    let mut deleted = Deleted { of_series: HashMap::new(), held: ledger.account(), is_full: false };
+    let mut segments = Segments { members: HashMap::new(), open: VecDeque::new() };
     let mut index = None;
     for member in members {
         match member.part {
             Part::Index => index = Some(member),
             Part::Chunks(number) => {
-                segments.insert(number, (member, Window::open(&member.file)));
+                segments.members.insert(number, member);
             }
             Part::Tombstones => {
                 if let Err((offset, reason)) = tombstones(member, &mut deleted) {
@@ -44,57 +48,91 @@ pub fn read(members: &[Member], packer: &mut Packer) {
             _ => {}
         }
     }
+    for stretches in deleted.of_series.values_mut() {
+        *stretches = merged(std::mem::take(stretches));
+    }
     let Some(member) = index else {
-        return packer.damage("index", 0, "expected an index: no chunk can be read without");
+        packer.damage("index", 0, "expected an index: no chunk can be read without");
+        return true;
     };
-    let mut index = match Index::open(&member.file) {
+    let mut index = match Index::open(&member.file, ledger) {
         Ok(index) => index,
-        Err(error) => return packer.damage(&member.name, 0, &error.to_string()),
+        Err(error) => {
+            packer.damage(&member.name, 0, &error.to_string());
+            return error.kind() != io::ErrorKind::OutOfMemory;
+        }
     };
     for (offset, reason) in &index.faults {
         packer.damage(&member.name, *offset, reason);
     }
     if index.is_lost() {
-        return;
+        return true;
     }
-    loop {
+    while !packer.is_over {
         match index.next() {
-            Ok(None) => return,
-            Err(error) => return packer.damage(&member.name, 0, &error.to_string()),
+            Ok(None) => break,
+            Err(error) => {
+                packer.damage(&member.name, 0, &error.to_string());
+                break;
+            }
             Ok(Some(Next::Damage { offset, reason })) => packer.damage(&member.name, offset, &reason),
             Ok(Some(Next::Series(series))) => {
                 let record = series.reference as i64;
-                let stones = deleted.get(&series.reference);
+                let stones = deleted.of_series.get(&series.reference);
                 let define = |packer: &mut Packer| {
                     packer.put(&Entry::Series { series: 0, record, metric_type: 0, labels: series.labels.clone() }, 0);
                     for (from, to) in stones.into_iter().flatten() {
                         packer.put(&Entry::Deleted { series: 0, from: *from, to: *to }, 0);
                     }
+                    packer.count
                 };
                 packer.flush_when_full();
-                define(packer);
+                let mut parcel = define(packer);
                 for place in &series.chunks {
-                    if packer.flush_when_full() {
-                        define(packer);
+                    packer.flush_when_full();
+                    if parcel != packer.count {
+                        parcel = define(packer);
                     }
                     chunk(&mut segments, *place, packer);
+                    if packer.is_over {
+                        break;
+                    }
                 }
             }
         }
     }
+    !deleted.is_full
 }
 
-/// Segments by the number in their name, which begins with 1.
-type Segments<'m> = BTreeMap<u64, (&'m Member, io::Result<Window>)>;
+/// Segments by the number in their name, which begins with 1, and those that are open, the last one used last.
+struct Segments<'m> {
+    members: HashMap<u64, &'m Member>,
+    open: VecDeque<(u64, Window)>,
+}
+
+impl Segments<'_> {
+    fn window(&mut self, number: u64, member: &Member) -> io::Result<&mut Window> {
+        let known = self.open.iter().position(|(open, _)| *open == number);
+        let one = match known.and_then(|at| self.open.remove(at)) {
+            Some(one) => one,
+            None => (number, Window::open(&member.file)?),
+        };
+        if self.open.len() >= MOST_OPEN {
+            self.open.pop_front();
+        }
+        self.open.push_back(one);
+        self.open.back_mut().map(|(_, window)| window).ok_or_else(|| io::Error::other("expected an open segment"))
+    }
+}
 
 /// Packs the chunk at a place.
 fn chunk(segments: &mut Segments, place: u64, packer: &mut Packer) {
     let (number, offset) = ((place >> 32) + 1, place & 0xffff_ffff);
-    let Some((member, window)) = segments.get_mut(&number) else {
+    let Some(member) = segments.members.get(&number).copied() else {
         let name = format!("chunks/{number:06}");
         return packer.damage(&name, offset, "expected the segment that the index names: there is no such file");
     };
-    let result = match window {
+    let result = match segments.window(number, member) {
         Ok(window) => located(window, offset),
         Err(error) => Err(error.to_string()),
     };
@@ -125,11 +163,27 @@ fn located(window: &mut Window, offset: u64) -> Result<(&[u8], usize), String> {
     Ok((found, samples))
 }
 
+/// What was deleted, by series.
+struct Deleted {
+    of_series: HashMap<u64, Vec<(i64, i64)>>,
+    held: Held,
+    /// Whether there was no room for all of it.
+    is_full: bool,
+}
+
+/// Memory of a series that has deletions, in a map that may be half empty.
+const SERIES: usize = 2 * size_of::<(u64, Vec<(i64, i64)>)>();
+
 /// Reads the tombstones of a block.
-fn tombstones(member: &Member, deleted: &mut HashMap<u64, Vec<(i64, i64)>>) -> Result<(), (u64, String)> {
+fn tombstones(member: &Member, deleted: &mut Deleted) -> Result<(), (u64, String)> {
     let wrong = |reason: &str| (0, reason.to_owned());
     let mut window = Window::open(&member.file).map_err(|error| (0, error.to_string()))?;
-    let length = usize::try_from(window.length).unwrap_or(usize::MAX).min(256 << 20);
+    let length = usize::try_from(window.length).unwrap_or(usize::MAX);
+    let mut held = deleted.held.another();
+    if let Err(full) = held.take(length) {
+        deleted.is_full = true;
+        return Err((0, format!("{full}: what was deleted is read as if it were not")));
+    }
     let bytes = window.get(0, length).map_err(|error| (0, error.to_string()))?;
     let body = bytes.strip_prefix(&TOMBSTONES_MAGIC).and_then(|rest| rest.strip_prefix(&[1]));
     let Some((stones, sum)) = body.and_then(|body| body.split_last_chunk::<4>()) else {
@@ -145,7 +199,16 @@ fn tombstones(member: &Member, deleted: &mut HashMap<u64, Vec<(i64, i64)>>) -> R
     while !rest.is_empty() {
         let mut one = || Ok::<_, &'static str>((rest.uvarint()?, rest.varint()?, rest.varint()?));
         let (series, from, to) = one().map_err(wrong)?;
-        deleted.entry(series).or_default().push((from, to));
+        let known = deleted.of_series.get(&series).map(Vec::len);
+        if known.is_some_and(|count| count >= MOST_DELETED) {
+            return Err(wrong("expected at most 10,000 deletions of a series: it is read as if the others were not"));
+        }
+        let bytes = if known.is_some() { DELETED } else { DELETED + SERIES };
+        if let Err(full) = deleted.held.take(bytes) {
+            deleted.is_full = true;
+            return Err((0, format!("{full}: what else was deleted is read as if it were not")));
+        }
+        deleted.of_series.entry(series).or_default().push((from, to));
     }
     Ok(())
 }

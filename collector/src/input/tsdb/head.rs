@@ -12,8 +12,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::block::LONGEST_CHUNK;
 use super::window::Window;
-use super::{Member, Packer, Part, log};
-use syncline_tsdb::bytes::Bytes;
+use super::{DELETED, LABELS, LONGEST_LABELS, MOST_DELETED, Member, Packer, Part, log, merged};
+use crate::form::effort::Effort;
+use crate::form::ledger::{Held, Ledger};
+use syncline_tsdb::bytes::{Bytes, put_blob};
 use syncline_tsdb::crc32c::crc32c;
 use syncline_tsdb::parcel::{Entry, Home};
 use syncline_tsdb::records::{Item, items};
@@ -28,96 +30,184 @@ const FRONT: usize = 25;
 /// What the log says of a series.
 #[derive(Default)]
 struct Known {
-    labels: Vec<(String, String)>,
+    /// Names and values in turn, each behind its length; nothing where they are not known.
+    labels: Box<[u8]>,
     metric_type: u8,
-    deleted: Vec<(i64, i64)>,
 }
 
-type Series = HashMap<u64, Known>;
+/// Memory of a series beside its labels, in a map that may be half empty.
+const SERIES: usize = 2 * size_of::<(u64, Known)>();
+/// Memory of one that has deletions.
+const STRETCHES: usize = 2 * size_of::<(u64, Vec<(i64, i64)>)>();
 
-/// Reads a head.
-pub fn read(members: &[Member], packer: &mut Packer) {
-    let mut known = Series::new();
+/// What the log says of all series.
+struct Log {
+    known: HashMap<u64, Known>,
+    deleted: HashMap<u64, Vec<(i64, i64)>>,
+    held: Held,
+    /// Series, and deletions, for which there was no room.
+    refused: u64,
+    /// Those that are packed in a parcel already, and which one that is.
+    named: HashSet<u64>,
+    parcel: u64,
+}
+
+/// Reads a head. False where there was no room for all that must be kept of it.
+pub fn read(members: &[Member], ledger: &Ledger, packer: &mut Packer) -> bool {
+    let mut log = Log::new(ledger, packer.count);
     for member in members.iter().filter(|member| member.part.is_log()) {
+        let refused = log.refused;
         // What is damaged is named in the second round.
-        let _ = log::read(&member.file, |(_, record)| {
-            if let Ok(record) = record {
-                let _ = items(record, |item| remember(item, &mut known));
-            }
+        let _ = log::read(&member.file, |(offset, record)| {
+            let Ok(record) = record else { return };
+            let _ = items(record, |item| {
+                if let Err(reason) = log.remember(item) {
+                    packer.damage(&member.name, offset, reason);
+                }
+            });
         });
+        if log.refused > refused {
+            let count = log.refused - refused;
+            packer.damage(
+                &member.name,
+                0,
+                &format!("{}: {count} series or deletions of this file were left out", log.held.full()),
+            );
+        }
     }
-    let mut named = HashSet::new();
+    for stretches in log.deleted.values_mut() {
+        *stretches = merged(std::mem::take(stretches));
+    }
     for member in members.iter().filter(|member| member.part.is_log()) {
         let result = log::read(&member.file, |(offset, record)| match record {
             Err(reason) => packer.damage(&member.name, offset, &reason),
-            Ok(bytes) => {
-                if packer.flush_when_full() {
-                    named.clear();
-                }
-                let (mut samples, mut used) = (0, Vec::new());
-                let result = items(bytes, |item| match item {
-                    Item::Float { series, .. } => {
-                        samples += 1;
-                        used.push(series);
-                    }
-                    Item::Histogram { series, .. } => {
-                        // A histogram's row is as long as some twenty samples.
-                        samples += 20;
-                        used.push(series);
-                    }
-                    _ => {}
-                });
-                if used.is_empty() && result.is_ok() {
-                    return;
-                }
-                used.into_iter().for_each(|series| name(series, &known, &mut named, packer));
-                packer.put(&Entry::File(&member.name), 0);
-                let record = (member.part.number() << 32 | offset) as i64;
-                packer.put(&Entry::Record { record, offset, bytes }, samples);
-            }
+            Ok(bytes) => log.record(member, offset, bytes, packer),
         });
         if let Err(error) = result {
             packer.damage(&member.name, 0, &error.to_string());
         }
+        if packer.is_over {
+            break;
+        }
     }
     for member in members.iter().filter(|member| matches!(member.part, Part::HeadChunks(_))) {
-        if let Err((offset, reason)) = chunks(member, &known, &mut named, packer) {
+        if let Err((offset, reason)) = chunks(member, &mut log, packer) {
             packer.damage(&member.name, offset, &reason);
         }
     }
+    log.refused == 0
 }
 
-fn remember(item: Item, known: &mut Series) {
-    match item {
-        Item::Series { series, labels } => {
-            let labels = labels.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            known.entry(series).or_default().labels = labels;
+impl Log {
+    fn new(ledger: &Ledger, parcel: u64) -> Self {
+        Self {
+            known: HashMap::new(),
+            deleted: HashMap::new(),
+            held: ledger.account(),
+            refused: 0,
+            named: HashSet::new(),
+            parcel,
         }
-        Item::Type { series, metric_type } => known.entry(series).or_default().metric_type = metric_type,
-        Item::Deleted { series, from, to } => known.entry(series).or_default().deleted.push((from, to)),
-        _ => {}
     }
-}
 
-/// Packs what is known of a series, once a parcel.
-fn name(series: u64, known: &Series, named: &mut HashSet<u64>, packer: &mut Packer) {
-    let Some(found) = known.get(&series).filter(|found| !found.labels.is_empty()) else { return };
-    if !named.insert(series) {
-        return;
+    fn remember(&mut self, item: Item) -> Result<(), &'static str> {
+        match item {
+            Item::Series { series, labels } => {
+                let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+                if bytes > LONGEST_LABELS {
+                    return Err(LABELS);
+                }
+                let mut packed = Vec::with_capacity(bytes + 4 * labels.len());
+                for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+                    put_blob(&mut packed, text.as_bytes());
+                }
+                let before = self.known.get(&series).map_or(0, |known| known.labels.len());
+                if let Some(known) = self.get(series, packed.len()) {
+                    known.labels = packed.into_boxed_slice();
+                    self.held.give(before);
+                }
+            }
+            Item::Type { series, metric_type } => {
+                if let Some(known) = self.get(series, 0) {
+                    known.metric_type = metric_type;
+                }
+            }
+            Item::Deleted { series, from, to } => {
+                let count = self.deleted.get(&series).map(Vec::len);
+                if count.is_some_and(|count| count >= MOST_DELETED) {
+                    return Err("expected at most 10,000 deletions of a series: it is read as if the others were not");
+                }
+                if self.held.take(if count.is_some() { DELETED } else { DELETED + STRETCHES }).is_err() {
+                    self.refused += 1;
+                } else {
+                    self.deleted.entry(series).or_default().push((from, to));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
-    let labels = found.labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-    let entry = Entry::Series { series, record: series as i64, metric_type: found.metric_type, labels };
-    packer.put(&entry, 0);
-    for (from, to) in &found.deleted {
-        packer.put(&Entry::Deleted { series, from: *from, to: *to }, 0);
+
+    /// A series, of which so many bytes more are kept; nothing where there is no room.
+    fn get(&mut self, series: u64, bytes: usize) -> Option<&mut Known> {
+        let own = if self.known.contains_key(&series) { 0 } else { SERIES };
+        if self.held.take(own + bytes).is_err() {
+            self.refused += 1;
+            return None;
+        }
+        Some(self.known.entry(series).or_default())
+    }
+
+    /// Packs a record that has samples, and the series that it needs.
+    fn record(&mut self, member: &Member, offset: u64, bytes: &[u8], packer: &mut Packer) {
+        packer.flush_when_full();
+        let (mut samples, mut used) = (0, Vec::new());
+        let result = items(bytes, |item| match item {
+            Item::Float { series, .. } => {
+                samples += 1;
+                used.push(series);
+            }
+            Item::Histogram { series, .. } => {
+                // A histogram's row is as long as some twenty samples.
+                samples += 20;
+                used.push(series);
+            }
+            _ => {}
+        });
+        if used.is_empty() && result.is_ok() {
+            return;
+        }
+        used.into_iter().for_each(|series| self.name(series, packer));
+        packer.put(&Entry::File(&member.name), 0);
+        let record = (member.part.number() << 32 | offset) as i64;
+        packer.put(&Entry::Record { record, offset, bytes }, samples);
+    }
+
+    /// Packs what is known of a series, once a parcel.
+    fn name(&mut self, series: u64, packer: &mut Packer) {
+        if std::mem::replace(&mut self.parcel, packer.count) != packer.count {
+            self.named.clear();
+        }
+        let Some(found) = self.known.get(&series).filter(|found| !found.labels.is_empty()) else { return };
+        if !self.named.insert(series) {
+            return;
+        }
+        let mut texts = Bytes::new(&found.labels);
+        let labels = std::iter::from_fn(|| Some((texts.blob().ok()?, texts.blob().ok()?))).collect();
+        let entry = Entry::Series { series, record: series as i64, metric_type: found.metric_type, labels };
+        packer.put(&entry, 0);
+        for (from, to) in self.deleted.get(&series).into_iter().flatten() {
+            packer.put(&Entry::Deleted { series, from: *from, to: *to }, 0);
+        }
     }
 }
 
 /// Packs the chunks of a file. It is made longer than needed: zeros end it.
-fn chunks(member: &Member, known: &Series, named: &mut HashSet<u64>, packer: &mut Packer) -> Result<(), (u64, String)> {
+fn chunks(member: &Member, log: &mut Log, packer: &mut Packer) -> Result<(), (u64, String)> {
     let mut window = Window::open(&member.file).map_err(|error| (0, error.to_string()))?;
     let mut at = HEADER;
     let mut damage = None;
+    let mut effort = Effort::of(usize::try_from(window.length).unwrap_or(usize::MAX));
     while at + FRONT as u64 <= window.length {
         let front = window.get(at, FRONT + 10).map_err(|error| (at, error.to_string()))?;
         if front.iter().take(FRONT).all(|byte| *byte == 0) {
@@ -125,7 +215,7 @@ fn chunks(member: &Member, known: &Series, named: &mut HashSet<u64>, packer: &mu
         }
         let plausible = dissected(front).filter(|(series, length, _)| {
             // Behind damage the next chunk is searched for: one of a series that is known.
-            (damage.is_none() || known.contains_key(series)) && at + length + 4 <= window.length
+            (damage.is_none() || log.known.contains_key(series)) && at + length + 4 <= window.length
         });
         let Some((series, length, samples)) = plausible else {
             damage.get_or_insert(at);
@@ -136,7 +226,15 @@ fn chunks(member: &Member, known: &Series, named: &mut HashSet<u64>, packer: &mu
         let fits =
             bytes.split_last_chunk::<4>().is_some_and(|(covered, sum)| crc32c(covered) == u32::from_be_bytes(*sum));
         if !fits {
-            damage.get_or_insert(at);
+            let from = *damage.get_or_insert(at);
+            if !effort.spend(length as usize) {
+                return Err((
+                    from,
+                    format!(
+                        "expected a chunk that fits its checksum: none was found up to {at}, where the search ends"
+                    ),
+                ));
+            }
             at += 1;
             continue;
         }
@@ -147,10 +245,8 @@ fn chunks(member: &Member, known: &Series, named: &mut HashSet<u64>, packer: &mu
                 &format!("expected a chunk that fits its checksum: the next one is at {at}"),
             );
         }
-        if packer.flush_when_full() {
-            named.clear();
-        }
-        name(series, known, named, packer);
+        packer.flush_when_full();
+        log.name(series, packer);
         packer.put(&Entry::File(&member.name), 0);
         let record = (member.part.number() << 32 | at) as i64;
         packer.put(&Entry::Chunk { series, record, offset: at, home: Home::Head, bytes }, samples);
@@ -171,4 +267,134 @@ fn dissected(front: &[u8]) -> Option<(u64, u64, usize)> {
     let samples = bytes.rest().get(..2).map_or(0, |count| usize::from(u16::from_be_bytes([count[0], count[1]])));
     let prefix = (front.len() - bytes.rest().len()) as u64;
     (from <= to && (1..=6).contains(&encoding) && size <= LONGEST_CHUNK).then_some((series, prefix + size, samples))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::{HEAD_MAGIC, Known, LONGEST_LABELS, SERIES, chunks, read};
+    use crate::form::ledger::Ledger;
+    use crate::input::tsdb::{Member, Packer, Part};
+    use syncline_tsdb::bytes::{put_blob, put_uvarint, put_varint};
+    use syncline_tsdb::crc32c::crc32c;
+    use syncline_tsdb::parcel::{Entry, entries};
+
+    fn member(folder: &Path, part: Part, bytes: &[u8]) -> Member {
+        let file = folder.join("file");
+        fs::write(&file, bytes).expect("written");
+        Member { name: "file".to_owned(), file, part }
+    }
+
+    /// A segment of records, each whole in its fragment and its page.
+    fn segment(records: &[Vec<u8>]) -> Vec<u8> {
+        const PAGE: usize = 32 << 10;
+        let mut segment = Vec::new();
+        for record in records {
+            if segment.len() % PAGE + 7 + record.len() > PAGE {
+                segment.resize(segment.len().next_multiple_of(PAGE), 0);
+            }
+            let length = u16::try_from(record.len()).expect("a short record");
+            segment.extend([&[1][..], &length.to_be_bytes(), &crc32c(record).to_be_bytes(), record].concat());
+        }
+        segment
+    }
+
+    fn series(reference: u64, value: &str) -> Vec<u8> {
+        let mut record = [&[1][..], &reference.to_be_bytes(), &[1]].concat();
+        put_blob(&mut record, b"__name__");
+        put_blob(&mut record, value.as_bytes());
+        record
+    }
+
+    fn sample(reference: u64) -> Vec<u8> {
+        let mut record = [&[2][..], &reference.to_be_bytes(), &7_u64.to_be_bytes()].concat();
+        put_varint(&mut record, 0);
+        put_varint(&mut record, 0);
+        record.extend(1.0_f64.to_be_bytes());
+        record
+    }
+
+    fn deleted(reference: u64, from: i64, to: i64) -> Vec<u8> {
+        let mut record = [&[3][..], &reference.to_be_bytes()].concat();
+        put_varint(&mut record, from);
+        put_varint(&mut record, to);
+        record
+    }
+
+    /// What a log gives: whether all of it fitted, series, deletions, and damage.
+    fn packed(records: &[Vec<u8>], ledger: &Ledger) -> (bool, Vec<u64>, Vec<(i64, i64)>, Vec<String>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = member(folder.path(), Part::Log(0), &segment(records));
+        let mut parcels: Vec<Vec<u8>> = Vec::new();
+        let mut send = |bytes, _| parcels.push(bytes);
+        let mut packer = Packer::new(&mut send, 1 << 20);
+        let fits = read(&[log], ledger, &mut packer);
+        packer.flush();
+        let (mut named, mut stretches, mut damage) = (Vec::new(), Vec::new(), Vec::new());
+        for parcel in &parcels {
+            for entry in entries(parcel).expect("a parcel") {
+                match entry.expect("whole") {
+                    Entry::Series { series, .. } => named.push(series),
+                    Entry::Deleted { from, to, .. } => stretches.push((from, to)),
+                    Entry::Damage { reason, .. } => damage.push(reason.to_owned()),
+                    _ => {}
+                }
+            }
+        }
+        (fits, named, stretches, damage)
+    }
+
+    #[test]
+    fn series_beyond_what_there_is_are_left_out_by_name() {
+        let ledger = Ledger::new(3 * (SERIES + 32));
+        let records: Vec<Vec<u8>> = (0..10).map(|n| series(n, "up")).chain((0..10).map(sample)).collect();
+        let (fits, named, _, damage) = packed(&records, &ledger);
+        assert_eq!((fits, named.len()), (false, 3));
+        assert!(damage[0].contains("7 series or deletions of this file were left out"), "{damage:?}");
+        assert_eq!(ledger.taken(), 0);
+        let (fits, named, _, damage) = packed(&records, &Ledger::new(1 << 20));
+        assert_eq!((fits, named.len(), damage.len()), (true, 10, 0));
+    }
+
+    #[test]
+    fn labels_and_deletions_have_their_limits() {
+        let long = series(1, &"x".repeat(LONGEST_LABELS));
+        let (_, named, _, damage) = packed(&[long, series(2, "up"), sample(1), sample(2)], &Ledger::new(1 << 20));
+        assert_eq!(named, [2]);
+        assert!(damage[0].contains("16 KiB"), "{damage:?}");
+        let again: Vec<Vec<u8>> = (0..20_000).map(|time| deleted(2, time % 50, time % 50 + 3)).collect();
+        let records = [vec![series(2, "up"), sample(2)], again].concat();
+        let (_, _, stretches, damage) = packed(&records, &Ledger::new(8 << 20));
+        assert_eq!(stretches, [(0, 52)]);
+        assert!(damage[0].contains("10,000 deletions"), "{damage:?}");
+    }
+
+    #[test]
+    fn a_search_for_chunks_in_vain_comes_to_its_end() {
+        // Whatever the place, it could be a chunk of a known series, of 16 KiB.
+        let pattern = [0x81, 0x81, 0x81, 0x01];
+        let mut bytes = [&HEAD_MAGIC[..], &[1, 0, 0, 0]].concat();
+        bytes.extend(pattern.repeat(256 << 10));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = member(folder.path(), Part::HeadChunks(1), &bytes);
+        let mut log = super::Log::new(&Ledger::new(1 << 20), 0);
+        for turn in 0..4 {
+            let mut eight = [pattern, pattern].concat();
+            eight.rotate_left(turn);
+            let reference = u64::from_be_bytes(eight.try_into().expect("eight bytes"));
+            log.known.insert(reference, Known::default());
+        }
+        let mut send = |_, _| {};
+        let (_, reason) = chunks(&file, &mut log, &mut Packer::new(&mut send, 1 << 20)).expect_err("damage");
+        assert!(reason.contains("where the search ends"), "{reason}");
+    }
+
+    #[test]
+    fn varints_are_as_long_as_the_test_says() {
+        let mut out = Vec::new();
+        put_uvarint(&mut out, 1 | 1 << 7 | 1 << 14);
+        assert_eq!(out, [0x81, 0x81, 0x01]);
+    }
 }

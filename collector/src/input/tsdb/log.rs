@@ -18,7 +18,7 @@ const PAGE: usize = 32 << 10;
 /// Kind, length, checksum.
 const HEADER: usize = 7;
 /// Bytes of a record at most, packed and unpacked: Prometheus writes a scrape or a part of one.
-const LONGEST: usize = 64 << 20;
+const LONGEST: usize = 32 << 20;
 
 /// What a log gives: where it begins (offset in the segment), and the record or why there is none.
 pub type Found<'a> = (u64, Result<&'a [u8], String>);

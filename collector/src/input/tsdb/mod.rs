@@ -19,6 +19,8 @@ use std::path::PathBuf;
 
 use syncline_tsdb::parcel::{Entry, Parcel};
 
+use crate::form::ledger::Ledger;
+
 /// What a file is to a TSDB, in the order in which they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -126,15 +128,20 @@ pub struct Group {
     pub files: Vec<usize>,
 }
 
-/// Groups files: paths, and the beginnings of those that have a [`place`].
-pub fn groups<'p>(files: impl Iterator<Item = (&'p str, &'p [u8])>) -> Vec<Group> {
+/// How much the beginning of a file speaks for its [`place`].
+pub fn evidence(path: &str, head: &[u8]) -> u32 {
+    place(path).map_or(0, |(_, part)| part.evidence(head))
+}
+
+/// Groups files: paths, and the [`evidence`] of those that have a place.
+pub fn groups<'p>(files: impl Iterator<Item = (&'p str, u32)>) -> Vec<Group> {
     // By folder and kind: the evidence, and the files with their places.
     type Found = (u32, Vec<(Part, usize)>);
     let mut found: BTreeMap<(String, bool), Found> = BTreeMap::new();
-    for (at, (path, head)) in files.enumerate() {
+    for (at, (path, evidence)) in files.enumerate() {
         let Some((folder, part)) = place(path) else { continue };
         let group = found.entry((folder.to_owned(), part.is_head())).or_default();
-        group.0 += part.evidence(head);
+        group.0 += evidence;
         group.1.push((part, at));
     }
     let counts = |(score, parts): &Found| {
@@ -150,23 +157,54 @@ pub fn groups<'p>(files: impl Iterator<Item = (&'p str, &'p [u8])>) -> Vec<Group
         .collect()
 }
 
+/// Bytes of parcels, and samples, for each byte of the files at most: labels stand in each parcel that needs them, records are
+/// compressed, a sample takes as little as two bits.
+const MOST_PACKED: u64 = 64;
+const MOST_SAMPLES: u64 = 32;
+/// As above for few bytes.
+const LEAST_PACKED: u64 = 64 << 20;
+
 /// Packs parcels and sends them off.
 pub struct Packer<'s> {
     parcel: Parcel,
     send: &'s mut dyn FnMut(Vec<u8>, usize),
+    /// What may still be packed: bytes, and samples.
+    left: (u64, u64),
+    /// Whether that was used up: an index may name one chunk a million times.
+    is_over: bool,
+    /// Parcels so far.
+    count: u64,
 }
 
 impl<'s> Packer<'s> {
-    /// `send` takes the bytes of a parcel, and what they take in memory as rows.
-    pub fn new(send: &'s mut dyn FnMut(Vec<u8>, usize)) -> Self {
-        Self { parcel: Parcel::default(), send }
+    /// `send` takes the bytes of a parcel, and what they take in memory as rows. The files have `bytes`.
+    pub fn new(send: &'s mut dyn FnMut(Vec<u8>, usize), bytes: u64) -> Self {
+        let left = |times: u64| bytes.saturating_mul(times).saturating_add(LEAST_PACKED);
+        let left = (left(MOST_PACKED), left(MOST_SAMPLES));
+        Self { parcel: Parcel::default(), send, left, is_over: false, count: 0 }
     }
 
     fn put(&mut self, entry: &Entry, samples: usize) {
+        if self.is_over {
+            return;
+        }
+        let before = self.parcel.len();
         self.parcel.put(entry, samples);
+        let packed = (self.parcel.len() - before) as u64;
+        match (self.left.0.checked_sub(packed), self.left.1.checked_sub(samples as u64)) {
+            (Some(bytes), Some(samples)) => self.left = (bytes, samples),
+            _ => {
+                self.is_over = true;
+                let reason = "expected chunks and records that are named once: the rest of the files was left out";
+                self.parcel.put(&Entry::Damage { offset: 0, reason }, 1);
+            }
+        }
     }
 
+    /// Names a place that cannot be read.
     fn damage(&mut self, file: &str, offset: u64, reason: &str) {
+        // Damage alone fills parcels, too; it needs none of the series in them.
+        self.flush_when_full();
         self.put(&Entry::File(file), 0);
         self.put(&Entry::Damage { offset, reason }, 1);
     }
@@ -181,27 +219,52 @@ impl<'s> Packer<'s> {
     }
 
     fn flush(&mut self) {
+        self.count += 1;
         let (bytes, memory) = std::mem::take(&mut self.parcel).close();
         (self.send)(bytes, memory);
     }
 }
 
-/// Reads a block or a head; `send` takes the parcels.
-pub fn read(is_head: bool, members: &[Member], send: &mut dyn FnMut(Vec<u8>, usize)) {
-    let mut packer = Packer::new(send);
-    if is_head {
-        head::read(members, &mut packer);
-    } else {
-        block::read(members, &mut packer);
+/// Bytes of the names and values of a series at most: it stands in every parcel that needs it.
+const LONGEST_LABELS: usize = 16 << 10;
+/// Why a series is left out whose labels are longer.
+const LABELS: &str = "expected labels of at most 16 KiB in all: the series is left out";
+/// Stretches of time of a series that were deleted, at most.
+const MOST_DELETED: usize = 10_000;
+/// Memory of one of them, in a list that may have grown just now.
+const DELETED: usize = 4 * size_of::<i64>();
+
+/// Stretches in order, those that meet as one.
+fn merged(mut deleted: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    deleted.sort_unstable();
+    let mut found: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in deleted {
+        match found.last_mut() {
+            Some((_, last)) if from <= last.saturating_add(1) => *last = (*last).max(to),
+            _ => found.push((from, to)),
+        }
     }
+    found
+}
+
+/// Reads a block or a head; `send` takes the parcels. What is kept of it is taken from `ledger`: false where that was used up, which is
+/// then named.
+pub fn read(is_head: bool, members: &[Member], ledger: &Ledger, send: &mut dyn FnMut(Vec<u8>, usize)) -> bool {
+    let bytes = members.iter().filter_map(|member| std::fs::metadata(&member.file).ok()).map(|found| found.len()).sum();
+    let mut packer = Packer::new(send, bytes);
+    let fits = match is_head {
+        true => head::read(members, ledger, &mut packer),
+        false => block::read(members, ledger, &mut packer),
+    };
     if !packer.parcel.is_empty() {
         packer.flush();
     }
+    fits
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, block, groups, index, place};
+    use super::{Packer, Part, block, evidence, groups, index, place};
 
     #[test]
     fn places_tell_what_a_file_is() {
@@ -232,11 +295,30 @@ mod tests {
                 ("d/meta.json", b"{\"minTime\":0}".to_vec()),
                 ("d/index", index::MAGIC.to_vec()),
             ];
-            groups(files.iter().map(|(path, head)| (*path, head.as_slice())))
+            groups(files.iter().map(|(path, head)| (*path, evidence(path, head))))
         };
         let whole = found(&index::MAGIC);
         assert_eq!(whole.len(), 1);
         assert_eq!((whole[0].folder.as_str(), whole[0].is_head, &whole[0].files), ("b", false, &vec![1, 2, 0]));
         assert_eq!(found(b"damaged"), whole, "the other files say what it is");
+    }
+
+    #[test]
+    fn stretches_that_meet_are_one() {
+        let all = vec![(5, 9), (1, 2), (3, 4), (20, 30), (8, 12), (25, 26), (i64::MIN, -5)];
+        assert_eq!(super::merged(all), [(i64::MIN, -5), (1, 12), (20, 30)]);
+    }
+
+    #[test]
+    fn damage_alone_is_sent_off_in_parcels_and_comes_to_an_end() {
+        let mut sent = Vec::new();
+        let mut send = |bytes: Vec<u8>, _| sent.push(bytes.len());
+        let mut packer = Packer::new(&mut send, 0);
+        for offset in 0..10_000_000 {
+            packer.damage("wal/00000000", offset, "expected the beginning of a record ahead of its rest");
+        }
+        assert!(packer.is_over && packer.parcel.len() < 2 << 20);
+        assert!(sent.len() > 10 && sent.iter().all(|bytes| *bytes < 1 << 20));
+        assert!(sent.iter().sum::<usize>() as u64 <= super::LEAST_PACKED + (1 << 20));
     }
 }

@@ -38,6 +38,10 @@ impl Window {
             Some(at) if at + wanted <= self.bytes.len() => at,
             _ => {
                 self.bytes.clear();
+                if self.bytes.capacity() > 2 * WINDOW {
+                    // A long chunk needed it.
+                    self.bytes = Vec::new();
+                }
                 self.start = offset;
                 self.file.seek(SeekFrom::Start(offset))?;
                 (&mut self.file).take(wanted.max(WINDOW) as u64).read_to_end(&mut self.bytes)?;

@@ -1,14 +1,14 @@
 //! What is left of an entry that breaks off: given as it is, up to where the next one begins.
 
 use super::value::Value;
-use super::{Piece, Scan, State, Take};
+use super::{Piece, Scan, State, Take, WIDEST};
 
 /// Bytes of a damaged entry that are given at once.
 const MOST_LOST: usize = 64 << 10;
 /// Bytes that are looked through at once.
 const WINDOW: usize = 4 << 10;
 /// Bytes of the beginning of a document that is looked for behind damage.
-const MOST_MARK: usize = 256;
+pub(super) const MOST_MARK: usize = 256;
 /// What is left of a damaged entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost {
@@ -20,11 +20,17 @@ impl Scan {
     /// A value is damaged. The next one that begins in the same way begins anew.
     pub(super) fn damaged(&mut self, text: &[u8], value: Value) {
         self.mark.clear();
-        if let Some(mark) = text.get(value.begin..value.first_key.min(text.len())) {
+        if let Some(mark) =
+            text.get(value.begin..value.first_key.min(text.len())).filter(|mark| mark.len() <= MOST_MARK)
+        {
             self.mark.extend_from_slice(mark);
         }
         self.lost_column = value.column;
-        self.at = value.begin + 1;
+        // Where too much was looked at again, what was passed is given as it is, whatever begins in it.
+        if self.effort.spend(self.at.saturating_sub(value.begin)) {
+            self.at = value.begin + 1;
+        }
+        self.at = self.at.max(value.begin + 1);
         self.state = State::Lost(Lost { begin: value.begin, column: value.column });
     }
 
@@ -42,7 +48,14 @@ impl Scan {
         if !self.begins_line(self.at) {
             return self.lost_within_line(text, lost, by_bytes, take);
         }
-        let Some(column) = text[self.at..].iter().position(|byte| !matches!(byte, b' ' | b'\t')) else { return false };
+        let rest = &text[self.at..];
+        let rest = &rest[..rest.len().min(WIDEST)];
+        let Some(column) = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t')) else {
+            return rest.len() == WIDEST && {
+                self.at += 1;
+                self.lost_within_line(text, lost, by_bytes, take)
+            };
+        };
         let first = self.at + column;
         match text[first] {
             b'}' | b']' if column >= lost.column => {}

@@ -12,12 +12,19 @@
 use std::collections::VecDeque;
 
 use crate::form::Place;
+use crate::form::effort::Effort;
 
 mod damage;
 mod value;
 
 use damage::Lost;
 use value::Value;
+
+/// Blanks ahead of a value, in its line or behind a bracket, at most: no program indents so far.
+const WIDEST: usize = 4 << 10;
+/// Values, and their bytes, that are kept for the entries behind them.
+const MOST_VALUES: usize = 256;
+const MOST_VALUE_BYTES: usize = 1 << 20;
 
 /// What was found.
 pub enum Piece<'b> {
@@ -34,6 +41,14 @@ pub enum Piece<'b> {
 pub struct Context(Vec<(usize, String, Vec<u8>)>);
 
 impl Context {
+    /// Keeps a value, where there is room.
+    fn push(&mut self, depth: usize, key: String, json: &[u8]) {
+        let bytes: usize = self.0.iter().map(|(_, key, json)| key.len() + json.len()).sum();
+        if self.0.len() < MOST_VALUES && bytes + key.len() + json.len() <= MOST_VALUE_BYTES {
+            self.0.push((depth, key, json.to_vec()));
+        }
+    }
+
     /// The JSON of a value by its key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
         self.0.iter().rev().find(|(_, known, _)| known == key).map(|(_, _, json)| &**json)
@@ -80,6 +95,8 @@ pub struct Scan {
     lost_column: usize,
     /// Blanks ahead of the line whose beginning was given away.
     indent: usize,
+    /// What damaged entries may still cost.
+    effort: Effort,
     /// Set where the text turned out to be a table: lines are given as they are.
     pub is_table: bool,
 }
@@ -101,6 +118,7 @@ impl Scan {
             mark: Vec::new(),
             lost_column: 0,
             indent: 0,
+            effort: Effort::of(0),
             is_table: false,
         }
     }
@@ -110,6 +128,7 @@ impl Scan {
         self.compact();
         self.lines.push_back((self.text.len() as isize, place));
         self.text.extend_from_slice(bytes);
+        self.effort.gain(bytes.len());
         if ended {
             self.text.push(b'\n');
         }
@@ -123,6 +142,7 @@ impl Scan {
             self.lines.push_back((0, self.next));
         }
         self.text.extend_from_slice(bytes);
+        self.effort.gain(bytes.len());
         self.run(true, false, take);
     }
 
@@ -177,7 +197,11 @@ impl Scan {
         if let Ok(begin) = usize::try_from(self.line_of(kept).0)
             && begin < kept
         {
-            self.indent = self.text[begin..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            let line = &self.text[begin..kept];
+            self.indent = line.iter().take(WIDEST).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        }
+        if kept == 0 {
+            return;
         }
         self.text.drain(..kept);
         self.at -= kept;
@@ -202,8 +226,8 @@ impl Scan {
     /// The line that a byte stands in: where it begins, and its place.
     fn line_of(&self, at: usize) -> (isize, Place) {
         let at = at as isize;
-        let found = self.lines.iter().rev().find(|(begin, _)| *begin <= at).or(self.lines.front());
-        found.copied().unwrap_or((0, self.next))
+        let behind = self.lines.partition_point(|(begin, _)| *begin <= at);
+        self.lines.get(behind.saturating_sub(1)).copied().unwrap_or((0, self.next))
     }
 
     fn place(&self, at: usize) -> Place {
@@ -218,7 +242,8 @@ impl Scan {
     /// Blanks ahead of a byte, where nothing else stands ahead of it in its line.
     fn column(&self, text: &[u8], at: usize) -> Option<usize> {
         let begin = usize::try_from(self.line_of(at).0).ok()?;
-        text.get(begin..at)?.iter().all(|byte| matches!(byte, b' ' | b'\t')).then_some(at - begin)
+        let ahead = text.get(begin..at)?;
+        (ahead.len() <= WIDEST && ahead.iter().all(|byte| matches!(byte, b' ' | b'\t'))).then_some(at - begin)
     }
 
     /// The line end at a byte was passed: where bytes are taken, the next line begins behind it.
@@ -298,8 +323,10 @@ impl Scan {
             }
             open @ (b'{' | b'[') => {
                 if self.stack.is_empty() {
-                    match text[at + 1..].iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
-                        None if !is_last => return false,
+                    let rest = &text[at + 1..];
+                    let rest = &rest[..rest.len().min(WIDEST)];
+                    match rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+                        None if !is_last && rest.len() < WIDEST => return false,
                         Some(next) if begins_json(open, *next) => {}
                         _ => {
                             self.state = State::Line(self.line_if_first(text, at));
@@ -480,5 +507,40 @@ mod tests {
             let text = broken.repeat(200_000);
             assert!(!found(&[text.as_bytes()], true).is_empty(), "{broken}");
         }
+        // Each of these goes on for long before it breaks off.
+        let text = format!("{{\"a\":[{}", "1,".repeat(2_000)).repeat(1_000);
+        assert!(!found(&[text.as_bytes()], true).is_empty());
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_by_bytes_and_lines() {
+        let mut scan = Scan::new(PATHS, 1 << 20);
+        let mut given = 0;
+        let mut take = |piece: Piece<'_>, _: Place, _: &super::Context| {
+            given += match piece {
+                Piece::Entry { json: text, .. } | Piece::Line { text, .. } | Piece::Damaged { text, .. } => text.len(),
+            };
+            false
+        };
+        // Blanks behind a bracket, line ends within an entry, values ahead of the entries.
+        scan.bytes(b"{\"a\":1}\n{", &mut take);
+        for part in [&b" ".repeat(4 << 10)[..], &b"{\"a\":[\n"[..], &b"\n".repeat(4 << 10)[..]] {
+            for _ in 0..2_000 {
+                scan.bytes(part, &mut take);
+                assert!(scan.text.len() <= (1 << 20) + (64 << 10), "{}", scan.text.len());
+                assert!(
+                    scan.lines.len() <= (1 << 20) / crate::form::ledger::SHORTEST_LINES + (8 << 10),
+                    "{}",
+                    scan.lines.len()
+                );
+            }
+        }
+        let mut scan = Scan::new(PATHS, 1 << 20);
+        scan.bytes(b"{\"data\":{\"result\":[{", &mut take);
+        for number in 0..10_000 {
+            scan.bytes(format!("\"k{number}\":\"{}\",", "x".repeat(100)).as_bytes(), &mut take);
+        }
+        scan.bytes(b"\"values\":[[\"1\",\"x\"]]", &mut take);
+        assert!(scan.context.0.len() <= super::MOST_VALUES);
     }
 }

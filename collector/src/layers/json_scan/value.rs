@@ -1,7 +1,9 @@
 //! A value as it comes in: where it ends, and whether it can be JSON.
 
-use super::{Container, Piece, Scan, State, Take, joined};
+use super::damage::MOST_MARK;
+use super::{Container, Piece, Scan, State, Take, WIDEST, joined};
 use crate::form::json_pairs::Pairs;
+use crate::form::ledger::SHORTEST_LINES;
 
 /// Bytes of a value outside of entries that is kept for the entries behind it.
 const MOST_CONTEXT: usize = 64 << 10;
@@ -49,7 +51,7 @@ impl Value {
 impl Scan {
     pub(super) fn begun(&self, text: &[u8], begin: usize, entry: Option<&'static str>) -> Value {
         let column = match usize::try_from(self.line_of(begin).0) {
-            Ok(line) => text[line..begin].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count(),
+            Ok(line) => text[line..begin].iter().take(WIDEST).take_while(|byte| matches!(byte, b' ' | b'\t')).count(),
             Err(_) => self.indent,
         };
         let (depth, arrays, last) = (0, 0, b':');
@@ -134,7 +136,8 @@ impl Scan {
             self.at += 1;
         }
         self.state = State::Value(value);
-        if self.at - value.begin > self.limit {
+        let has_too_many_lines = self.lines.len() > self.limit / SHORTEST_LINES;
+        if self.at - value.begin > self.limit || has_too_many_lines {
             self.damaged(text, value);
             return true;
         }
@@ -162,7 +165,7 @@ impl Scan {
         self.set_root(text, value);
         if let Ok(pairs) = serde_json::from_slice::<Raws<'_>>(&closed) {
             for (key, json) in pairs.0.into_iter().filter(|(_, json)| json.get().len() <= MOST_CONTEXT) {
-                self.context.0.push((depth, key.into_owned(), json.get().as_bytes().to_vec()));
+                self.context.push(depth, key.into_owned(), json.get().as_bytes());
             }
         }
         self.stack.push(Container { path: path.to_owned(), is_array: false, key: Some(key.to_owned()) });
@@ -175,13 +178,16 @@ impl Scan {
     fn set_root(&mut self, text: &[u8], value: &Value) {
         if self.stack.is_empty() {
             let first = text.get(value.begin + 1..value.first_key).unwrap_or_default().trim_ascii();
-            self.root = Some((String::from_utf8_lossy(first).into_owned(), value.column));
+            self.root = key_of_root(first).map(|key| (key, value.column));
         }
     }
 
     /// Whether more must be seen to tell whether a document like the outermost one begins here.
     pub(super) fn may_begin_root(&self, text: &[u8], at: usize) -> bool {
-        let rest = text[at + 1..].trim_ascii_start();
+        let rest = behind(text, at);
+        if rest.is_empty() && text.len() - at > WIDEST {
+            return false;
+        }
         self.root.as_ref().filter(|_| !self.stack.is_empty()).is_some_and(|(key, column)| {
             rest.len() < key.len()
                 && key.as_bytes().starts_with(rest)
@@ -193,7 +199,7 @@ impl Scan {
     pub(super) fn begins_root(&self, text: &[u8], at: usize) -> bool {
         let Some((key, column)) = &self.root else { return false };
         let is_first = self.column(text, at).is_some_and(|found| found <= *column);
-        let rest = text[at + 1..].trim_ascii_start();
+        let rest = behind(text, at);
         !self.stack.is_empty() && text[at] == b'{' && is_first && !key.is_empty() && rest.starts_with(key.as_bytes())
     }
 
@@ -216,13 +222,13 @@ impl Scan {
         if is_text && container.key.is_none() {
             let key = serde_json::from_slice::<String>(bytes).unwrap_or_default();
             if depth == 1 && self.root.is_none() {
-                self.root = Some((String::from_utf8_lossy(bytes).into_owned(), value.column));
+                self.root = key_of_root(bytes).map(|key| (key, value.column));
             }
             container.key = Some(key);
             return;
         }
         match container.key.take() {
-            Some(key) if bytes.len() <= MOST_CONTEXT => self.context.0.push((depth, key, bytes.to_vec())),
+            Some(key) if bytes.len() <= MOST_CONTEXT => self.context.push(depth, key, bytes),
             Some(_) => {}
             None => self.stray(bytes, value.begin, take),
         }
@@ -235,6 +241,17 @@ impl Scan {
             take(Piece::Damaged { text: bytes, ended: true }, place, &self.context);
         }
     }
+}
+
+/// What stands behind a bracket and the blanks behind it, as far as it is looked at.
+fn behind(text: &[u8], at: usize) -> &[u8] {
+    let rest = &text[at + 1..];
+    rest[..rest.len().min(WIDEST)].trim_ascii_start()
+}
+
+/// The first key of a document, with its quotes, where it is as short as a key.
+fn key_of_root(first: &[u8]) -> Option<String> {
+    (first.len() <= MOST_MARK).then(|| String::from_utf8_lossy(first).into_owned())
 }
 
 type Raws<'a> = Pairs<'a, &'a serde_json::value::RawValue>;

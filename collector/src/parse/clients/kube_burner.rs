@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use syncline_schema::clock::ClockToken;
 
+use crate::form::effort::Effort;
 use crate::form::instant::rfc3339;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::syntax::yaml;
@@ -40,16 +41,22 @@ fn sniff(head: &Head) -> Sniff {
     if text.starts_with(b"[") | text.starts_with(b"{") && marked { Sniff::Yes } else { Sniff::No }
 }
 
+/// Bytes of an object at most, and of one that is no JSON by itself.
+const LONGEST: usize = 4 << 20;
+const LONGEST_LENIENT: usize = 16 << 10;
+
 /// Objects of a text, whatever stands between them: examples in documents lack the brackets of the list.
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     let text = chunk.bytes;
     let mut sums: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
     let mut first = None;
     let (mut at, mut counted, mut number) = (0, 0, chunk.first_line);
+    let mut effort = Effort::of(text.len());
     while let Some(start) = text.get(at..).and_then(|rest| memchr::memchr(b'{', rest)).map(|place| at + place) {
         number += memchr::memchr_iter(b'\n', &text[counted..start]).count() as i64;
         counted = start;
-        let mut objects = serde_json::Deserializer::from_slice(&text[start..]).into_iter::<Map<String, Value>>();
+        let rest = &text[start..text.len().min(start + LONGEST)];
+        let mut objects = serde_json::Deserializer::from_slice(rest).into_iter::<Map<String, Value>>();
         let line = Line { bytes: &text[start..], number, offset: chunk.offset + start as i64, ended: true };
         match objects.next() {
             Some(Ok(object)) => {
@@ -66,11 +73,16 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             }
             Some(Err(error)) => {
                 // Examples in documents have a comma too many, which YAML allows.
-                if let Some((length, object)) = lenient(&text[start..]) {
+                if let Some((length, object)) = lenient(&rest[..rest.len().min(LONGEST_LENIENT)]) {
                     at = start + length;
                     batch.record(None);
                     one(context, number, &object, &mut sums, batch);
                     continue;
+                }
+                if !effort.spend_on(rest, &error) || !effort.spend(rest.len().min(LONGEST_LENIENT)) {
+                    let why = "expected results of kube-burner: too many that never end, what follows was not read";
+                    batch.reject(context, &line, why);
+                    break;
                 }
                 batch.reject(context, &line, &format!("expected a result of kube-burner as JSON: {error}"));
                 // The next object begins at the left margin.
@@ -192,6 +204,15 @@ mod tests {
             assert_eq!((batch.records, batch.rejected), (records, 0), "{text}");
             assert!(facts(&mut batch)[0].ends_with("Ready/P99=1.234"), "{text}");
         }
+    }
+
+    #[test]
+    fn objects_that_never_end_are_given_up_and_those_ahead_are_kept() {
+        let text = format!("{}{}", FORMAT.sample, "{\"a\":[\n".repeat(200_000));
+        let batch = parse_text(&FORMAT, &text);
+        assert_eq!(batch.records, 1);
+        // Far fewer tries than there are braces.
+        assert!((1..20_000).contains(&batch.rejected), "{}", batch.rejected);
     }
 
     #[test]

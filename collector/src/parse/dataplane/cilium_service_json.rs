@@ -149,7 +149,7 @@ fn section(section: &mut Section, piece: &[u8]) {
         section.clear();
     } else if piece.starts_with(FRONTEND) && !section.starts_with('>') {
         *section = place(piece).map(|place| name(&place)).unwrap_or_default();
-    } else if piece.starts_with(STATUS) && !section.is_empty() {
+    } else if piece.starts_with(STATUS) && !section.is_empty() && !section.starts_with('>') {
         section.insert(0, '>');
     }
 }
@@ -190,6 +190,13 @@ mod tests {
     fn shapes(text: &str) -> Vec<String> {
         let pieces = dissect(&DISSECTOR, "x", text.as_bytes());
         pieces.iter().map(shape).filter(|shape| !shape.starts_with("other")).collect()
+    }
+
+    #[test]
+    fn a_service_has_one_status_however_often_it_says_so() {
+        let mut section = String::from("10.96.0.1:443/TCP");
+        (0..1_000).for_each(|_| super::section(&mut section, b"\"status\": {}"));
+        assert_eq!(section, ">10.96.0.1:443/TCP");
     }
 
     #[test]

@@ -85,8 +85,8 @@ fn opened(document: &[u8]) -> HashSet<&[u8]> {
     let keys = [&b"{\"chain\": {"[..], b"{\"map\": {", b"{\"set\": {"];
     let behind = |key: &'static [u8]| {
         memchr::memmem::find_iter(document, key).map(move |at| {
-            let rest = &document[at..];
-            &rest[..memchr::memmem::find(rest, b"\"handle\"").unwrap_or(rest.len()).min(400)]
+            let rest = &document[at..document.len().min(at + 400)];
+            &rest[..memchr::memmem::find(rest, b"\"handle\"").unwrap_or(rest.len())]
         })
     };
     keys.into_iter().flat_map(behind).collect()

@@ -284,7 +284,9 @@ fn rule(mut found: RuleFields, line: &str) -> RuleFields {
             "goto" | "jump" => found.target = words.get(at + 1).map(|target| (*target).to_owned()),
             "dnat" => {
                 found.target = Some("DNAT".to_owned());
-                let to = words[at..].iter().position(|word| *word == "to").and_then(|to| words.get(at + to + 1));
+                // `dnat ip to`, `dnat ip addr . port to`
+                let to =
+                    words[at..].iter().take(8).position(|word| *word == "to").and_then(|to| words.get(at + to + 1));
                 if let Some(place) = to.filter(|place| place.contains(['.', ':'])) {
                     let (address, port) = rule_comment::address_and_port(place);
                     (found.address, found.port) = (Some(address), port);

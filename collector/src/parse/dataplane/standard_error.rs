@@ -26,6 +26,9 @@ const WARNINGS: [(&[u8], &[u8]); 9] = [
     (b"command terminated with exit code", b""),
 ];
 
+/// Longest warning.
+const LONGEST: usize = 1_000;
+
 /// What each of [`WARNINGS`] has in it.
 static MARKS: LazyLock<[Finder<'static>; 6]> = LazyLock::new(|| {
     ["arning: ", "Another app is", "# Table `", "Default", " a TTY", "terminated with"].map(Finder::new)
@@ -56,15 +59,22 @@ pub fn mended(text: &[u8]) -> Mended<'_> {
         .flat_map(|(start, _)| memchr::memmem::find_iter(text, start))
         .filter(|at| *at > 0 && text[at - 1] != b'\n')
         .filter(|at| {
-            let end = memchr::memchr(b'\n', &text[*at..]).map_or(text.len(), |length| at + length);
-            let from = memchr::memrchr(b'\n', &text[..*at]).map_or(0, |end| end + 1);
-            // Within quotes it is a comment of the rule.
-            let quoted = text[from..*at].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
-            is_warning(&text[*at..end]) && !quoted
+            let rest = &text[*at..text.len().min(at + LONGEST)];
+            is_warning(&rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())])
         })
         .collect();
     places.sort_unstable();
     places.dedup();
+    // Within quotes it is a comment of the rule. From one to the next: a line may have a million of them.
+    let (mut from, mut quoted) = (0, false);
+    places.retain(|at| {
+        let between = &text[from..*at];
+        let line = memchr::memrchr(b'\n', between).map_or(between, |end| &between[end + 1..]);
+        let is_odd = memchr::memchr_iter(b'"', line).count() % 2 == 1;
+        quoted = (line.len() == between.len() && quoted) != is_odd;
+        from = *at;
+        !quoted
+    });
     if places.is_empty() {
         return Mended { text: Cow::Borrowed(text), count: 0 };
     }
@@ -127,5 +137,7 @@ mod tests {
         check(&format!("-A {WARNING}"), &format!("-A \n{WARNING}"), 1);
         let quoted = format!("-A x --comment \"{WARNING}");
         check(&quoted, &quoted, 0);
+        let both = format!("-A \" {WARNING}-A x{WARNING}-B \"\" {WARNING}\n");
+        check(&both, &format!("-A \" {WARNING}-A x-B \"\" \n{WARNING}{WARNING}"), 2);
     }
 }

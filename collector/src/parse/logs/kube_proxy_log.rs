@@ -18,7 +18,7 @@ use syncline_schema::loss::{LOG_BEGINS_LATE, NO_YEAR};
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Reads, Sniff};
 use crate::parse::logs::foreign;
 use crate::parse::logs::klog::{Ahead, Entry, When, closes_value, entry, headless, opens_value};
-use crate::parse::logs::proxy_entry::{Carried, Syncs, moment, push};
+use crate::parse::logs::proxy_entry::{Carried, MOST_PROXIES, Syncs, moment, push};
 
 /// kube-proxy's log.
 pub const FORMAT: Format = Format {
@@ -130,8 +130,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
             let time = push(context, &Carried { record: line.number, outer_time, proxy }, found, &mut syncs, batch);
             without_year += u64::from(time.is_none() && !dated);
             let ahead = Ahead { time, level, outer_time, is_open };
-            match running.iter_mut().find(|(name, _)| *name == proxy) {
-                Some((_, known)) => *known = ahead,
+            match running.iter().position(|(name, _)| *name == proxy) {
+                Some(known) => running[known].1 = ahead,
+                None if running.len() >= MOST_PROXIES => running[0] = (proxy, ahead),
                 None => running.push((proxy, ahead)),
             }
             begun = true;

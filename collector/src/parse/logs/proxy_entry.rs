@@ -27,6 +27,9 @@ pub struct Syncs {
     failing: Vec<usize>,
 }
 
+/// Proxies that write to one place at once, at most: each line is looked for among them.
+pub const MOST_PROXIES: usize = 256;
+
 impl Syncs {
     /// Takes the next moment.
     fn take(&mut self, mut row: SyncRow<'static>) {
@@ -40,7 +43,12 @@ impl Syncs {
                     }
                     return;
                 }
-                None => self.failing.push(self.rows.len()),
+                None => {
+                    if self.failing.len() >= MOST_PROXIES {
+                        self.failing.remove(0);
+                    }
+                    self.failing.push(self.rows.len());
+                }
             },
             "start" => {
                 if let Some(known) = self.failing_of(&row) {

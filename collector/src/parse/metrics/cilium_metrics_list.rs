@@ -169,6 +169,9 @@ fn pairs(labels: &str) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
     Some(found)
 }
 
+/// Quantiles of a summary at most: each of them has all labels of its line.
+const MOST_QUANTILES: usize = 100;
+
 fn values(text: &str) -> Option<Vec<(Option<Cow<'_, str>>, f64)>> {
     if let Some(number) = exposed(text.as_bytes()) {
         return Some(vec![(None, number)]);
@@ -185,7 +188,8 @@ fn values(text: &str) -> Option<Vec<(Option<Cow<'_, str>>, f64)>> {
         let share = percent.parse::<f64>().ok()? / 100.0;
         Some((Some(Cow::Owned(share.to_string())), amount(value)?))
     };
-    text.split(' ').filter(|word| !word.is_empty()).map(part).collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+    let parts = text.split(' ').filter(|word| !word.is_empty()).take(MOST_QUANTILES + 1).map(part);
+    parts.collect::<Option<Vec<_>>>().filter(|all| (1..=MOST_QUANTILES).contains(&all.len()))
 }
 
 /// `5.5s`, `2.125ms`, `1m3s` in seconds; `12k`, `1.5MB`, `3MiB` in ones and bytes; a plain number.

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 
 use crate::form::batch::SeriesKey;
+use crate::form::effort::Effort;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
 use crate::parse::metrics::prometheus_facts;
 use crate::parse::syntax::metric_line::{labels_json, value};
@@ -175,12 +176,17 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 fn stream(context: &Context, chunk: &Chunk, text: &str, batch: &mut Batch) {
     let bytes = text.as_bytes();
     let (mut at, mut number) = (0, chunk.first_line);
+    let mut effort = Effort::of(bytes.len());
     while let Some(blank) = bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()) {
         number += memchr::memchr_iter(b'\n', &bytes[at..at + blank]).count() as i64;
         let start = at + blank;
         let mut documents = serde_json::Deserializer::from_str(&text[start..]).into_iter::<&RawValue>();
         let end = match documents.next() {
             Some(Ok(_)) => start + documents.byte_offset(),
+            Some(Err(error)) if !effort.spend_on(&bytes[start..], &error) => {
+                let rest = Line { bytes: &bytes[start..], number, offset: chunk.offset + start as i64, ended: true };
+                return batch.reject(context, &rest, GIVEN_UP);
+            }
             _ => memchr::memmem::find(&bytes[start..], b"\n{").map_or(bytes.len(), |length| start + length + 1),
         };
         let part = &text[start..end];
@@ -322,15 +328,33 @@ fn series(context: &Context, line: &Line, text: &str, batch: &mut Batch) -> bool
     true
 }
 
+/// Why what follows is not looked at.
+const GIVEN_UP: &str = "expected answers of the HTTP API: too many series that never end, what follows was not read";
+
 /// The series of a damaged answer that are whole by themselves; the rest is refused.
 fn salvage(context: &Context, whole: &Line, reason: &str, batch: &mut Batch) {
     let bytes = whole.bytes;
     let (mut at, mut number, mut kept) = (0, whole.number, 0);
+    let mut effort = Effort::of(bytes.len());
+    // Where the last series ended: another one does not begin within it.
+    let mut end = 0;
     for key in memchr::memmem::find_iter(bytes, b"\"metric\"") {
+        if key < end {
+            continue;
+        }
         let blank = bytes[..key].iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
         let Some(start) = (key - blank).checked_sub(1).filter(|start| bytes[*start] == b'{') else { continue };
         let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<&RawValue>();
-        let Some(Ok(item)) = values.next() else { continue };
+        let item = match values.next() {
+            Some(Ok(item)) => item,
+            Some(Err(error)) if !effort.spend_on(&bytes[start..], &error) => {
+                let rest = Line { bytes: &bytes[start..], number, offset: whole.offset + start as i64, ended: true };
+                batch.reject(context, &rest, GIVEN_UP);
+                break;
+            }
+            _ => continue,
+        };
+        end = start + values.byte_offset();
         number += memchr::memchr_iter(b'\n', &bytes[at..start]).count() as i64;
         at = start;
         let line = Line { bytes: item.get().as_bytes(), number, offset: whole.offset + start as i64, ended: true };
@@ -344,6 +368,26 @@ mod tests {
     use super::FORMAT;
     use crate::form::Sniff;
     use crate::parse::harness::{files, head, parse_text};
+
+    #[test]
+    fn series_that_never_end_are_given_up_and_those_ahead_are_kept() {
+        let series = r#"{"metric":{"__name__":"a"},"values":[[1,"1"]]}"#;
+        let answer = |rest: &str| {
+            format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"matrix\",\"result\":[{series}{rest}")
+        };
+        for text in [
+            answer(&format!(",{}", "{\"metric\":".repeat(100_000))),
+            format!("{}\n{}", answer("]}}"), "{\"data\":[\n".repeat(100_000)),
+        ] {
+            let batch = parse_text(&FORMAT, &text);
+            assert_eq!(batch.samples.len(), 1);
+            assert!((1..40).contains(&batch.rejected), "{}", batch.rejected);
+        }
+        // Series within a series are part of it.
+        let nested = format!("{}{}x", "{\"metric\":".repeat(100), "}".repeat(100));
+        let batch = parse_text(&FORMAT, &answer(&format!(",{nested}")));
+        assert_eq!(batch.samples.len(), 1);
+    }
 
     #[test]
     fn reads_selectors_only() {

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use syncline_schema::clock::ClockToken;
-use syncline_schema::loss::{DELETED_SAMPLES, START_TIMES};
+use syncline_schema::loss::{DELETED_SAMPLES, START_TIMES, TOO_MUCH_BUILT};
 
 use crate::form::batch::SeriesKey;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
@@ -167,7 +167,9 @@ impl<'a> Unpacked<'a, '_> {
     fn wanted(&mut self, series: u64, time: i64) -> Option<u32> {
         let known = self.series.get(&series)?;
         let index = known.index.ok()?;
-        if known.deleted.iter().any(|(from, to)| (*from..=*to).contains(&time)) {
+        // In order, and apart from each other.
+        let ahead = known.deleted.partition_point(|(from, _)| *from <= time);
+        if known.deleted[..ahead].last().is_some_and(|(_, to)| *to >= time) {
             self.batch.loss(DELETED_SAMPLES, 1);
             return None;
         }
@@ -187,6 +189,9 @@ impl<'a> Unpacked<'a, '_> {
             return self.refuse(record, record as u64 & 0xffff_ffff, "expected a time within the years 1678 to 2262");
         };
         self.batch.record(Some(time));
+        if self.batch.is_full() {
+            return self.batch.loss(TOO_MUCH_BUILT, 1);
+        }
         let row = histogram.row(series, record, time);
         self.batch.push(&row);
     }

@@ -14,6 +14,7 @@ use syncline_schema::clock::ClockToken;
 use syncline_schema::loss;
 
 use crate::form::csv;
+use crate::form::effort::Effort;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 use crate::parse::objects::{audit, audit_event, audit_list};
 use crate::parse::syntax::yaml;
@@ -68,6 +69,7 @@ fn documents(context: &Context, chunk: &Chunk, skipped: usize, batch: &mut Batch
     let mut number = chunk.first_line;
     let mut counted = 0;
     let mut begin = skipped;
+    let mut effort = Effort::of(chunk.bytes.len());
     loop {
         number += memchr::memchr_iter(b'\n', &chunk.bytes[counted..begin]).count() as i64;
         counted = begin;
@@ -82,6 +84,9 @@ fn documents(context: &Context, chunk: &Chunk, skipped: usize, batch: &mut Batch
                 begin += documents.byte_offset();
             }
             Some(Err(error)) => {
+                if !effort.spend_on(rest, &error) {
+                    return batch.reject(context, &line, GIVEN_UP);
+                }
                 batch.reject(context, &line, &format!("expected an audit event as JSON: {error}"));
                 // The next document begins at the left margin.
                 let Some(next) = memchr::memmem::find(rest.get(1..).unwrap_or_default(), b"\n{") else { return };
@@ -90,6 +95,9 @@ fn documents(context: &Context, chunk: &Chunk, skipped: usize, batch: &mut Batch
         }
     }
 }
+
+/// Why what follows is not looked at.
+const GIVEN_UP: &str = "expected audit events as JSON: too many that never end, what follows was not read";
 
 fn document(context: &Context, line: &Line<'_>, json: &[u8], batch: &mut Batch) {
     match audit_list::events(json) {
@@ -152,6 +160,15 @@ mod tests {
             let batch = parse_text(&FORMAT, &text);
             assert_eq!((batch.records, batch.rejected), (records, 0), "{text}");
         }
+    }
+
+    #[test]
+    fn documents_that_never_end_are_given_up_and_those_ahead_are_kept() {
+        let text = format!("{PRETTY}{}", "{\"auditID\":[\n".repeat(100_000));
+        let batch = parse_text(&FORMAT, &text);
+        assert_eq!(batch.records, 1);
+        // Each try goes to the end of the text.
+        assert!((1..20).contains(&batch.rejected), "{}", batch.rejected);
     }
 
     #[test]

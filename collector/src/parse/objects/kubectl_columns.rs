@@ -9,6 +9,9 @@
 //! kubectl aligns a table that it prints at once, so a cell stands where its name does. What `-w` prints later may be wider
 //! than the names were: such a row is read by its gaps, if it has a cell for every name.
 
+/// Columns of a table at most: each row is looked at below all of them.
+const MOST: usize = 200;
+
 /// Column names and where they begin, in characters.
 pub struct Columns {
     columns: Vec<(usize, String)>,
@@ -34,7 +37,7 @@ impl Columns {
         let letters: Vec<char> = line.chars().collect();
         let mut columns = Vec::new();
         let mut at = 0;
-        while at < letters.len() {
+        while at < letters.len() && columns.len() < MOST {
             if letters[at].is_whitespace() {
                 at += 1;
                 continue;

@@ -82,19 +82,32 @@ impl Reading<'_> {
 
 /// Appends the row of a reading, or refuses it.
 pub fn push(context: &Context, line: &Line<'_>, reading: &Reading<'_>, batch: &mut Batch) {
-    if reading.leap == "Not synchronised" {
-        let reason = "expected a synchronised clock: chronyd follows no time server, so that nothing bounds it";
-        return batch.reject(context, line, reason);
+    if let Err(reason) = anchor(context, line, "chrony", reading, batch) {
+        batch.reject(context, line, &reason);
     }
-    let Some(error) = reading.error() else {
-        return batch.reject(context, line, "expected the offset, root delay and root dispersion in seconds");
-    };
+}
+
+/// Appends the row of a reading, by `evidence`.
+///
+/// # Errors
+/// In words: it bounds nothing.
+pub fn anchor(
+    context: &Context,
+    line: &Line<'_>,
+    evidence: &'static str,
+    reading: &Reading<'_>,
+    batch: &mut Batch,
+) -> Result<(), String> {
+    if reading.leap == "Not synchronised" {
+        return Err("expected a synchronised clock: chronyd follows no time server, so that nothing bounds it".into());
+    }
+    let error = reading.error().ok_or("expected the offset, root delay and root dispersion in seconds")?;
     let time = reading.time;
     batch.record(Some(time));
     batch.push(&ClockAnchorRow {
         source: context.source,
         record: line.number,
-        evidence: "chrony".into(),
+        evidence: evidence.into(),
         a: "ntp".into(),
         a_low: time.saturating_sub(error),
         a_high: time.saturating_add(error),
@@ -103,6 +116,7 @@ pub fn push(context: &Context, line: &Line<'_>, reading: &Reading<'_>, batch: &m
         b_high: time,
         ..Default::default()
     });
+    Ok(())
 }
 
 #[cfg(test)]

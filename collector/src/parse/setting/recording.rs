@@ -3,9 +3,11 @@
 //! ```text
 //! {"lost":{"source":"watch","loss":"watch-gap","count":1,"from":1795407753.588,"until":1795407755.102,"what":"endpointslices: 410 Gone"}}
 //! {"source":{"name":"iptables","readings":612,"cadence":0.1001,"largest_gap":0.231}}
+//! {"kernel_clock":{"time":1795407753.588,"synchronised":true,"maxerror":0.001250,"esterror":0.000310}}
 //! ```
 //!
 //! `loss` is a name that the collector knows, else it counts as `recorder-gap`; times are seconds on the recorder's clock.
+//! `kernel_clock` is what adjtimex(2) says: `maxerror` bounds the clock's error (s) while a time server steers it.
 
 use std::borrow::Cow;
 
@@ -14,6 +16,7 @@ use serde_json::value::RawValue;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{self, Loss};
 
+use super::chrony::{self, Reading};
 use crate::form::instant::epoch;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sniff};
 
@@ -26,7 +29,7 @@ pub const FORMAT: Format = Format {
     sniff,
     reads: Reads::Rows(parse),
     sample: r#"{"lost":{"source":"watch","loss":"watch-gap","count":1,"from":1795407753.588,"what":"endpointslices: 410 Gone"}}"#,
-    recognised: "JSON lines with an object \"lost\" or \"source\" that has a \"source\" or a \"name\"",
+    recognised: "JSON lines with an object \"lost\", \"source\" or \"kernel_clock\" that has a \"source\", a \"name\" or a \"maxerror\"",
     capture: "syncline-collector record",
     proves: "which gaps a recording has and why, and how often its sources looked",
 };
@@ -37,6 +40,17 @@ struct Outer<'a> {
     lost: Option<Lost<'a>>,
     #[serde(borrow, default)]
     source: Option<Source<'a>>,
+    #[serde(borrow, default)]
+    kernel_clock: Option<KernelClock<'a>>,
+}
+
+#[derive(Deserialize)]
+struct KernelClock<'a> {
+    #[serde(borrow)]
+    time: &'a RawValue,
+    synchronised: bool,
+    #[serde(borrow)]
+    maxerror: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -75,7 +89,8 @@ fn sniff(head: &Head) -> Sniff {
     let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
     let lost = line.starts_with(b"{\"lost\":{") && has(b"\"source\":\"");
     let source = line.starts_with(b"{\"source\":{") && has(b"\"name\":\"");
-    if lost || source { Sniff::Yes } else { Sniff::No }
+    let kernel = line.starts_with(b"{\"kernel_clock\":{") && has(b"\"maxerror\":");
+    if lost || source || kernel { Sniff::Yes } else { Sniff::No }
 }
 
 fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
@@ -91,6 +106,9 @@ fn parse(context: &Context, chunk: &Chunk, batch: &mut Batch) {
 fn said(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), String> {
     let outer: Outer<'_> =
         serde_json::from_slice(line.bytes).map_err(|error| format!("expected what was lost as JSON: {error}"))?;
+    if let Some(kernel) = outer.kernel_clock {
+        return clock_of(context, line, &kernel, batch);
+    }
     match (outer.lost, outer.source) {
         (Some(lost), _) => lost_of(context, line, &lost, batch),
         (None, Some(source)) => {
@@ -105,8 +123,22 @@ fn said(context: &Context, line: &Line<'_>, batch: &mut Batch) -> Result<(), Str
             batch.fact(context, line.number, &key, &words.into_iter().flatten().collect::<String>());
             Ok(())
         }
-        (None, None) => Err("expected \"lost\" or \"source\"".to_owned()),
+        (None, None) => Err("expected \"lost\", \"source\" or \"kernel_clock\"".to_owned()),
     }
+}
+
+/// A clock that no time server steers is told as a fact, and bounds nothing.
+fn clock_of(context: &Context, line: &Line<'_>, kernel: &KernelClock<'_>, batch: &mut Batch) -> Result<(), String> {
+    let time = epoch(kernel.time.get().as_bytes())
+        .ok_or_else(|| format!("expected epoch seconds, found `{}`", kernel.time))?;
+    if kernel.synchronised {
+        let (offset, root_delay) = ("0", "0");
+        let reading = Reading { time, offset, root_delay, root_dispersion: kernel.maxerror.get(), leap: "Normal" };
+        return chrony::anchor(context, line, "adjtimex", &reading, batch);
+    }
+    batch.record(Some(time));
+    batch.fact(context, line.number, "clock/kernel", "no time server steers it: its error is not bounded");
+    Ok(())
 }
 
 fn lost_of(context: &Context, line: &Line<'_>, lost: &Lost<'_>, batch: &mut Batch) -> Result<(), String> {
@@ -138,6 +170,21 @@ mod tests {
     use super::FORMAT;
     use crate::form::Sniff;
     use crate::parse::harness::{facts, head, parse_text};
+
+    #[test]
+    fn the_kernel_bounds_a_clock_that_is_steered() {
+        let line =
+            |rest: &str| format!("{{\"kernel_clock\":{{\"time\":1795407753.5,{rest},\"esterror\":0.000310}}}}\n");
+        let text =
+            line("\"synchronised\":true,\"maxerror\":0.001250") + &line("\"synchronised\":false,\"maxerror\":16.0");
+        assert_eq!((FORMAT.sniff)(&head("kernel.jsonl", text.as_bytes())), Sniff::Yes);
+        let mut batch = parse_text(&FORMAT, &text);
+        assert_eq!((batch.records, batch.rejected), (2, 0));
+        let steered = parse_text(&FORMAT, &line("\"synchronised\":true,\"maxerror\":0.001250")).take_tables();
+        assert!(steered.iter().any(|table| table.table == "clock_anchors" && table.rows() == 1));
+        assert_eq!(facts(&mut batch), ["clock/kernel=no time server steers it: its error is not bounded"]);
+        assert_eq!(parse_text(&FORMAT, &line("\"synchronised\":true,\"maxerror\":true")).rejected, 1);
+    }
 
     #[test]
     fn what_was_lost_is_counted_and_said() {

@@ -11,9 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 
 use super::kubeconfig::{self, Access, Credential, Given};
 use super::proxies;
+use super::resolver::Remembering;
 use crate::record::moment::Moment;
 
 /// Longest answer that is taken whole: a list of some 10,000 objects.
@@ -310,7 +312,7 @@ fn agent(access: &Access, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<Ag
         Some(url) => Some(ureq::Proxy::new(&url).map_err(|_| "the proxy: expected http://HOST:PORT")?),
         None => None,
     };
-    Ok(Agent::config_builder()
+    let config = Agent::config_builder()
         .tls_config(tls.build())
         .proxy(proxy)
         .http_status_as_error(false)
@@ -318,8 +320,8 @@ fn agent(access: &Access, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<Ag
         .no_delay(true)
         .user_agent(concat!("syncline-collector/", env!("CARGO_PKG_VERSION")))
         .max_idle_connections_per_host(8)
-        .build()
-        .new_agent())
+        .build();
+    Ok(Agent::with_parts(config, DefaultConnector::default(), Remembering::default()))
 }
 
 fn certificates(pem: &[u8]) -> Option<Vec<Certificate<'static>>> {
@@ -393,4 +395,10 @@ pub fn escaped(text: &str) -> String {
 /// An error of reading a stream, in words.
 pub fn broke_off(error: &io::Error) -> String {
     format!("the connection broke off: {error}")
+}
+
+/// Whether a stream ended since nothing came for as long as [`Api::stream`] was told.
+pub fn was_silent(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    matches!(inner, Some(ureq::Error::Timeout(_)))
 }

@@ -26,6 +26,7 @@ pub const SOURCE: Source = Source {
     kinds: &["beacon"],
     about: "a ConfigMap of the recorder's own, written ten times a second around the action: bounds of every commit",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };
@@ -133,7 +134,7 @@ fn failed(error: &ApiError, well: &mut bool, out: &Out) {
     }
 }
 
-/// Lists one slice: what matters is the revision of the answer.
+/// Lists the slices of a name that none has: what matters is the revision of the answer, and the server looks at one key for it.
 fn read(plan: &Plan, api: &Api, mut file: File, out: &Out, stop: &Stop) {
     let versions = ["v1", "v1beta1"];
     let mut version = 0;
@@ -143,7 +144,7 @@ fn read(plan: &Plan, api: &Api, mut file: File, out: &Out, stop: &Stop) {
             continue;
         }
         let path = format!(
-            "/apis/discovery.k8s.io/{}/namespaces/{}/endpointslices?limit=1",
+            "/apis/discovery.k8s.io/{}/namespaces/{}/endpointslices?limit=1&fieldSelector=metadata.name%3D{NAME}",
             versions[version], plan.namespace
         );
         let sent = Moment::now();

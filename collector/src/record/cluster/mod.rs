@@ -3,9 +3,12 @@
 pub mod action;
 pub mod api;
 pub mod beacon;
+#[cfg(test)]
+mod encrypted;
 pub mod facts;
 mod kubeconfig;
 mod proxies;
+mod resolver;
 pub mod rollout;
 #[cfg(test)]
 mod server;

@@ -27,11 +27,16 @@ struct Trial {
 
 impl Trial {
     fn start(source: &'static Source, server: &Server) -> Self {
+        Self::with(source, server, |_| {})
+    }
+
+    fn with(source: &'static Source, server: &Server, change: impl FnOnce(&mut Plan)) -> Self {
         let directory = tempfile::tempdir().expect("a folder");
         let folder = Folder::begin(directory.path(), 1 << 30).expect("a recording");
         let mut plan = Plan::of(Host::default());
         plan.api = Some(Arc::new(Api::plain(&server.url).expect("a server")));
         plan.cadences.insert("beacon".to_owned(), Duration::from_millis(5));
+        change(&mut plan);
         let (plan, stop) = (Arc::new(plan), Stop::default());
         stop.approach();
         let threads = Threads::start(&[source], &plan, &folder, &stop).expect("threads");
@@ -118,6 +123,32 @@ fn a_watch_that_breaks_off_goes_on_where_it_ended() {
         server.seen().iter().filter(|one| one.path.starts_with(SLICES) && one.path.contains("limit=")).count(),
         1
     );
+}
+
+/// Nothing happened, which is no gap; and what had happened on a dead connection, which is one.
+#[test]
+fn a_silent_watch_is_begun_anew() {
+    let silent = AtomicUsize::new(0);
+    let server = Server::start(move |request| {
+        if request.path.starts_with(SLICES) && request.path.ends_with("resourceVersion=5") {
+            return match silent.fetch_add(1, Ordering::SeqCst) {
+                0 => Answer::Open(String::new()),
+                _ => Answer::Open(format!("{}\n", event("ADDED", 6))),
+            };
+        }
+        nothing(request)
+    });
+    let mut trial = Trial::with(&watch::SOURCE, &server, |plan| plan.silence = Duration::from_millis(50));
+    trial.until("silence of all watches", |_| {
+        let begun = |name: &str| {
+            server.seen().iter().filter(|one| one.path.contains(name) && one.path.contains("watch=1")).count()
+        };
+        begun("resourceVersion=6") >= 2 && begun("/nodes") >= 3
+    });
+    let losses = trial.folder.losses();
+    assert_eq!(trial.lost("recorder-gap", "endpointslices: the connection was dead"), 1, "{losses:?}");
+    assert_eq!(losses.len(), 1, "{losses:?}");
+    assert!(trial.text("kubernetes/endpointslices.jsonl").contains("ADDED"));
 }
 
 #[test]

@@ -13,9 +13,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use syncline_schema::loss;
 
-use super::api::{ApiError, broke_off};
+use super::api::{ApiError, broke_off, was_silent};
 use super::beacon;
 use super::facts::pods_path;
+use crate::form::instant::SECOND;
 use crate::record::folder::{File, Out};
 use crate::record::moment::{Moment, seconds};
 use crate::record::plan::Plan;
@@ -28,14 +29,15 @@ pub const SOURCE: Source = Source {
     kinds: &["watch", "beacon"],
     about: "EndpointSlices, Services, pods, nodes, Leases and Events of the API server, with the time of receipt",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };
 
 /// Seconds after which the server ends a watch by itself.
 const LASTS: u64 = 290;
-/// Longest that a watch may be silent: the API server sends a bookmark each minute.
-const QUIET: Duration = Duration::from_secs(100);
+/// What comes so soon behind the beginning of a watch had waited for it, ns.
+const SOON: i64 = 2 * SECOND;
 /// First and longest wait ahead of another try.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// Longest event, bytes: etcd takes objects of 1.5 MB.
@@ -113,6 +115,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
                     path: String::new(),
                     version: String::new(),
                     gap: None,
+                    silent: None,
                 };
                 if let Err(error) = watch.keep() {
                     out.lost(loss::RECORDER_GAP, 1, format!("{}: {error:#}", resource.name));
@@ -127,6 +130,8 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
 enum Ended {
     /// The server ended it, as it does after a while.
     Quietly,
+    /// Nothing came for long since a time, ns: nothing happened, or the connection is dead.
+    Silently(i64),
     /// It may go on where it ended; silent since a time, ns.
     Resumed(String, i64),
     /// What came since cannot be had: a list is needed.
@@ -151,6 +156,8 @@ struct Watch<'a> {
     /// Revision to go on from.
     version: String,
     gap: Option<Gap>,
+    /// Since when (ns) the last watch was silent, until the next one tells whether something had happened meanwhile.
+    silent: Option<i64>,
 }
 
 impl Watch<'_> {
@@ -165,6 +172,10 @@ impl Watch<'_> {
                 Ended::Gone(what) => {
                     listed = false;
                     Gap { from: Moment::now().realtime, what, missed: true }
+                }
+                Ended::Silently(since) => {
+                    self.silent.get_or_insert(since);
+                    continue;
                 }
                 Ended::Quietly if listed => {
                     pause = PAUSES.0;
@@ -214,6 +225,17 @@ impl Watch<'_> {
         };
         let what = format!("{}: {}; {end}", self.resource.name, gap.what);
         self.out.lost_between(loss, 1, gap.from, Moment::now().realtime.max(gap.from), what);
+    }
+
+    /// Behind a silent watch: names the stretch where an event shows that the connection was dead.
+    fn waited(&mut self, opened: i64, received: i64) {
+        if let Some(since) = self.silent.take()
+            && received - opened < SOON
+        {
+            let what =
+                format!("{}: the connection was dead; what happened meanwhile was received late", self.resource.name);
+            self.out.lost_between(loss::RECORDER_GAP, 1, since, opened, what);
+        }
     }
 
     /// Lists all objects, page by page.
@@ -274,13 +296,14 @@ impl Watch<'_> {
             "{}{join}watch=1&allowWatchBookmarks=true&timeoutSeconds={LASTS}&resourceVersion={}",
             self.path, self.version
         );
-        let stream = match api.stream(&path, QUIET) {
+        let stream = match api.stream(&path, self.plan.silence) {
             Ok(stream) => stream,
             Err(error) if error.code() == Some(410) => return Ok(Ended::Gone(error.to_string())),
             Err(error) => return Ok(Ended::Resumed(error.to_string(), now())),
         };
         self.over(true);
-        let mut heard = now();
+        let opened = now();
+        let mut heard = opened;
         let mut reader = BufReader::with_capacity(64 << 10, stream);
         let mut line = Vec::new();
         loop {
@@ -290,6 +313,7 @@ impl Watch<'_> {
             match read {
                 Ok(0) => return Ok(Ended::Quietly),
                 Ok(_) => {}
+                Err(error) if was_silent(&error) => return Ok(Ended::Silently(heard)),
                 // The connection may have been dead since it was last heard of.
                 Err(error) => return Ok(Ended::Resumed(broke_off(&error), heard)),
             }
@@ -310,8 +334,11 @@ impl Watch<'_> {
                 version.clone_into(&mut self.version);
             }
             self.out.tick();
-            if self.resource.matters && kind != "BOOKMARK" {
-                self.out.changed();
+            if kind != "BOOKMARK" {
+                self.waited(opened, received);
+                if self.resource.matters {
+                    self.out.changed();
+                }
             }
             self.write(file, received, &kind, object)?;
         }

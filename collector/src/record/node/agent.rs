@@ -22,6 +22,7 @@ pub const SOURCE: Source = Source {
     kinds: &["cilium-status", "cilium-config", "cilium-version"],
     about: "cilium-dbg status, config and version, once",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };

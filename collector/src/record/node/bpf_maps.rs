@@ -26,6 +26,7 @@ pub const SOURCE: Source = Source {
     kinds: &["bpftool-dump"],
     about: "Cilium's pinned load-balancer maps by bpf(2), written when they change",
     cadence: Some(Duration::from_millis(20)),
+    prepares: false,
     needs,
     run,
 };

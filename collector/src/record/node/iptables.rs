@@ -25,6 +25,7 @@ pub const SOURCE: Source = Source {
     kinds: &["iptables-save"],
     about: "iptables-save -c -t nat of the variant that kube-proxy uses, read again and again",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };

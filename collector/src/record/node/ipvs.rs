@@ -22,6 +22,7 @@ pub const SOURCE: Source = Source {
     kinds: &["ipvsadm", "ipset"],
     about: "ipvsadm -Ln, and ipset save each second",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };

@@ -105,13 +105,13 @@ pub struct Pace {
     /// The last readings, of which the shortest counts: one that waited for a processor says nothing of the table.
     recent: [Option<Duration>; WINDOW],
     at: usize,
-    /// Whether the rate is lower than asked.
-    slowed: bool,
+    /// The longest wait that was said.
+    said: Duration,
 }
 
 impl Pace {
-    /// How long to wait from one reading to the next, after one that took `took`. Where that has become longer than asked it is said as a
-    /// loss.
+    /// How long to wait from one reading to the next, after one that took `took`. Where that has become longer than asked, and half as long again
+    /// than was said before, it is said as a loss.
     pub fn after(&mut self, asked: Duration, took: Duration, out: &Out) -> Duration {
         let (wait, words) = self.next(asked, took);
         if let Some(words) = words {
@@ -132,7 +132,9 @@ impl Pace {
         let least = usual * 4;
         // A little more than asked is none.
         let slowed = least > asked + asked / 10;
-        let words = (slowed && !self.slowed).then(|| {
+        // A table that grows and a machine that is busy now and then would have it said again and again.
+        let words = (slowed && least > self.said + self.said / 2).then(|| {
+            self.said = least;
             format!(
                 "a reading takes {} ms: read every {} ms instead of every {}",
                 usual.as_millis(),
@@ -140,7 +142,6 @@ impl Pace {
                 asked.as_millis()
             )
         });
-        self.slowed = slowed;
         (if slowed { least } else { asked }, words)
     }
 }
@@ -178,5 +179,12 @@ mod tests {
         assert_eq!(words.as_deref(), Some("a reading takes 60 ms: read every 240 ms instead of every 100"));
         assert_eq!(pace.next(asked, long), (Duration::from_millis(240), None));
         assert_eq!(pace.next(asked, quick), (asked, None));
+        // Somewhat slower again says nothing new, twice as slow does.
+        let mut next = |took: Duration| (0..20).filter_map(|_| pace.next(asked, took).1).collect::<Vec<_>>();
+        assert_eq!(next(Duration::from_millis(70)), Vec::<String>::new());
+        assert_eq!(
+            next(Duration::from_millis(130)),
+            ["a reading takes 130 ms: read every 520 ms instead of every 100"]
+        );
     }
 }

@@ -17,5 +17,5 @@ mod tool;
 pub mod top;
 pub mod trace;
 #[cfg(test)]
-mod trial;
+pub mod trial;
 pub mod usage;

@@ -23,6 +23,7 @@ pub const SOURCE: Source = Source {
     kinds: &["nft-json"],
     about: "nft -j list table of kube-proxy's tables, when the rules have changed",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };
@@ -33,6 +34,7 @@ pub const MONITOR: Source = Source {
     kinds: &["nft-monitor"],
     about: "nft -j monitor: every change of the rules, with the time at which it came",
     cadence: None,
+    prepares: false,
     needs,
     run: monitor,
 };

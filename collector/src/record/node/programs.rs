@@ -25,6 +25,7 @@ pub const SOURCE: Source = Source {
     kinds: &["bpftool-prog"],
     about: "run time of every BPF program, with the kernel's statistics switched on meanwhile",
     cadence: Some(Duration::from_secs(5)),
+    prepares: false,
     needs,
     run,
 };

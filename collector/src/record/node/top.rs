@@ -26,6 +26,7 @@ pub const SOURCE: Source = Source {
     kinds: &["bpftrace-text"],
     about: "the commands that take most of the node's CPU",
     cadence: Some(Duration::from_secs(2)),
+    prepares: false,
     needs,
     run,
 };

@@ -14,7 +14,7 @@ use crate::record::folder::Out;
 use crate::record::moment::Moment;
 use crate::record::plan::Plan;
 use crate::record::source::{Found, Lack, Source};
-use crate::record::stop::Stop;
+use crate::record::stop::{Phase, Stop};
 
 /// The source.
 pub const SOURCE: Source = Source {
@@ -22,12 +22,10 @@ pub const SOURCE: Source = Source {
     kinds: &["bpftrace-text"],
     about: "bpftrace: when the kernel took rules or map entries, and TCP trouble of the Services under test",
     cadence: None,
+    prepares: true,
     needs,
     run,
 };
-
-/// From when on it is said how long it took to attach, ns.
-const LATE: i64 = 5 * SECOND;
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
     if plan.host.tool("bpftrace").is_none() {
@@ -104,7 +102,7 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
             if !attached && line.starts_with(b"# ") {
                 attached = true;
                 let now = Moment::now().realtime;
-                if now - begun > LATE {
+                if stop.phase() > Phase::Preparing {
                     let what = format!(
                         "bpftrace took {} s to attach: nothing was traced ahead of that",
                         (now - begun) / SECOND
@@ -113,7 +111,10 @@ fn run(plan: &Plan, out: &mut Out, stop: &Stop) -> anyhow::Result<()> {
                 }
             }
             file.write_record(line)?;
-            out.tick();
+            // "Attaching 5 probes" is no event.
+            if attached {
+                out.tick();
+            }
             Ok(())
         },
     )?;
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn the_dataplane_decides_which_scripts_run() {
         let machine = machine(
-            "echo 'Attaching 3 probes...'; echo '6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0'; echo; trap 'echo \"@updates: 1\"; exit 0' INT; while :; do :; done",
+            "echo 'Attaching 3 probes...'; echo '# bpf-map.bt start nsecs=6811070000000'; echo '6811070019680 BPF_MAP_UPDATE_ELEM pid=32048 comm=cilium-agent map_fd=38 dur_ns=17449 ret=0'; echo; trap 'echo \"@updates: 1\"; exit 0' INT; while :; do :; done",
         );
         let mut plan = machine.plan();
         plan.proxy.dataplane = Some("cilium".into());

@@ -24,6 +24,7 @@ pub const SOURCE: Source = Source {
     kinds: &["scrape"],
     about: "CPU and memory of the proxy's container and process, and of the node",
     cadence: Some(Duration::from_millis(100)),
+    prepares: false,
     needs,
     run,
 };

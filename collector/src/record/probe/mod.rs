@@ -38,6 +38,7 @@ pub const SOURCE: Source = Source {
     kinds: &["requests"],
     about: "requests at a fixed rate, new connections and kept ones: latency, connect time, errors",
     cadence: None,
+    prepares: false,
     needs,
     run,
 };
