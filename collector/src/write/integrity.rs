@@ -7,7 +7,6 @@
 //! | a table cut, grown or replaced | bytes and SHA-256 of the manifest (format version 1 has no SHA-256) |
 //! | two tables swapped, a table of another bundle | the same, and the columns with their types |
 //! | a table with rows that nobody listed | rows of the Parquet footer, and of its row groups |
-//! | a column of another type, or twice | the schema of the footer |
 //! | a table that the manifest does not list | every file with the name of a table |
 //! | a small file of many or long rows | what the rows come to ([`super::footprint`]) |
 //!
