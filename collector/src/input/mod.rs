@@ -1,6 +1,8 @@
 //! Files, archives and compressed streams, as chunks of whole records.
 
 mod cutter;
+#[cfg(test)]
+mod cutter_tests;
 mod elements;
 mod stream;
 pub mod tsdb;
