@@ -398,7 +398,12 @@ fn utc_offset(text: &str) -> Option<i32> {
         _ => return None,
     };
     let (hours, minutes) = text[1..].split_once(':').unwrap_or((&text[1..], "0"));
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    // A sign of their own, or more of them, is no offset.
+    let number = |digits: &str| -> Option<i32> {
+        let plain = (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse().ok()).flatten()
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
@@ -421,6 +426,17 @@ mod tests {
         let text = "[source.\"b/trace*\"]\nclock = \"b/boottime\"\n[source.\"b/*\"]\nclock = \"b\"\n[source.\"a\"]\nclock = \"a\"\n";
         let globs: Vec<String> = parse(text.as_bytes()).sources.into_iter().map(|one| one.glob).collect();
         assert_eq!(globs, ["b/trace*", "b/*", "a"]);
+    }
+
+    #[test]
+    fn an_offset_is_a_sign_and_two_digits_of_hours() {
+        for (text, offset) in [("+02:00", Some(7200)), ("-5", Some(-18_000)), ("+14:59", Some(53_940)), ("Z", Some(0))]
+        {
+            assert_eq!(utc_offset(text), offset, "{text}");
+        }
+        for text in ["+9223379", "+-9", "--9", "+-999999", "+1:-30", "+:30", "+15", "+02:60", "-", "+é", ""] {
+            assert_eq!(utc_offset(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -436,6 +436,13 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_is_left_when_the_text_ends_stands_at_a_line_of_it() {
+        let text = "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"60\" LINES=\"6\"]\n\u{1b}[?1049h\u{1b}[H\u{1b}[2JEvery 0.5s: ls\u{1b}[1;30Ha: Thu Nov 26 09:48:10 2026\u{1b}[3;1HNAME   IP\r\n";
+        let lines: Vec<i64> = lines(&LAYER, text).into_iter().map(|(line, ..)| line).collect();
+        assert_eq!(lines, [2, 2]);
+    }
+
+    #[test]
     fn a_line_of_escapes_alone_makes_little_of_itself() {
         // Cells far to the right, cells put in, and cells cut out of a long line, again and again.
         let text = "x".repeat(1 << 20);
@@ -451,13 +458,6 @@ mod tests {
         terminal
             .header(b"Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"1000\" LINES=\"1000\"]");
         assert_eq!(terminal.size, super::LARGEST);
-    }
-
-    #[test]
-    fn a_frame_that_is_left_when_the_text_ends_stands_at_a_line_of_it() {
-        let text = "Script started on 2026-11-26 09:41:11+00:00 [TERM=\"xterm\" COLUMNS=\"60\" LINES=\"6\"]\n\u{1b}[?1049h\u{1b}[H\u{1b}[2JEvery 0.5s: ls\u{1b}[1;30Ha: Thu Nov 26 09:48:10 2026\u{1b}[3;1HNAME   IP\r\n";
-        let lines: Vec<i64> = lines(&LAYER, text).into_iter().map(|(line, ..)| line).collect();
-        assert_eq!(lines, [2, 2]);
     }
 
     #[test]

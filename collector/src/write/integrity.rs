@@ -7,7 +7,6 @@
 //! | a table cut, grown or replaced | bytes and SHA-256 of the manifest (format version 1 has no SHA-256) |
 //! | two tables swapped, a table of another bundle | the same, and the columns with their types |
 //! | a table with rows that nobody listed | rows of the Parquet footer, and of its row groups |
-//! | a column of another type, or twice | the schema of the footer |
 //! | a table that the manifest does not list | every file with the name of a table |
 //! | a small file of many or long rows | what the rows come to ([`super::footprint`]) |
 //!
@@ -306,11 +305,7 @@ fn footer_fits(file: &File, length: u64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, RecordBatch, StringArray};
-    use parquet::arrow::ArrowWriter;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use syncline_schema::facts::FactRow;
     use syncline_schema::markers::MarkerRow;
 

@@ -1,7 +1,7 @@
 //! `capture.toml`: the text of one, and the globs in it against paths of a capture.
 
 use syncline_collector::bundle::capture_toml::parse;
-use syncline_collector::bundle::rules::glob;
+use syncline_collector::bundle::rules::Rules;
 
 use crate::fixtures;
 
@@ -11,20 +11,16 @@ const PATHS: [&str; 6] = ["a", "iptables/nat-save.stream", "a/b/c/d.tar/e/f.log"
 /// Takes an input.
 ///
 /// # Panics
-/// Where a statement is of no line of the text.
+/// Where a statement or a refusal is of no line of the text, or a rule counts whose glob is none.
 pub fn run(data: &[u8]) {
-    let lines = 1..=data.split_inclusive(|byte| *byte == b'\n').count().max(1) as i64 + 1;
+    let lines = 1..=data.split(|byte| *byte == b'\n').count() as i64;
     let statements = parse(data);
-    let facts = statements.facts.iter().map(|(line, what, _)| (line, what));
+    let facts = statements.facts.iter().map(|(line, key, _)| (line, key));
     for (line, what) in facts.chain(statements.refused.iter().map(|(line, what)| (line, what))) {
-        assert!(lines.contains(line), "{what}: line {line} of {}", lines.end());
+        assert!(lines.contains(line), "{what}: line {line} of {lines:?}");
     }
-    for rule in &statements.sources {
-        if let Ok(glob) = glob(&rule.glob) {
-            let matcher = glob.compile_matcher();
-            PATHS.iter().for_each(|path| _ = matcher.is_match(path));
-        }
-    }
+    let rules = Rules::new(statements.sources).expect("globs that were accepted one by one");
+    PATHS.iter().for_each(|path| assert!(rules.of(path).is_none_or(|rule| !rule.glob.is_empty())));
 }
 
 /// What its module's documentation shows, and statements that are wrong.

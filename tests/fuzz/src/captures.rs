@@ -66,10 +66,11 @@ pub fn bundled(options: &BundleOptions) {
     let summary = match bundle(options) {
         Ok(summary) => summary,
         // Two that contradict each other, a line that cannot be read: said, and nothing made.
-        Err(BundleError::Usage(_) | BundleError::Io(..)) => return,
+        Err(BundleError::Usage(_)) => return,
         Err(error) => panic!("no input makes a bundle fail: {error}"),
     };
-    let whole = integrity::check(&options.out, &summary.manifest).expect("what was written is whole");
+    let manifest = integrity::manifest(&options.out).expect("what was written is a bundle");
+    let whole = integrity::check(&options.out, &manifest).expect("what was written is whole");
     for (at, source) in summary.manifest.sources.iter().enumerate() {
         assert!(!source.kind.is_empty(), "{} has no kind", source.path);
         // What was taken apart is put together again, where the source has snapshots.

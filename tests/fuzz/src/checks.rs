@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use arbitrary::{Arbitrary, Unstructured};
-use syncline::result::load::load;
+use syncline::result::load::{Loaded, load};
 use syncline::verdict::Catalogue;
 use syncline::verdict::queries::questions;
 use syncline::view::{Options, build};
 use syncline::write::{Format, render};
+use syncline_collector::write::integrity;
 
 use crate::bundles::Damage;
 use crate::{mutation, places};
-
-/// Bytes that the rows of a bundle may come to.
-const MEMORY: u64 = 256 << 20;
 
 /// Takes an input.
 ///
@@ -25,9 +23,9 @@ pub fn run(data: &[u8]) {
     let bundle: PathBuf = folder.path().join("run");
     damage.of_cells().write(&bundle);
     let catalogue = Catalogue::built_in().expect("the catalogue of the program");
-    let Ok(loaded) = load(&[bundle], &|dataplane| questions(&catalogue, dataplane), MEMORY) else { return };
-    let results = loaded.results;
-    let judged = build(&results, &catalogue, &Options { nodes: Some(3), ..Options::default() });
+    let asks = |dataplane: &str| questions(&catalogue, dataplane);
+    let Ok(Loaded { results, unread }) = load(&[bundle], &asks, integrity::MEMORY) else { return };
+    let judged = build(&results, &catalogue, &Options { nodes: Some(3), unread, ..Options::default() });
     let formats = Format::list("md,short,html,json").expect("formats");
     render(&judged, &results, &formats).expect("a report of any figures");
 }

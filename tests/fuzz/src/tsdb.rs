@@ -12,8 +12,8 @@ use crate::{mutation, places};
 
 /// Things of a kind at most.
 const MOST: usize = 24;
-/// Bytes that may be kept of a database.
-const MEMORY: usize = 8 << 20;
+/// Memory that the readers may keep, bytes.
+const MEMORY: usize = 1 << 20;
 /// Bytes of a page of the log.
 const PAGE: usize = 32 << 10;
 
@@ -79,6 +79,9 @@ enum Body {
 }
 
 /// Takes an input.
+///
+/// # Panics
+/// Where memory is not given back.
 pub fn run(data: &[u8]) {
     let Ok(database) = Database::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let (mut files, edits, is_head) = match &database {
@@ -99,8 +102,9 @@ pub fn run(data: &[u8]) {
             Some(Member { name: (*name).to_owned(), file, part })
         })
         .collect();
-    let mut parcels = Vec::new();
-    read(is_head, &members, &Ledger::new(MEMORY), &mut |bytes, _| parcels.push(bytes));
+    let (mut parcels, ledger) = (Vec::new(), Ledger::new(MEMORY));
+    read(is_head, &members, &ledger, &mut |bytes, _| parcels.push(bytes));
+    assert_eq!(ledger.taken(), 0, "what was taken of the memory is given back");
     parcels.iter().for_each(|bytes| drop(parsed(bytes)));
 }
 
