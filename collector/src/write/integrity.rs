@@ -305,7 +305,11 @@ fn footer_fits(file: &File, length: u64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Arc;
 
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use syncline_schema::facts::FactRow;
     use syncline_schema::markers::MarkerRow;
 
