@@ -266,7 +266,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.parquet");
         let long = "y".repeat(64 << 10);
-        let text = |at: usize| if at == 7 { Some(long.clone()) } else { (at % 3 > 0).then(|| format!("{}", at % 5)) };
+        let text = |at: usize| {
+            if at == 7 { Some(long.clone()) } else { (!at.is_multiple_of(3)).then(|| format!("{}", at % 5)) }
+        };
         written(&path, 4096, &text, properties().build());
         let exact: u64 = (0..4096).filter_map(text).map(|text| text.len() as u64).sum();
         assert_eq!(found(&path).expect("readable").bytes, 4096 * (8 + TEXT) + exact);
