@@ -1,12 +1,12 @@
 //! Snapshots are rebuilt from what was written, and states fit what there is.
 
-use crate::write::integrity::Whole;
 use super::snapshots::{Encoded, Encoder, PIECE};
 use super::tables::Tables;
 use crate::form::dissector::{Counters, Dissector, End, RuleFields};
 use crate::form::file_series::FileSeries;
 use crate::form::ledger::{Full, Ledger};
 use crate::form::{Context, RawSnapshot, Reads};
+use crate::write::integrity::Whole;
 
 fn counters(piece: &[u8]) -> Counters {
     let end = piece.iter().position(|byte| *byte == b']');
@@ -157,7 +157,8 @@ fn rebuilds(stream: &str, dissector: &'static Dissector) {
     }
     tables.close().expect("closed");
     for number in [0, 1, states.len() / 2, states.len() - 4, states.len() - 3, states.len() - 2, states.len() - 1] {
-        let again = crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, number as i64).expect("rebuilt");
+        let again =
+            crate::write::rebuild::snapshot(folder.path(), &Whole::default(), 0, number as i64).expect("rebuilt");
         assert!(again == states[number], "snapshot {number} differs");
     }
 }
