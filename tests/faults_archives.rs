@@ -70,6 +70,9 @@ fn whatever_is_in_a_tar_is_a_source_or_a_named_loss() {
     let mut link = header("linked", EntryType::Symlink, 0);
     link.set_link_name("/etc/passwd").expect("a link");
     link.set_cksum();
+    let mut within = header("folder/within", EntryType::Symlink, 0);
+    within.set_link_name("../last").expect("a link");
+    within.set_cksum();
     let mut hard = header("again", EntryType::Link, 0);
     hard.set_link_name("plain").expect("a link");
     hard.set_cksum();
@@ -85,6 +88,7 @@ fn whatever_is_in_a_tar_is_a_source_or_a_named_loss() {
         entry(&header("disk", EntryType::Block, 0), b""),
         entry(&header("pipe", EntryType::Fifo, 0), b""),
         entry(&link, b""),
+        entry(&within, b""),
         entry(&hard, b""),
         entry(&foreign, b""),
         file("../../outside", &capture(4)),
@@ -106,12 +110,14 @@ fn whatever_is_in_a_tar_is_a_source_or_a_named_loss() {
     ] {
         assert_eq!(losses(&summary, &format!("a.tar/{name}")), one(loss), "{name}");
     }
-    assert_eq!(source(&summary, "a.tar/again").same_as.as_deref(), Some("a.tar/plain"));
+    for (name, target) in [("again", "a.tar/plain"), ("folder/within", "a.tar/last")] {
+        assert_eq!(source(&summary, &format!("a.tar/{name}")).same_as.as_deref(), Some(target));
+    }
     let twice: Vec<&Source> = summary.manifest.sources.iter().filter(|one| one.path == "a.tar/plain").collect();
     assert_eq!(twice.iter().map(|one| one.records > 0).collect::<Vec<_>>(), [true, false]);
     assert_eq!(losses(&summary, "a.tar/plain"), one("repeated-entry"));
     assert_eq!(losses(&summary, "a.tar"), []);
-    assert_eq!(summary.manifest.sources.len(), 15);
+    assert_eq!(summary.manifest.sources.len(), 16);
 }
 
 #[test]

@@ -120,9 +120,9 @@ fn no_output_holds_what_a_stranger_wrote_as_more_than_text() {
 
     for format in ["table", "json", "junit"] {
         let name = format!("check {format}.{}", if format == "junit" { "xml" } else { format });
-        run(all, &name, &[0, 1], &["check", a, b, "--format", format]);
         run(all, &name, &[0, 1], &["check", a, "--baseline", b, "--format", format]);
     }
+    run(all, "check.json", &[0, 1], &["check", a, "--format", "json"]);
     for format in ["table", "md", "html", "json", "junit"] {
         let name = format!("compare.{}", if format == "junit" { "xml" } else { format });
         let text = run(
@@ -139,7 +139,7 @@ fn no_output_holds_what_a_stranger_wrote_as_more_than_text() {
         for query in
             ["hostile", "process_cpu_seconds_total", "-hostile", "label_replace(hostile, \"x\", \"$0\", \"a\", \".*\")"]
         {
-            run(all, &format!("query.{format}"), &[0, 1], &["query", a, b, query, "--format", format, "--explain"]);
+            run(all, &format!("query.{format}"), &[0, 1], &["query", a, query, "--format", format, "--explain"]);
         }
         let text = run(all, &format!("text.{format}"), &[0], &["query", a, "\"=1+1\u{202e}\"", "--format", format]);
         assert!(format != "csv" || text.contains("'=1+1\\u{202e}"), "{text}");
@@ -147,7 +147,6 @@ fn no_output_holds_what_a_stranger_wrote_as_more_than_text() {
         run(all, &format!("timeline.{format}"), &[0], &["timeline", b, "--format", format]);
     }
     run(all, "chart", &[0, 1], &["query", a, "hostile", "--step", "10", "--format", "chart"]);
-    run(all, "columns", &[0], &["timeline", b, "--columns", "time,object,what,source"]);
     run(all, "columns.csv", &[0], &["timeline", b, "--columns", "what,object,source", "--format", "csv"]);
     for format in ["table", "json"] {
         run(all, &format!("clocks.{format}"), &[0], &["clocks", a, "--format", format]);

@@ -1,6 +1,8 @@
-//! What a command may take.
+//! What a command may take, and what it may read.
 
 use clap::Args;
+
+use crate::result::given::Reading;
 
 /// Limits that every command which reads bundles has.
 #[derive(Args, Clone, Copy, Debug)]
@@ -9,6 +11,15 @@ pub struct Budget {
     /// query may build, as 512MiB or 2GiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
     pub memory: u64,
+    /// Follow links that lead out of a capture directory
+    #[arg(long)]
+    pub follow: bool,
+}
+
+impl From<Budget> for Reading {
+    fn from(Budget { memory, follow }: Budget) -> Self {
+        Self { memory, follow }
+    }
 }
 
 /// A number of bytes, by itself or with a unit: `512MiB`, `2GiB`, `500MB`.

@@ -32,7 +32,7 @@ pub struct ClocksArguments {
 /// # Errors
 /// A bundle that cannot be read.
 pub fn run(arguments: &ClocksArguments) -> anyhow::Result<ExitCode> {
-    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget.memory)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget)?;
     let run = Run::load(bundle)?;
     run.bundle.unchanged()?;
     let clocks = &run.clocks;

@@ -77,8 +77,8 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
 /// # Errors
 /// Runs that cannot be read, or two sets without a scenario and size in common.
 pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
-    let memory = arguments.budget.memory;
-    let (first, against) = (load(&arguments.first, &nothing, memory)?, load(&arguments.against, &nothing, memory)?);
+    let budget = arguments.budget;
+    let (first, against) = (load(&arguments.first, &nothing, budget)?, load(&arguments.against, &nothing, budget)?);
     let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (first.results.iter().collect(), against.results.iter().collect());
     for one in &a {
         for other in b.iter().filter(|other| other.run.manifest.run_id == one.run.manifest.run_id) {

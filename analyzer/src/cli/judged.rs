@@ -129,7 +129,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     };
     let notes = arguments.notes.as_ref().map(read).transpose()?;
     let asks = |dataplane: &str| questions(&catalogue, dataplane);
-    let Loaded { results, unread } = load(&arguments.inputs, &asks, arguments.budget.memory)?;
+    let Loaded { results, unread } = load(&arguments.inputs, &asks, arguments.budget)?;
     let judged = view::build(
         &results,
         &catalogue,
@@ -160,14 +160,14 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let catalogue = catalogue(arguments.expectations.as_ref())?;
     let keys = arguments.grouping.keys()?;
-    let memory = arguments.budget.memory;
-    let Loaded { results, unread } = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane), memory)?;
+    let budget = arguments.budget;
+    let Loaded { results, unread } = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane), budget)?;
     let mut incomplete = !unread.is_empty();
     let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), unread, ..Options::default() });
     let before = match arguments.baseline.as_slice() {
         [] => None,
         paths => {
-            let baseline = load(paths, &nothing, memory)?;
+            let baseline = load(paths, &nothing, budget)?;
             incomplete |= !baseline.unread.is_empty();
             Some(Against::new(&baseline.results, &results, &judged.verdicts, &catalogue, &keys))
         }

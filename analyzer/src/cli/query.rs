@@ -145,7 +145,7 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-    let Given { distinct, unread, temporary: _temporary } = given::bundles(&paths, arguments.budget.memory)?;
+    let Given { distinct, unread, temporary: _temporary } = given::bundles(&paths, arguments.budget)?;
     let bundles = distinct.bundles;
     let query = parse(expression);
     let parts = ask::parts(&bundles, query.as_ref().ok())?;

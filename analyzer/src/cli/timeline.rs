@@ -128,7 +128,7 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
     if let Some(kind) = arguments.kind.as_deref().filter(|kind| !KINDS.contains(kind)) {
         bail!("`{kind}` is no kind of event: expected one of {}", KINDS.join(", "));
     }
-    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget.memory)?;
+    let (bundle, _temporary) = given::one(&arguments.bundle, arguments.budget)?;
     let run = Run::load(bundle)?;
     let place = |text: &Option<String>| text.as_deref().map(|text| moment(text, &run)).transpose();
     let filter = Filter {

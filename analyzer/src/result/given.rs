@@ -12,6 +12,21 @@ use syncline_schema::printable::{tell, tell_error};
 use super::copies::{self, Distinct};
 use crate::bundle::Bundle;
 
+/// How what was given is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Bytes that the rows of a bundle may come to.
+    pub memory: u64,
+    /// Whether links are followed out of a capture directory.
+    pub follow: bool,
+}
+
+impl From<u64> for Reading {
+    fn from(memory: u64) -> Self {
+        Self { memory, follow: false }
+    }
+}
+
 /// What was given.
 #[derive(Debug, Default)]
 pub struct Given {
@@ -23,16 +38,16 @@ pub struct Given {
     pub temporary: Option<Scratch>,
 }
 
-/// Opens bundles, whose rows may come to `memory` bytes each, and bundles what is none first; each run once (standard error says
-/// which were copies, and what could not be read).
+/// Opens bundles, and bundles what is none first; each run once (standard error says which were copies, and what could not be read).
 ///
 /// # Errors
 /// Nothing that can be read.
-pub fn bundles(paths: &[PathBuf], memory: u64) -> anyhow::Result<Given> {
+pub fn bundles(paths: &[PathBuf], how: impl Into<Reading>) -> anyhow::Result<Given> {
+    let Reading { memory, follow } = how.into();
     let mut given = Given::default();
     let mut bundles = Vec::with_capacity(paths.len());
     for (number, path) in paths.iter().enumerate() {
-        let opened = open(path, number, &mut given.temporary).and_then(|path| Bundle::open(&path, memory));
+        let opened = open(path, number, follow, &mut given.temporary).and_then(|path| Bundle::open(&path, memory));
         match opened {
             Ok(bundle) => bundles.push(bundle),
             Err(error) => given.unread.push(format!("{error:#}")),
@@ -64,14 +79,15 @@ pub(super) fn some_left(left: usize, unread: &[String]) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// As there.
-pub fn one(path: &Path, memory: u64) -> anyhow::Result<(Bundle, Option<Scratch>)> {
+pub fn one(path: &Path, how: impl Into<Reading>) -> anyhow::Result<(Bundle, Option<Scratch>)> {
+    let Reading { memory, follow } = how.into();
     let mut temporary = None;
-    let opened = Bundle::open(&open(path, 0, &mut temporary)?, memory)?;
+    let opened = Bundle::open(&open(path, 0, follow, &mut temporary)?, memory)?;
     Ok((opened, temporary))
 }
 
 /// The path itself, or what the collector's library makes of a capture directory.
-fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::Result<PathBuf> {
+fn open(path: &Path, number: usize, follow: bool, temporary: &mut Option<Scratch>) -> anyhow::Result<PathBuf> {
     if is_bundle(path) {
         return Ok(path.to_owned());
     }
@@ -89,8 +105,11 @@ fn open(path: &Path, number: usize, temporary: &mut Option<Scratch>) -> anyhow::
         path.canonicalize().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
     let out = folder.path().join(format!("{number}")).join(name.unwrap_or_else(|| "capture".to_owned()));
     std::fs::create_dir_all(out.parent().unwrap_or(folder.path()))?;
-    let options = BundleOptions { inputs: vec![path.to_owned()], out: out.clone(), ..BundleOptions::default() };
+    let options = BundleOptions { inputs: vec![path.to_owned()], out: out.clone(), follow, ..BundleOptions::default() };
     let summary = bundle(&options).with_context(|| path.display().to_string())?;
+    for complaint in summary.told() {
+        tell(format_args!("{complaint} (in {})", path.display()));
+    }
     if summary.rejected > 0 {
         let what = if summary.rejected == 1 { "record was" } else { "records were" };
         let rejected = summary.rejected;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use super::given::{Given, some_left};
+use super::given::{Given, Reading, some_left};
 use super::group::{self, Keys};
 use super::{RunResult, given};
 use crate::bundle::Bundle;
@@ -35,13 +35,12 @@ pub struct Loaded {
 }
 
 /// The results of bundles and of capture directories (bundled first), in the order of the arguments, with unique names.
-/// Copies of one run are one run, said so; a run that cannot be read, or whose bundle was replaced meanwhile, costs itself. The rows
-/// of a bundle may come to `memory` bytes.
+/// Copies of one run are one run, said so; a run that cannot be read, or whose bundle was replaced meanwhile, costs itself.
 ///
 /// # Errors
 /// Nothing that can be read.
-pub fn load(paths: &[PathBuf], asks: Asks<'_>, memory: u64) -> anyhow::Result<Loaded> {
-    let Given { distinct, unread, temporary: _temporary } = given::bundles(paths, memory)?;
+pub fn load(paths: &[PathBuf], asks: Asks<'_>, how: impl Into<Reading>) -> anyhow::Result<Loaded> {
+    let Given { distinct, unread, temporary: _temporary } = given::bundles(paths, how)?;
     // A worker that waits for a part of its run takes up parts of others: many runs stack up on one thread.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(WORKER_STACK).build().context("worker threads")?;
     let mut runs = pool.install(|| each(distinct.bundles, asks));

@@ -17,7 +17,7 @@ pub fn text(text: &str) -> String {
 /// Text that no spreadsheet takes for a formula.
 fn inert(text: &str) -> String {
     // A spreadsheet drops blanks ahead of a cell, some of them invisible ones.
-    let first = text.trim_start_matches(|c: char| c == ' ' || c == '\u{a0}' || c == '\u{feff}').chars().next();
+    let first = text.trim_start_matches([' ', '\u{a0}', '\u{feff}']).chars().next();
     let formula = first.is_some_and(|c| "=+-@\t\r\n＝＋－＠".contains(c));
     let shown = printable(text);
     if formula { format!("'{shown}") } else { shown.into_owned() }

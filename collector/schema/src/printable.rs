@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn lines_stay_where_several_are_meant() {
         assert_eq!(printable_lines("a\n\tb\r\n\u{1b}"), "a\n\tb\\r\n\\u{1b}");
-        let mut out = Vec::new();
-        write!(Printable(&mut out), "{:>4} {}\n", 1, "\u{202e}x").expect("memory takes it");
+        let (mut out, name) = (Vec::new(), "\u{202e}x");
+        writeln!(Printable(&mut out), "{:>4} {name}", 1).expect("memory takes it");
         assert_eq!(String::from_utf8_lossy(&out), "   1 \\u{202e}x\n");
     }
 

@@ -71,7 +71,7 @@ fn series_beyond_what_there_is_are_counted() {
     let (losses, _) = losses("a.prom", format!("# TYPE a gauge\n{text}").as_bytes());
     let refused = losses.get("memory-used-up").copied().unwrap_or(0);
     assert!((10_000..290_000).contains(&refused), "{losses:?}");
-    assert_eq!(losses.get("rejected-records"), Some(&1), "it is said where");
+    assert!(losses.get("rejected-records").is_some_and(|count| (1..5).contains(count)), "it is said where: {losses:?}");
 }
 
 #[test]

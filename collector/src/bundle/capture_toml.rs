@@ -192,7 +192,7 @@ pub fn parse(bytes: &[u8]) -> Statements {
         reading.found.refused.push((line, error.message().to_owned()));
     }
     reading.damaged.sort_unstable();
-    for (key, value) in in_order(table.get_ref()) {
+    for (key, value) in table.get_ref() {
         reading.statement(key, value);
     }
     let mut found = reading.found;
@@ -211,7 +211,7 @@ pub fn parse(bytes: &[u8]) -> Statements {
 type Key<'k> = Spanned<std::borrow::Cow<'k, str>>;
 type Value<'k> = Spanned<DeValue<'k>>;
 
-/// What stands in a table, as it stands in the text: a table has an order of its own.
+/// What stands in a table in the order of the text, where the first that fits counts: a table has an order of its own.
 fn in_order<'t, 'k>(table: &'t DeTable<'k>) -> Vec<(&'t Key<'k>, &'t Value<'k>)> {
     let mut all: Vec<_> = table.iter().collect();
     all.sort_by_key(|(key, _)| key.span().start);
@@ -252,7 +252,7 @@ impl Reading {
         let name: &str = key.get_ref();
         match (name, value.get_ref()) {
             ("versions", DeValue::Table(versions)) => {
-                for (component, version) in in_order(versions) {
+                for (component, version) in versions {
                     self.version(component, version);
                 }
             }
@@ -334,7 +334,7 @@ impl Reading {
         };
         // What is left of a statement of which a part is wrong would be another one.
         let mut is_whole = true;
-        for (key, value) in in_order(rule) {
+        for (key, value) in rule {
             let wrong = match (key.get_ref().as_ref(), value.get_ref()) {
                 _ if self.is_damaged(key, value) => {
                     is_whole = false;

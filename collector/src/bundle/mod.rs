@@ -45,7 +45,8 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     replaceable(options)?;
     let memory = if options.memory == 0 { 512 << 20 } else { options.memory };
     let limits = Limits::new(memory);
-    let walk = Walk { follow: options.follow, room: memory / LISTED };
+    let shares = Shares::of(memory);
+    let walk = Walk { follow: options.follow, room: shares.reading.total() };
     let entries = input::walk(&options.inputs, walk).map_err(|error| BundleError::Usage(error.to_string()))?;
     if entries.iter().all(|entry| entry.skipped.is_some()) {
         return Err(BundleError::Usage(nothing(options, &entries)));
@@ -68,7 +69,7 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     };
     let claim = Claim::new(&options.out).map_err(io)?;
     let found = Found { entries: &entries, statements: &statements, rules: &rules };
-    let summary = fill(options, &found, (memory, limits), claim.path())?;
+    let summary = fill(options, &found, (shares, limits), claim.path())?;
     // What stands there may be another thing by now.
     replaceable(options)?;
     claim.commit(options.force).map_err(io)?;
@@ -97,9 +98,6 @@ struct Found<'f> {
     rules: &'f Rules,
 }
 
-/// Share of the memory that the list of files may take, and as much that of the files in archives.
-const LISTED: usize = 4;
-
 /// Why there is nothing to be read.
 fn nothing(options: &BundleOptions, entries: &[Entry]) -> String {
     let given: Vec<String> = options.inputs.iter().map(|path| path.display().to_string()).collect();
@@ -118,7 +116,7 @@ fn nothing(options: &BundleOptions, entries: &[Entry]) -> String {
 fn fill(
     options: &BundleOptions,
     found: &Found<'_>,
-    (memory, limits): (usize, Limits),
+    (shares, limits): (Shares, Limits),
     folder: &Path,
 ) -> Result<Summary, BundleError> {
     let threads = match options.threads {
@@ -126,7 +124,6 @@ fn fill(
         count => count,
     };
     let Found { entries, statements, rules } = *found;
-    let shares = Shares::of(memory);
     let mut pass = Pass::new(folder, shares.writing.clone());
     let place = folder.join("scratch");
     let scratch = Scratch::new(place.clone(), options.scratch);
@@ -136,10 +133,10 @@ fn fill(
         node: options.node.clone().or_else(|| statements.node.clone()),
         limit: shares.record,
         limits,
+        room: Room::new(&shares.reading, entries),
         reading: shares.reading,
         progress: Progress::new(options.progress, entries.len()),
         scratch: &scratch,
-        room: Room::new(memory / LISTED),
         entries,
         known: Default::default(),
         span: Default::default(),

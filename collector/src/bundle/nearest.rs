@@ -2,6 +2,7 @@
 //! format whose sample shares the most words with it. A guess for people; nothing is read by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use crate::bundle::programs;
 use crate::form::{Format, Head};
@@ -89,12 +90,17 @@ pub fn nearest(head: &Head) -> Option<String> {
 
 /// The format whose sample shares the most words, each weighted by how few samples have it.
 fn resembled(found: &BTreeSet<String>) -> Option<String> {
-    let samples: Vec<(&Format, BTreeSet<String>)> =
-        FORMATS.iter().map(|format| (*format, words(format.sample))).collect();
-    let mut spread: BTreeMap<&str, usize> = BTreeMap::new();
-    for word in samples.iter().flat_map(|(_, words)| words) {
-        *spread.entry(word).or_default() += 1;
-    }
+    // A capture may have a hundred thousand files that nothing reads.
+    static SAMPLES: LazyLock<Vec<(&Format, BTreeSet<String>)>> =
+        LazyLock::new(|| FORMATS.iter().map(|format| (*format, words(format.sample))).collect());
+    static SPREAD: LazyLock<BTreeMap<&str, usize>> = LazyLock::new(|| {
+        let mut spread = BTreeMap::new();
+        for word in SAMPLES.iter().flat_map(|(_, words)| words) {
+            *spread.entry(word.as_str()).or_default() += 1;
+        }
+        spread
+    });
+    let (samples, spread) = (&*SAMPLES, &*SPREAD);
     let weight = |word: &str| ((samples.len() as f64 + 1.0) / spread.get(word).copied().unwrap_or(1) as f64).ln();
     let scored = samples.iter().filter_map(|(format, words)| {
         let shared: Vec<&String> = words.intersection(found).collect();

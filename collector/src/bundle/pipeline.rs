@@ -45,10 +45,8 @@ fn weight(piece: &Piece) -> usize {
     bytes.max(cells.saturating_mul(CELL).saturating_add(lines.saturating_mul(LINE))) + places
 }
 
-/// How often a byte stands in a text, counted in blocks that fit a byte, which compilers make vectors of.
 fn counted(bytes: &[u8], one: u8) -> usize {
-    let count = |block: &[u8]| block.iter().map(|byte| u8::from(*byte == one)).sum::<u8>();
-    bytes.chunks(usize::from(u8::MAX)).map(|block| usize::from(count(block))).sum()
+    memchr::memchr_iter(one, bytes).count()
 }
 
 /// Messages that may be under way: a million sections of a session are as many.

@@ -81,7 +81,7 @@ pub fn run(arguments: BundleArguments) -> anyhow::Result<ExitCode> {
         tell(format_args!("warning: no capture in it could be read: `syncline-collector formats` lists what can"));
     }
     for complaint in summary.told() {
-        eprintln!("{}", complaint.escape_debug());
+        tell(format_args!("{complaint}"));
     }
     if summary.rejected > 0 {
         let rejected = summary.rejected;

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use syncline_schema::clock::ClockToken;
 use syncline_schema::manifest::Manifest;
-use syncline_schema::printable::{Printable, printable, printable_json, printable_lines};
+use syncline_schema::printable::{Printable, printable, printable_json, printable_lines, tell};
 
 use super::shared_series::shared_series;
 use crate::bundle::{BundleOptions, bundle};
@@ -61,7 +61,7 @@ pub fn run(arguments: &InspectArguments) -> anyhow::Result<ExitCode> {
     let (inputs, follow) = (vec![given.clone()], arguments.follow);
     let summary = bundle(&BundleOptions { inputs, out: out.clone(), follow, ..BundleOptions::default() })?;
     for complaint in summary.told() {
-        eprintln!("{}", complaint.escape_debug());
+        tell(format_args!("{complaint}"));
     }
     show(&out, arguments)
 }

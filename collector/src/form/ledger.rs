@@ -3,7 +3,7 @@
 //! ```text
 //! --memory ─┬─ 1/2  chunks under way, and the rows that are built from them       whoever reads waits until there is room
 //!           ├─ 1/3  what the sequential pass keeps: series, states, stamps        what does not fit is refused by name
-//!           └─ 1/6  what the reader keeps: symbols and series of a TSDB           likewise
+//!           └─ 1/6  what the reader keeps: files, symbols and series of a TSDB    likewise
 //! ```
 //!
 //! Each share is used by one thread in the order of the capture, so that what is refused does not depend on how threads take turns.
@@ -69,6 +69,11 @@ impl Ledger {
     /// A share of `total` bytes.
     pub fn new(total: usize) -> Self {
         Self(Arc::new(Share { total, taken: AtomicUsize::new(0) }))
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> usize {
+        self.0.total
     }
 
     /// Bytes that are taken.

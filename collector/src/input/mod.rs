@@ -2,6 +2,8 @@
 
 pub mod archive;
 mod cutter;
+#[cfg(test)]
+mod cutter_tests;
 mod elements;
 mod expansion;
 mod open;

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::json_fields::{Fields, Val, moment, of_docker_name, of_list, of_log_path, plain};
+use super::json_message::{lines, message, message_within};
 use super::json_scan::{Context, Piece, Scan};
 use super::layer::{Dressed, Out, Peel, Setting};
 use crate::form::{Head, Place, csv};
@@ -162,8 +163,6 @@ struct Table {
 const LONGEST_ROW: usize = 1 << 20;
 /// Bytes of a heading of a table at most.
 const LONGEST_HEADING: usize = 64 << 10;
-/// Lines of a message at most.
-const MOST_LINES: usize = 64 << 10;
 /// A runtime splits what is longer than 16 KiB.
 const SPLIT: usize = 16_000;
 /// Lines that are split at once, at most: one for each stream of each container.
@@ -449,54 +448,6 @@ impl Entries {
             out.at(*place);
             out.bare(row[*begin..end].trim_ascii_end(), true);
             self.refused += 1;
-        }
-    }
-}
-
-fn message<'a>(shape: &Shape, fields: &Fields<'a>) -> Option<Cow<'a, str>> {
-    let found = || shape.message.iter().filter_map(|name| fields.get(name));
-    let text = || found().filter_map(Val::text);
-    text().find(|text| !text.is_empty()).or_else(|| found().find_map(Val::message)).or_else(|| text().next())
-}
-
-/// The first line of the message of an entry that breaks off, as far as it goes.
-fn message_within(shape: &Shape, text: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(text).or_else(|error| std::str::from_utf8(&text[..error.valid_up_to()])).ok()?;
-    shape.message.iter().find_map(|name| {
-        let key = format!("\"{}\"", name.rsplit('.').next().unwrap_or(name));
-        let rest = text[text.find(&key)? + key.len()..].trim_start().strip_prefix(':')?.trim_start();
-        if rest.starts_with('{') {
-            return Some(rest.replace(['\n', '\r'], " "));
-        }
-        let inner = rest.strip_prefix('"')?;
-        let mut end = inner.len();
-        let mut escaped = None;
-        for (at, byte) in inner.bytes().enumerate() {
-            match (escaped, byte) {
-                (None, b'"') => {
-                    end = at;
-                    break;
-                }
-                (None, b'\\') => escaped = Some(at),
-                (Some(begin), byte) if at == begin + 1 && byte != b'u' => escaped = None,
-                (Some(begin), _) if at == begin + 5 => escaped = None,
-                _ => {}
-            }
-        }
-        // An escape that is cut says nothing.
-        let end = escaped.filter(|_| end == inner.len()).unwrap_or(end);
-        let message: String = serde_json::from_str(&format!("\"{}\"", inner.get(..end)?)).ok()?;
-        message.lines().next().map(str::to_owned)
-    })
-}
-
-/// The lines of a message. What has more of them than any message goes on in its last one.
-fn lines(text: &str, place: Place, out: &mut Out) {
-    for line in text.splitn(MOST_LINES, '\n') {
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        match line.contains('\n') {
-            true => out.bare_at(place, line.replace(['\n', '\r'], " ").as_bytes(), true),
-            false => out.bare_at(place, line.as_bytes(), true),
         }
     }
 }

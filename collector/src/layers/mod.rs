@@ -17,6 +17,7 @@ pub(crate) mod harness;
 pub mod journald;
 pub mod journald_json;
 mod json_fields;
+mod json_message;
 mod json_scan;
 mod json_store;
 pub mod kubectl_prefix;

@@ -298,12 +298,9 @@ fn shown(line: &[u8]) -> Vec<u8> {
     while let Some(letter) = letters.next() {
         match letter {
             '\u{1b}' => match letters.next() {
-                Some('[') => {
-                    if !control(&mut letters, &mut cells, &mut at, &mut effort) {
-                        // No line is edited so much: as it is.
-                        return line.to_vec();
-                    }
-                }
+                // No line is edited so much: as it is.
+                Some('[') if !control(&mut letters, &mut cells, &mut at, &mut effort) => return line.to_vec(),
+                Some('[') => {}
                 // A title, or another text for the terminal itself.
                 Some(']' | 'P' | '_' | '^') => {
                     while let Some(letter) = letters.next() {

@@ -248,8 +248,14 @@ fn one(bundle: &Path, table: &Table, columns: &[Column], version: u32) -> Result
         return Err(format!("{name} has {said} rows ({grouped} in its groups), the manifest says {}", table.rows));
     }
     let fields = footer.schema().fields();
-    if let Some(other) = fields.iter().find(|field| columns.iter().all(|column| column.name != field.name())) {
-        return Err(format!("{name} has a column {}, which is of no such table", printable(other.name())));
+    for (at, field) in fields.iter().enumerate() {
+        let name_of = printable(field.name());
+        if columns.iter().all(|column| column.name != field.name()) {
+            return Err(format!("{name} has a column {name_of}, which is of no such table"));
+        }
+        if fields[..at].iter().any(|earlier| earlier.name() == field.name()) {
+            return Err(format!("{name} has the column {name_of} twice"));
+        }
     }
     for (expected, column) in TableBuilder::schema(columns).fields().iter().zip(columns) {
         match fields.iter().find(|field| field.name() == column.name) {
@@ -299,7 +305,11 @@ fn footer_fits(file: &File, length: u64) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Arc;
 
+    use arrow_array::{ArrayRef, RecordBatch, StringArray};
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use syncline_schema::facts::FactRow;
     use syncline_schema::markers::MarkerRow;
 
@@ -394,6 +404,45 @@ mod tests {
         let twice = said(|_, manifest| manifest.tables.push(manifest.tables[0].clone()));
         assert!(twice.contains("lists it twice"), "{twice}");
         expect(said(|_, manifest| manifest.tables[0].sha256.clear()), of, "SHA-256");
+    }
+
+    /// A table of markers in which columns are replaced, listed as it is.
+    fn with_columns(replace: impl Fn(&str) -> Vec<(String, ArrayRef)>) -> Result<Whole, Unfit> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut manifest = bundle(folder.path(), 3);
+        let path = at(folder.path(), MarkerRow::TABLE);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).expect("opened")).expect("Parquet");
+        let rows = reader.build().expect("Parquet").next().expect("rows").expect("rows");
+        let schema = rows.schema();
+        let columns = schema.fields().iter().enumerate().flat_map(|(at, field)| match replace(field.name()) {
+            none if none.is_empty() => vec![(field.name().clone(), Arc::clone(rows.column(at)))],
+            others => others,
+        });
+        let rows = RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).expect("columns of one length");
+        let mut writer =
+            ArrowWriter::try_new(File::create(&path).expect("made"), rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("written");
+        writer.close().expect("closed");
+        let listed = manifest.tables.iter_mut().find(|one| one.name == MarkerRow::TABLE).expect("listed");
+        listed.bytes = fs::metadata(&path).expect("there").len();
+        listed.sha256 = hash(&path).expect("hashed");
+        check(folder.path(), &manifest)
+    }
+
+    #[test]
+    fn a_column_has_the_type_of_its_table_and_stands_there_once() {
+        let texts = || -> ArrayRef { Arc::new(StringArray::from(vec!["x"; 3])) };
+        with_columns(|_| Vec::new()).expect("the columns of the table");
+        with_columns(|name| if name == "label" { vec![(name.to_owned(), texts())] } else { Vec::new() })
+            .expect("other texts");
+        let said = |result: Result<Whole, Unfit>| result.expect_err("damaged").to_string();
+        let of_type =
+            said(with_columns(|name| if name == "source" { vec![(name.to_owned(), texts())] } else { Vec::new() }));
+        assert!(of_type.contains("column source: expected Int32, found Utf8"), "{of_type}");
+        let twice = said(with_columns(|name| {
+            if name == "label" { vec![(name.to_owned(), texts()), (name.to_owned(), texts())] } else { Vec::new() }
+        }));
+        assert!(twice.contains("the column label twice"), "{twice}");
     }
 
     #[test]

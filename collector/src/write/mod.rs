@@ -8,6 +8,8 @@ mod page_header;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;
+#[cfg(test)]
+mod snapshots_tests;
 pub mod staged;
 pub mod tables;
 mod templates;

@@ -4,7 +4,7 @@
 //! A tar is read in one go. A zip has its table of contents at its end: one that is compressed, comes from standard input or
 //! stands in another archive is first put into the scratch folder.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -95,7 +95,8 @@ impl Reader<'_> {
             own: Arc::clone(&context),
             digest: digest.clone(),
             candidates: Vec::new(),
-            names: HashSet::new(),
+            names: BTreeSet::new(),
+            links: Vec::new(),
             left_out: None,
         };
         let failed = if kind == "tar" { files.of_tar(one, index, outlet) } else { files.of_zip(one, index, outlet) };
@@ -119,8 +120,10 @@ struct Files<'o> {
     digest: Digested,
     /// Files that may belong to a TSDB: which do is known when all were seen.
     candidates: Vec<Candidate>,
-    /// Names of the files so far.
-    names: HashSet<String>,
+    /// Names of the files so far, as they mean.
+    names: BTreeSet<String>,
+    /// Symbolic links: name, and where they lead. They are looked at when all names are known.
+    links: Vec<(String, String)>,
     /// The first entry that there was no room for, and how many there were.
     left_out: Option<(String, u64)>,
 }
@@ -165,6 +168,24 @@ impl Files<'_> {
     }
 
     fn end(self, index: &mut i32, outlet: &Outlet<Said>) {
+        for (name, to) in &self.links {
+            let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let path = format!("{}/{name}", self.path);
+            // A folder is no entry that counts, but there is something in it.
+            let is_there = |target: &String| {
+                let within = format!("{target}/");
+                let next = self.names.range(within.clone()..).next();
+                self.names.contains(target) || next.is_some_and(|name| name.starts_with(&within))
+            };
+            match meant(folder, to).filter(is_there) {
+                Some(target) => self.linked(&path, &target, index, outlet),
+                None => {
+                    let why = format!("not read: a link to {to}");
+                    self.reader.refused(*index, &path, loss::LINK_NOT_FOLLOWED, 1, why, outlet);
+                    *index += 1;
+                }
+            }
+        }
         self.reader.archived(self.candidates, index, outlet);
         if let Some((name, count)) = self.left_out {
             let why = format!("no room for {count} of its entries: {name} and those behind it");
@@ -182,18 +203,19 @@ impl Files<'_> {
         }
         let (loss, why) = match what {
             What::File(size) => {
-                if self.names.insert(name.clone()) {
+                if self.names.insert(meant("", &name).unwrap_or_else(|| name.clone())) {
                     return self.file(&name, (mtime, size), content, index, outlet);
                 }
                 (loss::REPEATED_ENTRY, "not read: an entry of the same name stands ahead of it".to_owned())
             }
-            What::Hard(to) if self.names.contains(&to) => {
-                let twin = Twin { first: format!("{}/{to}", self.path), digest: (String::new(), 0) };
-                self.reader.same(*index, &path, twin, outlet);
-                *index += 1;
+            What::Symbolic(to) => {
+                self.links.push((name, to));
                 return;
             }
-            What::Hard(to) | What::Symbolic(to) => (loss::LINK_NOT_FOLLOWED, format!("not read: a link to {to}")),
+            What::Hard(to) => match meant("", &to).filter(|target| self.names.contains(target)) {
+                Some(target) => return self.linked(&path, &target, index, outlet),
+                None => (loss::LINK_NOT_FOLLOWED, format!("not read: a link to {to}")),
+            },
             What::Special(what) => (loss::SKIPPED_FILE, format!("not read: {what}")),
             What::Overlapping => {
                 (loss::OVERLAPPING_ENTRIES, "not read: its bytes belong to another entry of the archive too".to_owned())
@@ -207,6 +229,13 @@ impl Files<'_> {
             What::Damaged(why) => (loss::UNREADABLE_ENTRY, format!("not read: {why}")),
         };
         self.reader.refused(*index, &path, loss, 1, why, outlet);
+        *index += 1;
+    }
+
+    /// Names an entry whose content is read where it lies itself.
+    fn linked(&self, path: &str, target: &str, index: &mut i32, outlet: &Outlet<Said>) {
+        let twin = Twin { first: format!("{}/{target}", self.path), digest: (String::new(), 0) };
+        self.reader.same(*index, path, twin, outlet);
         *index += 1;
     }
 
@@ -280,5 +309,40 @@ impl Files<'_> {
     fn unkept(&self, name: &str, error: &io::Error, outlet: &Outlet<Said>) {
         let why = format!("{name}: {error}");
         outlet.say(Said::Truncated { context: Arc::clone(&self.own), offset: 0, why });
+    }
+}
+
+/// The path that a name or a link means, from a folder of the archive on; nothing where it leads out of it.
+fn meant(folder: &str, to: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    if to.starts_with('/') {
+        return None;
+    }
+    for part in folder.split('/').chain(to.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meant;
+
+    #[test]
+    fn a_path_means_what_is_left_of_it() {
+        for (folder, to, expected) in [
+            ("", "./a//b", Some("a/b")),
+            ("a/b", "../c", Some("a/c")),
+            ("a", "../../c", None),
+            ("a", "/etc/passwd", None),
+            ("", "../a", None),
+            ("a", ".", Some("a")),
+        ] {
+            assert_eq!(meant(folder, to).as_deref(), expected, "{folder} {to}");
+        }
     }
 }

@@ -8,8 +8,8 @@ mod tsdb;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use syncline_schema::clock::ClockToken;
 use syncline_schema::loss::{self, Loss};
@@ -23,7 +23,7 @@ use super::recognise::{What, recognise, span};
 use super::rules::{Rules, SourceRule, plain_path};
 use super::said::Said;
 use super::twins::{Known, Twin};
-use crate::form::ledger::Ledger;
+use crate::form::ledger::{Held, Ledger};
 use crate::form::stamp::{Dating, MARK};
 use crate::form::{Context, Format, Head, Reads};
 use crate::input::{self, Cutter, Digested, Entry, Limits, Piece, Skip};
@@ -65,18 +65,22 @@ pub struct Reader<'o> {
     pub span: OnceLock<Option<(i64, i64, String)>>,
 }
 
-/// Memory that files may still take, whatever is in them, by [`input::cost`].
-pub struct Room(AtomicUsize);
+/// Room for what is known of files, whatever is in them, by [`input::cost`].
+pub struct Room(Mutex<Held>);
 
 impl Room {
-    /// Of so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
+    /// Beside the files of the walk.
+    pub fn new(reading: &Ledger, entries: &[Entry]) -> Self {
+        let mut held = reading.account();
+        // The walk went no further than there was room; then the archives have none.
+        let files: usize = entries.iter().map(|entry| input::cost(&entry.path)).sum();
+        let _ = held.take(files.min(reading.total()));
+        Self(Mutex::new(held))
     }
 
     /// Takes some, where there is as much.
     fn take(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes).is_ok()
     }
 }
 
@@ -232,7 +236,7 @@ impl Reader<'_> {
         let stated = rule.and_then(|rule| rule.kind.as_deref());
         let stated = stated.and_then(|kind| FORMATS.iter().copied().find(|format| format.kind == kind));
         let mut setting = self.setting();
-        let what = if capture_toml::is_one(plain) {
+        let what = if capture_toml::is_one(plain) || (head.is_empty() && stated.is_none()) {
             What::default()
         } else {
             recognise(plain, &head, whole, &mut setting, stated, &|| self.dated())

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use syncline_schema::loss::{self, Loss};
+
 use crate::input::Digested;
 
 /// Bytes that a scratch folder may hold where nothing else was said.
@@ -34,16 +36,28 @@ pub struct Kept {
     pub digest: (String, u64),
     /// Why it ends ahead of its end.
     pub broken: Option<String>,
-    /// Whether it does for want of room.
-    pub is_full: bool,
+    /// Which loss that is.
+    pub loss: Loss,
+    /// Whether it became longer while it was read.
+    pub grew: bool,
     /// Nothing for a file that is read where it lies.
     _held: Option<Held>,
 }
 
 impl Kept {
     /// A file that is read where it lies.
-    pub fn in_place(file: PathBuf, digest: (String, u64), broken: Option<String>) -> Self {
-        Self { file, digest, broken, is_full: false, _held: None }
+    pub fn in_place(file: PathBuf, digest: &Digested, failed: Option<io::Error>) -> Self {
+        Self::new(file, digest, failed, None)
+    }
+
+    fn new(file: PathBuf, digest: &Digested, failed: Option<io::Error>, _held: Option<Held>) -> Self {
+        let loss = match failed.as_ref().map(io::Error::kind) {
+            Some(io::ErrorKind::StorageFull) => loss::SCRATCH_FULL,
+            Some(io::ErrorKind::QuotaExceeded) => loss::EXPANDED_TOO_FAR,
+            _ => loss::TRUNCATED_INPUT,
+        };
+        let broken = failed.map(|error| error.to_string());
+        Self { file, digest: digest.finish(), broken, loss, grew: digest.grew(), _held }
     }
 }
 
@@ -103,9 +117,7 @@ impl Scratch {
         let out = File::create(&file)?;
         let mut held = Held { file: file.clone(), bytes: 0, space: Arc::clone(&self.space) };
         let failed = io::copy(reader, &mut Out { file: out, held: &mut held }).err();
-        let is_full = failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull);
-        let broken = failed.map(|error| error.to_string());
-        Ok(Kept { file, digest: digest.finish(), broken, is_full, _held: Some(held) })
+        Ok(Kept::new(file, digest, failed, Some(held)))
     }
 
     /// Removes the folder.
@@ -134,9 +146,11 @@ mod tests {
         let first = keep(b"123456");
         assert_eq!((fs::read(&first.file).expect("there"), first.broken.is_some()), (b"123456".to_vec(), false));
         let second = keep(b"78901");
-        assert!(second.is_full && second.broken.as_ref().is_some_and(|why| why.contains("--scratch")));
+        assert!(
+            second.loss.name == "scratch-full" && second.broken.as_ref().is_some_and(|why| why.contains("--scratch"))
+        );
         drop((first, second));
-        assert!(!keep(b"1234567890").is_full);
+        assert_eq!(keep(b"1234567890").broken, None);
         assert_eq!(fs::read_dir(&place).expect("a folder").count(), 0);
         scratch.remove().expect("removed");
         assert!(!place.exists());

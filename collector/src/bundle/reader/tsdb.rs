@@ -112,13 +112,18 @@ impl Reader<'_> {
         }
     }
 
-    /// Says why what was put into the scratch folder ends ahead of its end.
+    /// Says why what was put aside ends ahead of its end, or that there is more of it by now.
     pub fn cut(&self, kept: &mut Kept, context: Arc<Context>, outlet: &Outlet<Said>) {
+        if kept.grew {
+            let (context, loss) = (Arc::clone(&context), loss::GROWING_FILE);
+            let why = "what was added while it was read may be left out".to_owned();
+            outlet.say(Said::Withheld { context, loss, count: 1, why });
+        }
         let Some(why) = kept.broken.take() else { return };
-        if kept.is_full {
-            outlet.say(Said::Withheld { context, loss: loss::SCRATCH_FULL, count: 1, why });
-        } else {
+        if kept.loss.name == loss::TRUNCATED_INPUT.name {
             outlet.say(Said::Truncated { context, offset: 0, why });
+        } else {
+            outlet.say(Said::Withheld { context, loss: kept.loss, count: 1, why });
         }
     }
 
@@ -179,8 +184,8 @@ impl Reader<'_> {
         if input::is_compressed(&magic) {
             return self.scratch.keep(&mut reader, &digest);
         }
-        let broken = io::copy(&mut reader, &mut io::sink()).err().map(|error| error.to_string());
-        Ok(Kept::in_place(path.to_owned(), digest.finish(), broken))
+        let failed = io::copy(&mut reader, &mut io::sink()).err();
+        Ok(Kept::in_place(path.to_owned(), &digest, failed))
     }
 }
 

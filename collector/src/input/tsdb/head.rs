@@ -337,52 +337,59 @@ mod tests {
         record
     }
 
-    /// What a log gives: whether all of it fitted, series, deletions, and damage.
-    fn packed(records: &[Vec<u8>], ledger: &Ledger) -> (bool, Vec<u64>, Vec<(i64, i64)>, Vec<String>) {
+    /// What a log gives, and whether all of it fitted.
+    #[derive(Default)]
+    struct Packed {
+        fits: bool,
+        named: Vec<u64>,
+        stretches: Vec<(i64, i64)>,
+        damage: Vec<String>,
+    }
+
+    fn packed(records: &[Vec<u8>], ledger: &Ledger) -> Packed {
         let folder = tempfile::tempdir().expect("a folder");
         let log = member(folder.path(), Part::Log(0), &segment(records));
         let mut parcels: Vec<Vec<u8>> = Vec::new();
         let mut send = |bytes, _| parcels.push(bytes);
         let mut packer = Packer::new(&mut send, 1 << 20);
-        let fits = read(&[log], ledger, &mut packer);
+        let mut found = Packed { fits: read(&[log], ledger, &mut packer), ..Packed::default() };
         packer.flush();
-        let (mut named, mut stretches, mut damage) = (Vec::new(), Vec::new(), Vec::new());
         for parcel in &parcels {
             for entry in entries(parcel).expect("a parcel") {
                 match entry.expect("whole") {
-                    Entry::Series { series, .. } => named.push(series),
-                    Entry::Deleted { from, to, .. } => stretches.push((from, to)),
-                    Entry::Damage { reason, .. } => damage.push(reason.to_owned()),
+                    Entry::Series { series, .. } => found.named.push(series),
+                    Entry::Deleted { from, to, .. } => found.stretches.push((from, to)),
+                    Entry::Damage { reason, .. } => found.damage.push(reason.to_owned()),
                     _ => {}
                 }
             }
         }
-        (fits, named, stretches, damage)
+        found
     }
 
     #[test]
     fn series_beyond_what_there_is_are_left_out_by_name() {
         let ledger = Ledger::new(3 * (SERIES + 32));
         let records: Vec<Vec<u8>> = (0..10).map(|n| series(n, "up")).chain((0..10).map(sample)).collect();
-        let (fits, named, _, damage) = packed(&records, &ledger);
-        assert_eq!((fits, named.len()), (false, 3));
-        assert!(damage[0].contains("7 series or deletions of this file were left out"), "{damage:?}");
+        let found = packed(&records, &ledger);
+        assert_eq!((found.fits, found.named.len()), (false, 3));
+        assert!(found.damage[0].contains("7 series or deletions of this file were left out"), "{:?}", found.damage);
         assert_eq!(ledger.taken(), 0);
-        let (fits, named, _, damage) = packed(&records, &Ledger::new(1 << 20));
-        assert_eq!((fits, named.len(), damage.len()), (true, 10, 0));
+        let found = packed(&records, &Ledger::new(1 << 20));
+        assert_eq!((found.fits, found.named.len(), found.damage.len()), (true, 10, 0));
     }
 
     #[test]
     fn labels_and_deletions_have_their_limits() {
         let long = series(1, &"x".repeat(LONGEST_LABELS));
-        let (_, named, _, damage) = packed(&[long, series(2, "up"), sample(1), sample(2)], &Ledger::new(1 << 20));
-        assert_eq!(named, [2]);
-        assert!(damage[0].contains("16 KiB"), "{damage:?}");
+        let found = packed(&[long, series(2, "up"), sample(1), sample(2)], &Ledger::new(1 << 20));
+        assert_eq!(found.named, [2]);
+        assert!(found.damage[0].contains("16 KiB"), "{:?}", found.damage);
         let again: Vec<Vec<u8>> = (0..20_000).map(|time| deleted(2, time % 50, time % 50 + 3)).collect();
         let records = [vec![series(2, "up"), sample(2)], again].concat();
-        let (_, _, stretches, damage) = packed(&records, &Ledger::new(8 << 20));
-        assert_eq!(stretches, [(0, 52)]);
-        assert!(damage[0].contains("10,000 deletions"), "{damage:?}");
+        let found = packed(&records, &Ledger::new(8 << 20));
+        assert_eq!(found.stretches, [(0, 52)]);
+        assert!(found.damage[0].contains("10,000 deletions"), "{:?}", found.damage);
     }
 
     #[test]

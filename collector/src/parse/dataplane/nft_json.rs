@@ -43,6 +43,8 @@ pub const DISSECTOR: Dissector =
 
 /// Keys of the objects in the list.
 const OBJECTS: [&str; 9] = ["metainfo", "table", "chain", "set", "map", "rule", "counter", "flowtable", "ct helper"];
+/// Brackets within brackets: a rule has some ten.
+const DEEPEST: usize = 512;
 
 fn sniff(head: &Head) -> Sniff {
     let mut text = head.bytes.trim_ascii_start();
@@ -117,7 +119,7 @@ fn cuts(text: &[u8]) -> (Vec<usize>, bool) {
     let mut key = Key::Other;
     let mut at = 0;
     let mut closed_all = false;
-    while at < text.len() {
+    while at < text.len() && scan.open.len() <= DEEPEST {
         match text[at] {
             b'"' => {
                 let end = string_end(text, at);
@@ -438,6 +440,12 @@ mod tests {
         "[{\"match\": {\"op\": \"==\", \"left\": {\"meta\": {\"key\": \"l4proto\"}}, \"right\": \"tcp\"}}, {\"dnat\": {\"family\": \"ip\", \"addr\": {\"map\": {\"key\": {\"numgen\": {\"mod\": 2}}, \"data\": ",
         "{\"set\": [[0, {\"concat\": [\"10.244.0.121\", 8080]}], [1, {\"concat\": [\"10.244.0.125\", 8080]}]]}}}}}]}}]}\n"
     );
+
+    #[test]
+    fn brackets_within_brackets_end_where_no_rule_has_them() {
+        let (cuts, closed) = super::cuts(format!("{{\"nftables\": [{}", "[".repeat(100_000)).as_bytes());
+        assert!(!closed && cuts.len() < 10);
+    }
 
     #[test]
     fn reads_objects_and_elements() {
