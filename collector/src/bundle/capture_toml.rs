@@ -159,7 +159,9 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn new(text: &str) -> Self {
-        Self(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1).collect())
+        let begins = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        // Behind the last line end no line begins: what is missing there is missing from the last one.
+        Self(begins.filter(|begin| *begin < text.len()).collect())
     }
 
     /// Line of a byte offset, from 1.
@@ -472,6 +474,20 @@ mod tests {
         let many: String = (0..3000).map(|at| format!("[source.\"*a*{at}\"]\nclock = \"b\"\n")).collect();
         let found = parse(many.as_bytes());
         assert!(found.sources.len() > 1000 && found.refused.len() == REFUSED + 1, "{}", found.sources.len());
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_is_missing_from_the_last_line() {
+        for (text, line) in [
+            (b"label = \"a\"\nname = \"\"\"x\n".as_slice(), 2),
+            (b"name = \"\"\"x\n\xff", 2),
+            (b"name = '''", 1),
+            (b"name\n", 1),
+        ] {
+            let found = parse(text);
+            assert!(!found.refused.is_empty(), "{}", text.escape_ascii());
+            assert!(found.refused.iter().all(|(at, _)| *at <= line), "{}: {:?}", text.escape_ascii(), found.refused);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a file is: the layers that lie around it, and the format that stands inside.
 
 use syncline_schema::clock::ClockToken;
+use syncline_schema::is_possible;
 
 use super::capture_toml;
 use super::dating::{inferred, undated};
@@ -199,7 +200,8 @@ pub fn span(context: &Context, head: &[u8], whole: bool, setting: &Setting) -> O
         };
         read(format, context, &chunk, &mut batch);
     }
-    batch.span
+    // Times are counted from it: one that no clock shows is no ground.
+    batch.span.filter(|(first, last)| is_possible(*first) && is_possible(*last))
 }
 
 /// Whether a format was found behind the layers that were found.

@@ -75,14 +75,14 @@ impl Stamp {
             // The moment with this time of day that lies in the stretch, or next to its beginning.
             let (from, to) = dating.span?;
             let first = from.div_euclid(DAY) * DAY + self.clock - i64::from(offset) * SECOND;
-            let near = |time: &i64| (from - time).max(time - to).max(0);
+            let near = |time: &i64| from.saturating_sub(*time).max(time.saturating_sub(to)).max(0);
             return [first - DAY, first, first + DAY].into_iter().min_by_key(near);
         };
         match self.year.or(dating.year) {
             Some(year) => local(year, day),
             None => {
                 let (from, to) = dating.span?;
-                let near = |time: &i64| (from - time).max(time - to).max(0);
+                let near = |time: &i64| from.saturating_sub(*time).max(time.saturating_sub(to)).max(0);
                 let year = (from / SECOND / 31_556_952 + 1970) as i16;
                 [year - 1, year, year + 1].into_iter().filter_map(|year| local(year, day)).min_by_key(near)
             }
@@ -395,6 +395,16 @@ mod tests {
     use super::{Dating, ahead, canonical, line};
 
     const AT: i64 = 1_795_686_490_000_000_000;
+
+    #[test]
+    fn a_moment_far_from_the_capture_is_still_the_nearest_one() {
+        let dating = Dating { year: None, utc_offset: Some(0), span: Some((AT, AT)) };
+        // The years about that of the capture bring it next to it, whatever lies between.
+        let stamp = line(b"Feb 03 05:05:06").or_else(|| ahead(b"Feb 03 05:05:06 NAME").map(|(stamp, _)| stamp));
+        assert_eq!(stamp.expect("a time").time(&dating), Some(1_801_631_106_000_000_000));
+        let ends = Dating { span: Some((i64::MIN, i64::MAX)), ..dating };
+        assert!(stamp.expect("a time").time(&ends).is_some());
+    }
 
     #[test]
     fn every_way_to_write_a_moment_is_read() {

@@ -20,7 +20,9 @@ pub fn run(data: &[u8]) {
         assert!(lines.contains(line), "{what}: line {line} of {lines:?}");
     }
     let rules = Rules::new(statements.sources).expect("globs that were accepted one by one");
-    PATHS.iter().for_each(|path| assert!(rules.of(path).is_none_or(|rule| !rule.glob.is_empty())));
+    for path in PATHS {
+        let _ = rules.of(path);
+    }
 }
 
 /// What its module's documentation shows, and statements that are wrong.

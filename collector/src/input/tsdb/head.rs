@@ -266,7 +266,9 @@ fn dissected(front: &[u8]) -> Option<(u64, u64, usize)> {
     let size = bytes.uvarint().ok()?;
     let samples = bytes.rest().get(..2).map_or(0, |count| usize::from(u16::from_be_bytes([count[0], count[1]])));
     let prefix = (front.len() - bytes.rest().len()) as u64;
-    (from <= to && (1..=6).contains(&encoding) && size <= LONGEST_CHUNK).then_some((series, prefix + size, samples))
+    let plausible = from <= to && (1..=6).contains(&encoding) && size <= LONGEST_CHUNK;
+    // Only a size that is one can be added to.
+    plausible.then(|| (series, prefix + size, samples))
 }
 
 #[cfg(test)]
@@ -274,12 +276,24 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{HEAD_MAGIC, Known, LONGEST_LABELS, SERIES, chunks, read};
+    use super::{FRONT, HEAD_MAGIC, Known, LONGEST_LABELS, SERIES, chunks, read};
     use crate::form::ledger::Ledger;
     use crate::input::tsdb::{Member, Packer, Part};
     use syncline_tsdb::bytes::{put_blob, put_uvarint, put_varint};
     use syncline_tsdb::crc32c::crc32c;
     use syncline_tsdb::parcel::{Entry, entries};
+
+    #[test]
+    fn a_size_that_is_none_is_no_chunk() {
+        let front = |size: u64| {
+            let mut front = vec![0; FRONT - 1];
+            front.push(1);
+            put_uvarint(&mut front, size);
+            front
+        };
+        assert_eq!(super::dissected(&front(5)), Some((0, FRONT as u64 + 6, 0)));
+        assert_eq!(super::dissected(&front(u64::MAX)), None);
+    }
 
     fn member(folder: &Path, part: Part, bytes: &[u8]) -> Member {
         let file = folder.join("file");

@@ -135,7 +135,7 @@ pub struct Ahead {
 }
 
 /// Lines further apart than this, by whoever carried them, are not one entry.
-const APART: i64 = instant::SECOND;
+const APART: u64 = instant::SECOND.unsigned_abs();
 
 impl Ahead {
     /// Whether a line that is no entry belongs to the entry ahead of it: within an open value always, else if it has no time
@@ -145,7 +145,7 @@ impl Ahead {
             return true;
         }
         let near = match (self.outer_time, outer_time) {
-            (Some(first), Some(now)) => (now - first).abs() <= APART,
+            (Some(first), Some(now)) => now.abs_diff(first) <= APART,
             _ => true,
         };
         near && crate::form::stamp::ahead(text.as_bytes()).is_none()
@@ -179,13 +179,13 @@ pub fn moment_of(when: &str, outer: Option<i64>, context: &Context) -> Option<i6
     let candidates = [near - 1, near, near + 1].into_iter().filter_map(|year| instant::klog(when.as_bytes(), year, 0));
     let local = candidates.min_by_key(|local| (outer - local).abs())?;
     let zone = (outer - local + QUARTER_HOUR / 2).div_euclid(QUARTER_HOUR) * QUARTER_HOUR;
-    let time = local + zone;
+    let time = local.checked_add(zone)?;
     (zone.abs() <= 14 * 4 * QUARTER_HOUR && (outer - time).abs() <= CARRIED_WITHIN).then_some(time)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{headless, moment_of};
+    use super::{Ahead, headless, moment_of};
     use crate::parse::harness::context;
 
     #[test]
@@ -196,6 +196,13 @@ mod tests {
         assert_eq!(check("1123 09:52:33.568529"), Some(1_795_407_753_568_529_000));
         assert_eq!(check("1122 20:22:33.568529"), Some(1_795_407_753_568_529_000));
         assert_eq!(check("1122 20:27:33.568529"), None);
+    }
+
+    #[test]
+    fn an_outer_time_at_the_end_of_what_a_number_holds_is_no_ground() {
+        assert_eq!(moment_of("0411 23:35:00.000000", Some(i64::MAX), &context()), None);
+        let ahead = Ahead { time: None, level: "info", outer_time: Some(i64::MIN), is_open: false };
+        assert!(!ahead.goes_on("more", Some(i64::MAX)) && ahead.goes_on("more", Some(i64::MIN)));
     }
 
     #[test]

@@ -49,8 +49,11 @@ fn reading(context: &Context, line: &Line<'_>, batch: &mut Batch) {
     if after < before {
         return batch.reject(context, line, "expected the second reading of the monotonic clock behind the first");
     }
+    // Boottime was read ahead of realtime: when realtime was read it had gone on by at most the whole width.
+    let Some(latest) = after.checked_sub(*before).and_then(|width| boottime.checked_add(width)) else {
+        return batch.reject(context, line, "expected readings of one machine, in ns");
+    };
     batch.record(Some(*realtime));
-    let width = after - before;
     // A rule may say that another node than the main one read them.
     let node = context.clock.as_str();
     let base = ClockAnchorRow {
@@ -68,14 +71,32 @@ fn reading(context: &Context, line: &Line<'_>, batch: &mut Batch) {
         b_high: *after,
         ..base.clone()
     });
-    // Boottime was read ahead of realtime: when realtime was read it had gone on by at most the whole width.
     batch.push(&ClockAnchorRow {
         a: node.into(),
         a_low: *realtime,
         a_high: *realtime,
         b: format!("{node}/boottime").into(),
         b_low: *boottime,
-        b_high: boottime + width,
+        b_high: latest,
         ..base
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORMAT;
+    use crate::parse::harness::parse_text;
+
+    #[test]
+    fn readings_that_no_clock_gives_are_refused() {
+        let heading = "sample\tmonotonic_ns\tboottime_ns\trealtime_ns\tmonotonic_after_ns\n";
+        for (readings, rejected) in [
+            ("5568059442412\t5568059443000\t1795447709556412905\t5568059445983", 0),
+            ("5568059442412\t9223372036854775807\t1795447709556412905\t5568059445983", 1),
+            ("-9223372036854775808\t0\t1795447709556412905\t9223372036854775807", 1),
+        ] {
+            let batch = parse_text(&FORMAT, &format!("{heading}start\t{readings}\n"));
+            assert_eq!((batch.records, batch.rejected), (1 - rejected, rejected), "{readings}");
+        }
+    }
 }
