@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use syncline_fuzz::{TARGETS, places};
+use syncline_schema::printable::tell;
 
 fn main() {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("expected the folder to write to");
+        tell(format_args!("expected the folder to write to"));
         std::process::exit(2);
     };
     for target in TARGETS {
