@@ -45,5 +45,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "archives", run: archives::run, seeds: archives::seeds, short: 300 },
     Target { name: "bundles", run: bundles::run, seeds: bundles::seeds, short: 300 },
     #[cfg(feature = "analyzer")]
-    Target { name: "checks", run: checks::run, seeds: checks::seeds, short: 20 },
+    Target { name: "checks", run: checks::run, seeds: checks::seeds, short: 8 },
 ];
