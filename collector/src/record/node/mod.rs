@@ -17,5 +17,5 @@ mod tool;
 pub mod top;
 pub mod trace;
 #[cfg(test)]
-pub mod trial;
+pub(crate) mod trial;
 pub mod usage;
