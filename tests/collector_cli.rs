@@ -1,5 +1,7 @@
 //! The collector's command line: exit codes, whole or absent, the same bytes whatever the threads and the memory.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -8,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use syncline_collector::bundle::{BundleOptions, bundle};
+use told::{losses, source};
 
 fn collector(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_syncline-collector"))
@@ -20,16 +23,6 @@ fn collector(folder: &Path, arguments: &[&str]) -> Output {
 fn manifest(bundle: &Path) -> Value {
     let text = fs::read_to_string(bundle.join("manifest.json")).expect("a manifest");
     serde_json::from_str(&text).expect("JSON")
-}
-
-fn source<'m>(manifest: &'m Value, path: &str) -> &'m Value {
-    let sources = manifest["sources"].as_array().expect("sources");
-    sources.iter().find(|source| source["path"] == path).unwrap_or_else(|| panic!("{path}: not among {sources:#?}"))
-}
-
-fn losses(manifest: &Value, path: &str) -> Vec<String> {
-    let losses = manifest["losses"].as_array().expect("losses").iter();
-    losses.filter(|loss| loss["source"] == path).filter_map(|loss| loss["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {

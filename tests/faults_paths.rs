@@ -1,6 +1,8 @@
 //! What lies in a capture and is no capture: links out of it, pipes, devices, files without an end, folders that cannot be read, and a
 //! `capture.toml` with mistakes in it. Each costs itself.
 
+mod told;
+
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::symlink;
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
+use told::{losses, source};
 
 const CAPTURE: &str = "# SCRAPE 1795407710.5\n# TYPE work_total counter\nwork_total 1\n";
 
@@ -42,16 +45,6 @@ fn bundled(folder: &Path, more: &[&str]) -> (Output, Value) {
     let manifest = fs::read_to_string(folder.join("made/manifest.json"));
     let manifest = manifest.unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
     (output, serde_json::from_str(&manifest).expect("JSON"))
-}
-
-fn source<'m>(manifest: &'m Value, path: &str) -> &'m Value {
-    let sources = manifest["sources"].as_array().expect("sources");
-    sources.iter().find(|source| source["path"] == path).unwrap_or_else(|| panic!("{path}: not among {sources:#?}"))
-}
-
-fn losses(manifest: &Value, path: &str) -> Vec<String> {
-    let losses = manifest["losses"].as_array().expect("losses").iter();
-    losses.filter(|loss| loss["source"] == path).filter_map(|loss| loss["name"].as_str().map(str::to_owned)).collect()
 }
 
 /// A folder with the capture `run/kept.stream`.

@@ -33,17 +33,15 @@ const NTP_EVERY: Duration = Duration::from_secs(30);
 const GOES: usize = 5;
 
 fn needs(plan: &Plan) -> Result<Found, Lack> {
-    Ok(match (tracking(plan), kernel(plan)) {
-        (Ok(_), _) => "the clocks of this machine, and chronyd".to_owned(),
-        (Err(_), Ok(Ntp { synchronised: true, .. })) => {
-            "the clocks of this machine, and its kernel's state of NTP".to_owned()
-        }
-        (Err(error), Ok(_)) => {
+    let Err(error) = tracking(plan) else { return Ok("the clocks of this machine, and chronyd".to_owned()) };
+    Ok(match kernel(plan) {
+        Ok(Ntp { synchronised: true, .. }) => "the clocks of this machine, and its kernel's state of NTP".to_owned(),
+        Ok(_) => {
             format!(
                 "the clocks of this machine (no bound to other machines: {error}; no time server steers its kernel)"
             )
         }
-        (Err(error), Err(_)) => format!("the clocks of this machine (no bound to other machines: {error})"),
+        Err(_) => format!("the clocks of this machine (no bound to other machines: {error})"),
     })
 }
 
