@@ -10,9 +10,20 @@
 //! most 5 of 100 orders of the same values within their parts reach. Exponent 1. So of 100 sequences without any shift at most 5
 //! have one, as long as any order of their values was as likely as any other.
 //!
+//! | measured over 2,000 sequences of made-up latencies with ties, a second mode and outliers | 12 runs | 40 runs |
+//! |---|--:|--:|
+//! | no shift: divided, and called a shift | 4.7 %, 2.5 % | 4.9 %, 3.0 % |
+//! | one shifted sequence, its runs in random orders (30): called a shift | | 4.7 % |
+//! | × 1.5 at a random place: found, within two runs of it | | 94 %, 85 % |
+//! | × 2 | | 100 %, 98 % |
+//! | × 0.5 | | 100 %, 98 % |
+//!
+//! (`SYNCLINE_SEEDS=2000 cargo test -p syncline --lib shifts -- --nocapture` prints it.)
+//!
 //! It works on mid-ranks, not on the values: a value that never arrived has a rank (the last) and no number, one run ten times as
 //! slow does not hide a shift of the others, and all sums are of integers, so that ties are ties on every machine. Rank tests lose
-//! 5 % of the power on normal noise and gain on every heavy tail.
+//! 5 % of the power on normal noise and gain on every heavy tail. What ranks do not know is how wide a gap is: where exactly a
+//! division lies is then settled by the values, by least absolute deviations.
 //!
 //! Each value is an interval, and a division of the middles may be one of the bounds only: wide ones here, narrow ones there. So a
 //! division counts only where the interval of the ratio over it (of the difference where there is no ratio) lies on one side, with
@@ -28,8 +39,8 @@ use super::compare::{self, Covered, MINIMUM_RUNS};
 
 /// Least number of values in a part: with fewer on both sides no test could tell them apart, and one or two slow runs are no shift.
 pub const LEAST: usize = MINIMUM_RUNS;
-/// Longest sequence that is searched; of a longer one the newest values are. A pass takes n²/2 steps for each order that is tried:
-/// for 2,000 values some seconds.
+/// Longest sequence that is searched; of a longer one the newest values are. A pass takes n² steps for each order that is tried:
+/// 2,000 values with one shift cost a CPU-second or two, with fifteen shifts six.
 pub const MOST: usize = 2_000;
 /// Most divisions of a sequence.
 pub const MOST_SHIFTS: usize = 32;
@@ -37,8 +48,8 @@ pub const MOST_SHIFTS: usize = 32;
 pub const SIGNIFICANT: f64 = 0.05;
 /// Level of the interval that must lie on one side.
 pub const LEVEL: f64 = 0.95;
-/// Orders that are tried for a p: with 499 a p of 0.05 is 25 of 500, so that the level is exact.
-pub const PERMUTATIONS: usize = 499;
+/// Orders that are tried for a p, as many as its authors do: 0.05 is 10 of 200, so that the level is exact.
+pub const PERMUTATIONS: usize = 199;
 /// Orders that are tried at once, on all threads; whether to go on is asked between.
 const BATCH: usize = 50;
 /// Where the random orders begin. Fixed: the same values have the same shifts.
@@ -114,7 +125,7 @@ pub fn find(values: &[Estimate]) -> Found {
     if found.nothing.is_some() {
         return found;
     }
-    let mut kept = divide(&levels);
+    let mut kept = settled(&divide(&levels), &levels);
     loop {
         let parted = parted(&kept, searched, left_out);
         // The last found rests on the others.
@@ -196,6 +207,48 @@ pub fn divide(values: &[f64]) -> Vec<Division> {
         parts.insert(part + 1, best(&ranks[at..ends[part + 2]]));
     }
     found
+}
+
+/// Each division where the values themselves put it: between its neighbours, at the place with the least sum of distances from the medians of
+/// both sides (least absolute deviations: Bai, Econometric Theory 11, 1995). Ranks do not know how wide the gap is that they part at, so
+/// that the highest of the low values may as well stand on the other side.
+fn settled(divisions: &[Division], levels: &[f64]) -> Vec<Division> {
+    let values = within_reach(levels);
+    let mut places: Vec<usize> = divisions.iter().map(|one| one.at).collect();
+    places.sort_unstable();
+    let mut found = divisions.to_vec();
+    for at in 0..places.len() {
+        let own = places[at];
+        let from = if at > 0 { places[at - 1] } else { 0 };
+        let to = places.get(at + 1).copied().unwrap_or(values.len());
+        let cost = |place: usize| deviations(&values[from..place]) + deviations(&values[place..to]);
+        let (mut best, mut least) = (own, cost(own) * (1.0 - 1e-9));
+        for place in from + LEAST..=to - LEAST {
+            let cost = cost(place);
+            if cost < least {
+                (best, least) = (place, cost * (1.0 - 1e-9));
+            }
+        }
+        places[at] = best;
+        found.iter_mut().filter(|one| one.at == own).for_each(|one| one.at = best);
+    }
+    found
+}
+
+/// The values, with those that are open beyond all others by as much as these lie apart.
+fn within_reach(levels: &[f64]) -> Vec<f64> {
+    let finite = || levels.iter().copied().filter(|value| value.is_finite());
+    let (low, high) = (finite().fold(f64::MAX, f64::min), finite().fold(f64::MIN, f64::max));
+    let apart = (high - low).max(high.abs()).max(f64::MIN_POSITIVE);
+    levels.iter().map(|value| value.clamp(low.min(high) - apart, high.max(low) + apart)).collect()
+}
+
+/// Sum of the distances from the median.
+fn deviations(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    sorted.iter().map(|value| (value - median).abs()).sum()
 }
 
 /// Twice the mid-rank of each value: integers, with ties equal.
