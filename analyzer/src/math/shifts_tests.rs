@@ -94,7 +94,7 @@ fn of_a_hundred_sequences_without_a_shift_five_have_one_at_most() {
             divided += u64::from(!found.shifts.is_empty() || !found.unproven.is_empty());
             shifted += u64::from(!found.shifts.is_empty());
         }
-        println!("{count} runs: {divided} of {trials} divide, {shifted} shift");
+        eprintln!("{count} runs: {divided} of {trials} divide, {shifted} shift");
         assert!(divided <= allowed(trials), "{count} runs: {divided} of {trials}");
         // A test that never says anything has no false alarms either.
         assert!(trials < 200 || divided > 0, "{count} runs: none of {trials} at a level of 5 %");
@@ -114,7 +114,7 @@ fn a_shifted_sequence_in_another_order_is_no_shift() {
         !find(&values).shifts.is_empty()
     });
     let alarms = alarms.count() as u64;
-    println!("{alarms} of {trials} orders have a shift");
+    eprintln!("{alarms} of {trials} orders have a shift");
     assert!(alarms <= allowed(trials), "{alarms} of {trials}");
 }
 
@@ -137,7 +137,7 @@ fn an_injected_shift_is_found_near_its_place() {
                 ratio.low.is_some_and(|low| low <= factor) && ratio.high.is_some_and(|high| factor <= high)
             }));
         }
-        println!("× {factor}: {found_it} of {trials} found, {near} within two runs, {held} of these hold the factor");
+        eprintln!("× {factor}: {found_it} of {trials} found, {near} within two runs, {held} of these hold the factor");
         assert!(found_it as f64 >= power * trials as f64, "× {factor}: {found_it} of {trials}");
         assert!(near as f64 >= least * trials as f64, "× {factor}: {near} of {trials} near");
         assert!(held as f64 >= 0.95 * near as f64, "× {factor}: {held} of {near}");
