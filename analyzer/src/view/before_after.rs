@@ -125,7 +125,7 @@ fn row(change: &Change) -> Row {
         rate: if change.rate == Estimate::default() { "–".to_owned() } else { with_bounds(change.rate, "1/s") },
         work,
         apart: match change.seconds.value {
-            Some(seconds) if change.by_api || change.seconds.low == change.seconds.high => format!("{seconds:.3} s"),
+            Some(seconds) if change.by_api() || change.seconds.low == change.seconds.high => format!("{seconds:.3} s"),
             Some(_) => with_bounds(change.seconds, "s"),
             None => change.seconds.low.map_or_else(
                 || "unknown".to_owned(),

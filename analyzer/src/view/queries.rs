@@ -6,7 +6,7 @@ use super::chart::{Drawing, Scale, class_of};
 use super::number::{self, Show};
 use super::rows;
 use crate::events::Phase;
-use crate::query::{Asker, QueryAnswer};
+use crate::query::{Asker, Form, QueryAnswer};
 use crate::verdict::Catalogue;
 
 /// One query over all runs that it is about.
@@ -71,8 +71,8 @@ fn view(text: &str, answers: &[QueryAnswer]) -> Option<QueryView> {
     let (speaking, silent): (Vec<&QueryAnswer>, Vec<&QueryAnswer>) =
         own.iter().copied().partition(|one| !one.phases.is_empty());
     Some(QueryView {
-        documented: of("documented"),
-        sound: of("sound"),
+        documented: of(Form::Documented),
+        sound: of(Form::Sound),
         query: text.to_owned(),
         lines: speaking.into_iter().map(|one| line(one, &shared)).collect(),
         limits: shared.iter().map(|limit| rows::sentence(limit)).collect(),
@@ -142,7 +142,7 @@ mod tests {
         let answer = |run: &str, phases: Vec<PhaseAnswer>| QueryAnswer {
             run: run.into(),
             dataplane: "cilium".into(),
-            rows: vec![Asker { id: "T1.3".into(), form: "sound" }],
+            rows: vec![Asker { id: "T1.3".into(), form: Form::Sound }],
             query: row.sound.query[0].clone(),
             series: 1,
             curve: vec![(-1.0, 1.0), (0.0, f64::NAN), (1.0, 2.0)],

@@ -4,6 +4,7 @@
 mod bounds;
 pub mod capture_toml;
 mod dating;
+pub mod glance;
 pub mod nearest;
 mod options;
 mod pass;

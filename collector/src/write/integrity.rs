@@ -112,6 +112,11 @@ impl Whole {
         }
     }
 
+    /// What all rows of all tables come to, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().fold(0, |sum, (_, found)| sum.saturating_add(found.bytes))
+    }
+
     /// How many rows of a table to decode at once, `most` at most: its texts may be long.
     pub fn rows_at_once(&self, table: &str, most: usize) -> usize {
         /// Bytes of texts of one column.

@@ -47,13 +47,18 @@ pub struct Opened<'r> {
     pub depth: usize,
 }
 
+/// `tar` or `zip`, told by the first bytes of a file; nothing where it is neither.
+pub fn kind(head: &[u8]) -> Option<&'static str> {
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    let is_zip = [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|mark| head.starts_with(*mark));
+    is_tar.then_some("tar").or(is_zip.then_some("zip"))
+}
+
 impl Reader<'_> {
     /// Reads a file, or the files in it.
     pub fn opened(&self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) {
-        let is_tar = one.head.get(257..262) == Some(b"ustar");
-        let is_zip = [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|mark| one.head.starts_with(*mark));
-        if (is_tar || is_zip) && one.depth < DEEPEST && self.rule(&one.plain).is_none() {
-            return self.archive(one, if is_tar { "tar" } else { "zip" }, index, outlet);
+        if let Some(kind) = kind(&one.head).filter(|_| one.depth < DEEPEST && self.rule(&one.plain).is_none()) {
+            return self.archive(one, kind, index, outlet);
         }
         let own = *index;
         *index += 1;

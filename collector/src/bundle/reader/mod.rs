@@ -31,11 +31,12 @@ use crate::layers::Setting;
 use crate::parse::FORMATS;
 
 use archive::Opened;
+pub use archive::kind as archive_kind;
 use layered::{Layered, losses};
 pub use scratch::Scratch;
 
 /// Bytes that a sniffer sees.
-const HEAD: usize = 64 << 10;
+pub const HEAD: usize = 64 << 10;
 
 /// The reader of one bundle.
 pub struct Reader<'o> {
