@@ -1,7 +1,6 @@
 //! Work on many runs: so many at once as are allowed, and as fit into memory together.
 
 use std::collections::VecDeque;
-use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -62,9 +61,9 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Works that run at once where nobody says how many: one a core.
+/// Works that run at once where nobody says how many: one a core (or as many as `RAYON_NUM_THREADS` says).
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
+    rayon::current_num_threads()
 }
 
 /// Works on each item, `jobs` at once, begun in their order. What each gave goes to `done` on this thread, with its place among the

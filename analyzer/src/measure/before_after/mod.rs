@@ -80,12 +80,12 @@ pub struct Change {
     pub notes: Vec<String>,
     /// The earlier and the later reading.
     pub evidence: Vec<Evidence>,
-    /// Metric name and labels, for those who judge.
-    #[serde(skip)]
+    /// Metric name; empty for a rule and for a number of entries.
     pub name: String,
+    /// Labels, for those who measure; gone where a result was kept.
     #[serde(skip)]
     pub labels: super::readings::Labels,
-    /// Who was read: what tells two targets with equal labels apart.
+    /// Who was read, for those who measure: what tells two targets with equal labels apart.
     #[serde(skip)]
     pub target: String,
     /// `exposition`, `metrics-list`, `bpftool`, `api`, `listing`.

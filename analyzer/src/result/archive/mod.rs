@@ -139,6 +139,12 @@ impl Archive {
     pub fn results(&self, asks: Asks<'_>) -> anyhow::Result<Vec<(RunResult, String)>> {
         let places = self.index.places_of();
         let mut all = store::results(&self.folder, &self.index, &|_| true)?;
+        for one in &mut all {
+            // Where it lies by now; it may have been found below another root when it was measured.
+            if let Some((below, _)) = places.get(one.id.as_str()).and_then(|all| all.first()) {
+                (*below).clone_into(&mut one.path);
+            }
+        }
         all.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
         let of = |Stored { id, path, mut result }: Stored| {
             let questions = asks(&result.run.dataplane);

@@ -245,6 +245,8 @@ fn work_on(store: &mut Store, tasks: Vec<Task>, options: &Options<'_>, summary: 
     let founds: Vec<Found> = tasks.iter().map(|task| task.found.clone()).collect();
     let entries = store.index.runs.clone();
     let reader = Earlier { folder: options.archive.clone(), index: store.index.clone() };
+    // What a place held before: another run there is a change, wherever else it was.
+    let held: Vec<bool> = tasks.iter().map(|task| task.earlier.is_some()).collect();
     let (room, ahead, cpu) = (Room::new(options.how.memory), Ahead::default(), Mutex::new(Stages::default()));
     let jobs = options.jobs.min(all).max(1);
     let share = options.how.memory / jobs as u64;
@@ -265,7 +267,7 @@ fn work_on(store: &mut Store, tasks: Vec<Task>, options: &Options<'_>, summary: 
         // In the order of the places: of two copies the first is kept.
         while let Some(worked) = waiting.remove(&next) {
             let watch = Stopwatch::thread();
-            batch.take(&founds[next], worked, &before, summary);
+            batch.take(&founds[next], worked, held[next], &before, summary);
             next += 1;
             if batch.is_full(written, store.index.runs.len()) {
                 store.places(std::mem::take(&mut batch.places));
@@ -300,7 +302,14 @@ struct Batch {
 }
 
 impl Batch {
-    fn take(&mut self, found: &Found, worked: Worked, before: &BTreeSet<String>, summary: &mut Summary) {
+    fn take(
+        &mut self,
+        found: &Found,
+        worked: Worked,
+        held_one: bool,
+        before: &BTreeSet<String>,
+        summary: &mut Summary,
+    ) {
         let path = found.path.to_string_lossy().into_owned();
         let held = match worked {
             Worked::Failed(why) => Held::Failed(why),
@@ -311,7 +320,7 @@ impl Batch {
             Worked::Measured(kept) => {
                 let id = kept.id.clone();
                 if self.taken.insert(id.clone()) {
-                    if before.contains(&id) {
+                    if held_one || before.contains(&id) {
                         summary.changed += 1
                     } else {
                         summary.new += 1

@@ -1,7 +1,7 @@
 //! Which runs an SQL condition holds for, as `cilium = "1.19.4" AND scenario = 'scale-up'`.
 //!
 //! Columns are those of the table `runs`, `dataplane`, `scenario`, and every fact by its key in quotation marks (`"config/min-sync-period"`).
-//! Text in quotation marks of either kind that is no column is a text: SQL calls that a column's name, people do not. Comparisons with null are null, as SQL has them, and a
+//! On the right of a comparison what stands in quotation marks is a text, of either kind: SQL calls `"…"` a column's name there too, people do not. Comparisons with null are null, as SQL has them, and a
 //! run for which a condition is null is not selected. Versions compare as numbers where both sides begin with one: `1.9.1 < 1.17`.
 
 use std::cmp::Ordering;
@@ -105,6 +105,11 @@ impl Condition {
 
 fn evaluate(expression: &Expr, run: &RunResult) -> anyhow::Result<Cell> {
     let of = |one: &Expr| evaluate(one, run);
+    // What something is compared with.
+    let with = |one: &Expr| match one {
+        Expr::Identifier(name) if name.quote_style == Some('"') => Ok(Cell::Text(name.value.clone())),
+        other => evaluate(other, run),
+    };
     let not = |cell: Cell, negated: bool| match cell {
         Cell::Bool(value) => Cell::Bool(value != negated),
         other => other,
@@ -122,25 +127,25 @@ fn evaluate(expression: &Expr, run: &RunResult) -> anyhow::Result<Cell> {
             Cell::Number(number) => Cell::Number(-number),
             other => bail!("--where: a minus ahead of {other:?}: expected a number"),
         },
-        Expr::BinaryOp { left, op, right } => binary(of(left)?, op, || of(right))?,
+        Expr::BinaryOp { left, op, right } => binary(of(left)?, op, &with(right)?)?,
         Expr::InList { expr, list, negated } => {
             let value = of(expr)?;
             let mut found = Cell::Bool(false);
             for one in list {
-                found = or(found, compare(&value, &of(one)?, Ordering::is_eq));
+                found = or(found, compare(&value, &with(one)?, Ordering::is_eq));
             }
             not(found, *negated)
         }
         Expr::Between { expr, negated, low, high } => {
             let value = of(expr)?;
-            let within = and(compare(&value, &of(low)?, Ordering::is_ge), compare(&value, &of(high)?, Ordering::is_le));
+            let within = and(compare(&value, &with(low)?, Ordering::is_ge), compare(&value, &with(high)?, Ordering::is_le));
             not(within, *negated)
         }
         Expr::Like { expr, pattern, negated, any: false, escape_char: None } => {
-            not(like(of(expr)?, of(pattern)?, false)?, *negated)
+            not(like(of(expr)?, with(pattern)?, false)?, *negated)
         }
         Expr::ILike { expr, pattern, negated, any: false, escape_char: None } => {
-            not(like(of(expr)?, of(pattern)?, true)?, *negated)
+            not(like(of(expr)?, with(pattern)?, true)?, *negated)
         }
         other => bail!(
             "--where: `{other}` is not understood: expected comparisons, AND, OR, NOT, IN, BETWEEN, LIKE, IS NULL"
@@ -158,17 +163,16 @@ fn literal(value: &Value) -> anyhow::Result<Cell> {
     })
 }
 
-fn binary(left: Cell, op: &BinaryOperator, right: impl FnOnce() -> anyhow::Result<Cell>) -> anyhow::Result<Cell> {
-    let right = right()?;
+fn binary(left: Cell, op: &BinaryOperator, right: &Cell) -> anyhow::Result<Cell> {
     Ok(match op {
-        BinaryOperator::And => and(truth(left)?, truth(right)?),
-        BinaryOperator::Or => or(truth(left)?, truth(right)?),
-        BinaryOperator::Eq => compare(&left, &right, Ordering::is_eq),
-        BinaryOperator::NotEq => compare(&left, &right, Ordering::is_ne),
-        BinaryOperator::Lt => compare(&left, &right, Ordering::is_lt),
-        BinaryOperator::LtEq => compare(&left, &right, Ordering::is_le),
-        BinaryOperator::Gt => compare(&left, &right, Ordering::is_gt),
-        BinaryOperator::GtEq => compare(&left, &right, Ordering::is_ge),
+        BinaryOperator::And => and(truth(left)?, truth(right.clone())?),
+        BinaryOperator::Or => or(truth(left)?, truth(right.clone())?),
+        BinaryOperator::Eq => compare(&left, right, Ordering::is_eq),
+        BinaryOperator::NotEq => compare(&left, right, Ordering::is_ne),
+        BinaryOperator::Lt => compare(&left, right, Ordering::is_lt),
+        BinaryOperator::LtEq => compare(&left, right, Ordering::is_le),
+        BinaryOperator::Gt => compare(&left, right, Ordering::is_gt),
+        BinaryOperator::GtEq => compare(&left, right, Ordering::is_ge),
         other => bail!("--where: the operator `{other}` is not understood: expected = <> < <= > >= AND OR"),
     })
 }
@@ -332,6 +336,7 @@ mod tests {
             "cilium = '1.19.4' AND services >= 500",
             "cilium > '1.9.10' AND cilium < '1.20'",
             "dataplane IN ('cilium', 'kube-proxy-iptables')",
+            "dataplane = \"cilium\" AND \"dataplane\" IN (\"cilium\")",
             "services BETWEEN 100 AND 1000",
             "\"config/min-sync-period\" = '1s'",
             "cilium LIKE '1.19%' AND NOT scenario LIKE '%crash'",

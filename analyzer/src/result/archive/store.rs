@@ -75,7 +75,6 @@ impl Foreign {
     /// Hands on the rows of the wanted runs of a table, as this program writes them.
     fn each(&self, table: &'static str, mut take: impl FnMut(RecordBatch) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let schema = Arc::new(schema(table));
-        take(RecordBatch::new_empty(Arc::clone(&schema)))?;
         for path in self.files.get(table).into_iter().flatten() {
             each_batch(path, |batch| {
                 // Engines call every column one that may be null.
@@ -237,7 +236,7 @@ impl Store {
         for (at, name) in tables().enumerate() {
             let folder = partition(&self.folder, name, dataplane, scenario);
             fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-            let mut writer = PartWriter::new(folder.join(hidden_name(number)), name == RESULTS);
+            let mut writer = PartWriter::new(folder.join(hidden_name(number)), name)?;
             for old in rewritten {
                 each_batch(&file_of(&folder, *old), |batch| writer.write(&without(&batch, gone)?))?;
             }
@@ -448,40 +447,38 @@ fn each_batch(path: &Path, mut take: impl FnMut(RecordBatch) -> anyhow::Result<(
 /// Writes one file of a part. A table without rows has a file too: readers find its columns.
 struct PartWriter {
     path: PathBuf,
-    group: usize,
-    writer: Option<ArrowWriter<File>>,
+    writer: ArrowWriter<File>,
 }
 
 impl PartWriter {
-    fn new(path: PathBuf, whole_results: bool) -> Self {
-        Self { path, group: if whole_results { TOGETHER } else { GROUP_ROWS }, writer: None }
+    fn new(path: PathBuf, table: &str) -> anyhow::Result<Self> {
+        let place = || path.display().to_string();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+            .set_max_row_group_row_count(Some(if table == RESULTS { TOGETHER } else { GROUP_ROWS }))
+            .set_created_by(format!("syncline {}", env!("CARGO_PKG_VERSION")))
+            .build();
+        let file = File::create(&path).with_context(place)?;
+        let writer = ArrowWriter::try_new(file, Arc::new(schema(table)), Some(properties)).with_context(place)?;
+        Ok(Self { path, writer })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        let place = || self.path.display().to_string();
-        if self.writer.is_none() {
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-                .set_max_row_group_row_count(Some(self.group))
-                .set_created_by(format!("syncline {}", env!("CARGO_PKG_VERSION")))
-                .build();
-            let file = File::create(&self.path).with_context(place)?;
-            self.writer = Some(ArrowWriter::try_new(file, batch.schema(), Some(properties)).with_context(place)?);
+        if batch.num_rows() == 0 {
+            return Ok(());
         }
-        if let Some(writer) = &mut self.writer
-            && batch.num_rows() > 0
-        {
-            writer.write(batch).with_context(place)?;
-        }
-        Ok(())
+        self.writer.write(batch).with_context(|| self.path.display().to_string())
     }
 
     /// Ends the file; its bytes.
     fn finish(self) -> anyhow::Result<u64> {
         let place = || self.path.display().to_string();
-        let Some(writer) = self.writer else { return Ok(0) };
-        let mut file = writer.into_inner().with_context(place)?;
+        let mut file = self.writer.into_inner().with_context(place)?;
         file.flush().with_context(place)?;
         Ok(file.metadata().with_context(place)?.len())
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
