@@ -44,7 +44,7 @@ pub struct QueryLine {
 }
 
 /// Groups the answers by query, in the order of the catalogue.
-pub fn build(answers: &[QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
+pub fn build(answers: &[&QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
     let mut queries: Vec<&String> = Vec::new();
     for row in &catalogue.rows {
         for text in row.documented.query.iter().chain(&row.sound.query) {
@@ -56,8 +56,8 @@ pub fn build(answers: &[QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
     queries.into_iter().filter_map(|text| view(text, answers)).collect()
 }
 
-fn view(text: &str, answers: &[QueryAnswer]) -> Option<QueryView> {
-    let own: Vec<&QueryAnswer> = answers.iter().filter(|one| one.query == text).collect();
+fn view(text: &str, answers: &[&QueryAnswer]) -> Option<QueryView> {
+    let own: Vec<&QueryAnswer> = answers.iter().copied().filter(|one| one.query == text).collect();
     let mut askers: Vec<&Asker> = Vec::new();
     for asker in own.iter().flat_map(|one| &one.rows) {
         if !askers.contains(&asker) {
@@ -151,7 +151,7 @@ mod tests {
             evidence: Vec::new(),
         };
         let phase = PhaseAnswer { phase: Phase::Action, n: 3, least: 1.0, median: 1.5, greatest: 2.0 };
-        let views = build(&[answer("a", vec![phase]), answer("b", Vec::new())], &catalogue);
+        let views = build(&[&answer("a", vec![phase]), &answer("b", Vec::new())], &catalogue);
         assert_eq!(views.len(), 1);
         assert_eq!((views[0].documented.len(), views[0].sound.len()), (0, 1));
         assert_eq!(views[0].silent, ["b"]);

@@ -8,7 +8,8 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -119,11 +120,12 @@ impl Index {
     /// The disk.
     pub fn write(&self, archive: &Path) -> anyhow::Result<()> {
         let path = archive.join(INDEX);
-        let mut file = tempfile::Builder::new().prefix(".archive-").suffix(".new").tempfile_in(archive)?;
-        serde_json::to_writer(std::io::BufWriter::new(&mut file), self)?;
-        file.as_file().sync_data()?;
-        file.persist(&path).with_context(|| path.display().to_string())?;
-        Ok(())
+        let new = archive.join(".archive.new");
+        let place = || new.display().to_string();
+        let mut file = BufWriter::new(File::create(&new).with_context(place)?);
+        serde_json::to_writer(&mut file, self).with_context(place)?;
+        file.flush().and_then(|()| file.get_ref().sync_data()).with_context(place)?;
+        fs::rename(&new, &path).with_context(|| path.display().to_string())
     }
 
     /// Places that hold a run, in the order of their paths below the root.

@@ -138,7 +138,8 @@ fn evaluate(expression: &Expr, run: &RunResult) -> anyhow::Result<Cell> {
         }
         Expr::Between { expr, negated, low, high } => {
             let value = of(expr)?;
-            let within = and(compare(&value, &with(low)?, Ordering::is_ge), compare(&value, &with(high)?, Ordering::is_le));
+            let within =
+                and(compare(&value, &with(low)?, Ordering::is_ge), compare(&value, &with(high)?, Ordering::is_le));
             not(within, *negated)
         }
         Expr::Like { expr, pattern, negated, any: false, escape_char: None } => {

@@ -314,12 +314,6 @@ impl Store {
                 }
             }
         }
-        for entry in fs::read_dir(&self.folder)?.flatten() {
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with(".archive-") && name.ends_with(".new")) {
-                remove(&entry.path())?;
-            }
-        }
         Ok(())
     }
 
@@ -354,7 +348,7 @@ fn run_of(held: &Held) -> Option<&String> {
 fn is_ours(entry: std::io::Result<fs::DirEntry>) -> bool {
     entry.is_ok_and(|one| {
         let name = one.file_name();
-        name == LOCK || name.to_str().is_some_and(|name| name.starts_with(".archive-") && name.ends_with(".new"))
+        name == LOCK || name == ".archive.new"
     })
 }
 
