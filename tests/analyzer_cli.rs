@@ -89,6 +89,8 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         &["expectations", "--format", "yaml"],
         &["compare", "no-such-capture", "--against", "empty"],
         &["check", "empty", "--ignore", "colour"],
+        &["trend", "no-such-bundle", "--measurement", "sync_duration"],
+        &["trend", "empty"],
         &["completions", "tcsh"],
         &["man", "a-file"],
     ] {
@@ -97,7 +99,8 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
     assert!(!folder.path().join("report").exists());
-    for command in ["report", "query", "expectations", "timeline", "clocks", "check", "compare", "completions", "man"] {
+    let commands = "report query expectations timeline clocks check compare trend completions man";
+    for command in commands.split(' ') {
         let output = syncline(folder.path(), &[command, "--help"]);
         assert_eq!(code(&output), 0);
         let wide = out(&output).lines().map(|line| line.chars().count()).max();

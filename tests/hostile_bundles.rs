@@ -34,11 +34,12 @@ fn text(path: &Path) -> &str {
 }
 
 /// Commands that read bundles, with the bundle's place.
-fn commands<'a>(bundle: &'a str, out: &'a str) -> [Vec<&'a str>; 6] {
+fn commands<'a>(bundle: &'a str, out: &'a str) -> [Vec<&'a str>; 7] {
     [
         vec!["report", bundle, "--out", out],
         vec!["check", bundle],
         vec!["compare", bundle, "--against", bundle],
+        vec!["trend", bundle, "--measurement", "endpoint_propagation"],
         vec!["query", bundle, "up"],
         vec!["timeline", bundle],
         vec!["clocks", bundle],

@@ -135,6 +135,13 @@ fn no_output_holds_what_a_stranger_wrote_as_more_than_text() {
             all.extend(foreign(&name, &text));
         }
     }
+    for format in ["table", "html", "json"] {
+        let name = format!("trend.{format}");
+        let asked = ["trend", a, b, "--measurement", "endpoint_propagation", "--by", "label", "--format", format];
+        run(all, &name, &[0], &asked);
+        let unknown = ["trend", a, "--measurement", EVIL, "--quantile", "p95", "--format", format];
+        run(all, &name, &[2], &unknown);
+    }
     for format in ["table", "csv", "json"] {
         for query in
             ["hostile", "process_cpu_seconds_total", "-hostile", "label_replace(hostile, \"x\", \"$0\", \"a\", \".*\")"]

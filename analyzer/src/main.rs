@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use syncline::cli::{archive, clocks, compare, judged, query, shell, timeline};
+use syncline::cli::{archive, clocks, compare, judged, query, shell, timeline, trend};
 use syncline_collector::cli::usage;
 use syncline_schema::printable::tell_error;
 
@@ -39,6 +39,8 @@ enum Command {
     Compare(compare::CompareArguments),
     /// Keep the results of every run below some folders, incrementally
     Archive(archive::ArchiveArguments),
+    /// Follow a figure over time and versions, and find where it shifts
+    Trend(trend::TrendArguments),
     /// Print the completions of a shell
     Completions(shell::CompletionsArguments),
     /// Write the manual's pages into a directory
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => judged::check(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
+        Command::Trend(arguments) => trend::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
         Command::Man(arguments) => shell::man(&arguments, Program::command()),
     };

@@ -12,6 +12,7 @@ pub mod query;
 pub mod shell;
 pub mod timeline;
 pub mod times;
+pub mod trend;
 
 use std::process::ExitCode;
 

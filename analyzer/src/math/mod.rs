@@ -8,6 +8,7 @@
 //! compare    Mann–Whitney, Hodges–Lehmann, Cliff's delta
 //! growth     the exponent of growth over three sizes, and a fitted line
 //! shape      what a series looks like: brief spike, sustained high, steady, …
+//! shifts     where a sequence of intervals shifts: E-divisive, held against their bounds
 //! turnbull   the distribution of values known as intervals, with those that never arrived
 //! ```
 
@@ -20,6 +21,7 @@ pub mod growth;
 pub mod interval;
 pub mod quantile;
 pub mod shape;
+pub mod shifts;
 pub mod turnbull;
 
 /// A number with bounds. `None` anywhere means "not given", never zero.

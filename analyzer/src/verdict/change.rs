@@ -77,6 +77,24 @@ pub struct Sample {
     pub one_sided: bool,
 }
 
+impl Sample {
+    /// The figures of runs, each with its run's name, and how busy their nodes were; `None` of none.
+    pub fn of(runs: Vec<(String, Estimate)>, loads: Vec<RunFigure>, one_sided: bool) -> Option<Sample> {
+        let values: Vec<f64> = runs.iter().filter_map(|(_, one)| one.value).filter(|value| value.is_finite()).collect();
+        let hull = runs.iter().map(|(_, one)| *one).reduce(arithmetic::union)?;
+        let mut found = Sample { hull: [hull.low, hull.high], loads, one_sided, ..Sample::default() };
+        // A run whose figure is open makes the median unknown, not smaller.
+        if values.len() == runs.len() {
+            found.median = quantile::median(&values);
+            let least = values.iter().copied().reduce(f64::min);
+            found.spread = least.zip(values.iter().copied().reduce(f64::max)).map(|(low, high)| [low, high]);
+            found.interval = interval::of_median(&values, LEVEL).map(|(low, high)| [low, high]);
+        }
+        found.runs = runs;
+        Some(found)
+    }
+}
+
 /// Which figure of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Figure {
@@ -224,8 +242,7 @@ pub fn change(cell: &Cell, figure: Figure, a: &[&RunResult], b: &[&RunResult]) -
 
 /// A figure of each run that has it, and its unit.
 fn sample(figure: &Figure, runs: &[&RunResult]) -> Option<(Sample, String)> {
-    let mut found = Sample::default();
-    let mut unit = None;
+    let (mut own, mut loads, mut one_sided, mut unit) = (Vec::new(), Vec::new(), false, None);
     for run in runs {
         let is_it = |row: &&Measurement| row.name == figure.measurement && row.variant == figure.variant;
         let row = run.measurements.iter().filter(is_it).find(|row| row.missing.is_none());
@@ -233,25 +250,17 @@ fn sample(figure: &Figure, runs: &[&RunResult]) -> Option<(Sample, String)> {
             continue;
         };
         unit.get_or_insert_with(|| row.unit.clone());
-        found.runs.push((run.run.name.clone(), estimate));
-        let (busy, against_busy) = saturation::of_figure(run, row);
-        found.loads.push(RunFigure { run: run.run.name.clone(), busy, against_busy, ..RunFigure::default() });
-        found.one_sided |= row.upper_bound_only || row.lower_bound_only;
+        own.push((run.run.name.clone(), estimate));
+        loads.push(load(run, row));
+        one_sided |= row.upper_bound_only || row.lower_bound_only;
     }
-    let values: Vec<f64> =
-        found.runs.iter().filter_map(|(_, one)| one.value).filter(|value| value.is_finite()).collect();
-    found.hull = {
-        let hull = found.runs.iter().map(|(_, one)| *one).reduce(arithmetic::union)?;
-        [hull.low, hull.high]
-    };
-    // A run whose figure is open makes the median unknown, not smaller.
-    if values.len() == found.runs.len() {
-        found.median = quantile::median(&values);
-        let least = values.iter().copied().reduce(f64::min);
-        found.spread = least.zip(values.iter().copied().reduce(f64::max)).map(|(low, high)| [low, high]);
-        found.interval = interval::of_median(&values, LEVEL).map(|(low, high)| [low, high]);
-    }
-    Some((found, unit?))
+    Some((Sample::of(own, loads, one_sided)?, unit?))
+}
+
+/// How busy the node of a run was while something was measured.
+pub fn load(run: &RunResult, row: &Measurement) -> RunFigure {
+    let (busy, against_busy) = saturation::of_figure(run, row);
+    RunFigure { run: run.run.name.clone(), busy, against_busy, ..RunFigure::default() }
 }
 
 fn compared((scenario, services): &Cell, figure: Figure, unit: String, a: Sample, b: Sample) -> Change {

@@ -111,16 +111,20 @@ pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>
 /// The measurement that a reading names: the direct one ahead of an upper bound, one that exists ahead of a missing one. For the
 /// main one two readings, before and after, stand in.
 pub fn find<'a>(measurements: &'a [Measurement], reading: &Reading) -> Option<&'a Measurement> {
+    named(measurements, &reading.measurement, reading.variant.as_deref())
+}
+
+/// The measurement of a name, as [`find`] chooses; the main one where no variant is named.
+pub fn named<'a>(measurements: &'a [Measurement], name: &str, variant: Option<&str>) -> Option<&'a Measurement> {
     let mut candidates: Vec<&Measurement> = measurements
         .iter()
-        .filter(|m| m.name == reading.measurement)
-        .filter(|m| match &reading.variant {
+        .filter(|m| m.name == name)
+        .filter(|m| match variant {
             Some(variant) => m.variant == *variant,
             None => m.variant.is_empty() || m.variant == before_after::VARIANT,
         })
         .collect();
-    candidates
-        .sort_by_key(|m| (m.missing.is_some(), !m.variant.is_empty() && reading.variant.is_none(), m.upper_bound_only));
+    candidates.sort_by_key(|m| (m.missing.is_some(), !m.variant.is_empty() && variant.is_none(), m.upper_bound_only));
     candidates.first().copied()
 }
 

@@ -21,6 +21,7 @@ pub mod replicates;
 pub mod row;
 pub mod saturation;
 mod settle;
+pub mod trend;
 
 use serde::Serialize;
 

@@ -19,6 +19,7 @@ pub mod quality;
 pub mod queries;
 pub mod rows;
 pub mod stages;
+pub mod trend;
 
 use std::collections::BTreeMap;
 

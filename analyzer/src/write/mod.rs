@@ -12,6 +12,7 @@ pub mod markdown;
 pub mod notes;
 mod template;
 pub mod terminal;
+pub mod trend;
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};

@@ -164,7 +164,7 @@ fn row(one: &Change) -> RowView {
 }
 
 /// The median, with how far the runs and their bounds reach from it.
-fn median(sample: &Sample, unit: &str) -> String {
+pub fn median(sample: &Sample, unit: &str) -> String {
     let [low, high] = sample.hull;
     let Some(value) = sample.median else { return number::interval(low, high, unit, Show::Unit) };
     let shown = number::figure(value, unit, Show::Unit);

@@ -1,10 +1,12 @@
 //! Charts as SVG: numbers in, markup out. No script, no colour that a theme cannot change, no text that is not escaped.
 
 pub mod cpu;
+pub mod dots;
 pub mod multiples;
 pub mod propagation;
 pub mod ranges;
 pub mod stages;
+pub mod trend;
 
 use std::fmt::Write;
 
