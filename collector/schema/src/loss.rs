@@ -56,8 +56,9 @@ losses! {
     SCRATCH_FULL = "scratch-full", Error, "What must be read at many places and lies in an archive (a database, a zip) needs more scratch space than allowed: what came first was used.", "Raise --scratch, or unpack the archive and give the folder.";
     UNREADABLE_ENTRY = "unreadable-entry", Warning, "An entry of an archive that is damaged, encrypted or packed in a way that is not known: not read; the others were.", "Unpack the archive with the program that made it, and give the folder.";
     OVERLAPPING_ENTRIES = "overlapping-entries", Error, "Entries of a zip that claim the same bytes, as only an archive has that was made to do harm: none of them was read.", "Ask whoever made the archive for the files.";
+    UNLISTED_BYTES = "unlisted-bytes", Warning, "Bytes of a zip that its table of contents does not list: of entries that were deleted or hidden, of what unpacks it, or of a signature. They were not read.", "If something is missing, unpack it with a program that reads archives from their beginning (bsdtar, jar), and give the folder.";
     REPEATED_ENTRY = "repeated-entry", Warning, "An entry of an archive with the name of one ahead of it: only the first was read.", "Unpack the archive (the last one stays) and give the folder.";
-    STATEMENT_REFUSED = "statement-refused", Error, "Lines of capture.toml that could not be used: the others count.", "Mend the lines that rejects lists.";
+    STATEMENT_REFUSED = "statement-refused", Error, "Lines of capture.toml that could not be used, or a second one: the others count.", "Mend the lines that rejects lists; give one capture.toml, as a file beside those that it is about.";
     TRUNCATED_INPUT = "truncated-input", Warning, "A file ends in the middle of a record or of a compressed frame; what came before was kept.", "Stop the capture before copying its files.";
     EMPTY_FILE = "empty-file", Info, "A file without a byte.", "Check that the command which should have written it ran.";
     LOST_TRACE_EVENTS = "lost-trace-events", Error, "bpftrace dropped events: counts from this trace are lower bounds.", "Raise BPFTRACE_PERF_RB_PAGES, or trace fewer events.";
