@@ -51,6 +51,7 @@ losses! {
     LINK_NOT_FOLLOWED = "link-not-followed", Warning, "A link that leads out of what was given, or a link in an archive: what it leads to was not read there.", "Give --follow if that was meant, or what it leads to as an argument; in an archive it is read where it lies itself, if it does.";
     UNREADABLE_FOLDER = "unreadable-folder", Error, "A folder that could not be read, or not to its end: what is in it was not used.", "Permit it to be read, or copy it as a user who may.";
     TOO_MANY_FILES = "too-many-files", Error, "Files for which the memory limit had no room, whatever is in them: not read.", "Raise --memory, or bundle parts of the capture one by one.";
+    TOO_MANY_SECTIONS = "too-many-sections", Error, "A session, recording or dump of more than 131,072 commands, screens or files: those behind were not read.", "Cut it in parts, and bundle them as files of one capture.";
     GROWING_FILE = "growing-file", Info, "A file grew while it was read: what it held when it was opened was used.", "Stop the capture ahead of bundling it.";
     EXPANDED_TOO_FAR = "expanded-too-far", Error, "A file that unpacks to more than 1,000 times its size (small ones to 256 MiB more in all), or is as sparse: what came first was used.", "Unpack it first if that is right, and give what is in it.";
     SCRATCH_FULL = "scratch-full", Error, "What must be read at many places and lies in an archive (a database, a zip) needs more scratch space than allowed: what came first was used.", "Raise --scratch, or unpack the archive and give the folder.";
