@@ -156,7 +156,7 @@ pub fn manifest(bundle: &Path) -> Result<Manifest, Unfit> {
     if found.len() > LONGEST_MANIFEST {
         let length = found.len();
         return Err(wrong(format!(
-            "expected the manifest of a bundle, found {length} bytes; {LONGEST_MANIFEST} are the most"
+            "expected the manifest of a bundle, found {length} bytes; {LONGEST_MANIFEST} are the most, since it is held in memory whole: bundle parts of the capture one by one"
         )));
     }
     let text = whole(&path, LONGEST_MANIFEST).map_err(io)?;
