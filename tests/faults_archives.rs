@@ -340,12 +340,28 @@ fn a_zip_is_found_where_its_end_says_and_nowhere_else() {
         summary.manifest.sources.iter().filter(|source| source.kind == "scrape").count()
     };
     assert_eq!(kinds(&plain), 2);
+    let unlisted = |bytes: &[u8]| {
+        let summary = made("x.zip", bytes, BundleOptions::default());
+        let told = summary.complaints.iter().map(|(_, what)| what.clone()).collect::<String>();
+        (losses(&summary, "x.zip"), told)
+    };
+    assert_eq!(unlisted(&plain), (Vec::new(), String::new()));
     // Something ahead of it, as of an archive that unpacks itself; the beginning still looks like a zip.
     let ahead = [b"PK\x03\x04 unpack me".as_slice(), &[b'#'; 3000], &plain].concat();
     assert_eq!(kinds(&ahead), 2);
+    let (lost, told) = unlisted(&ahead);
+    assert!(lost == one("unlisted-bytes") && told.contains("3014 bytes") && told.contains("at byte 0"), "{told}");
     // Something between the table and its end.
     let end = plain.len() - 22;
-    assert_eq!(kinds(&[&plain[..end], b"signature", &plain[end..]].concat()), 2);
+    let signed = [&plain[..end], b"signature", &plain[end..], b"more"].concat();
+    assert_eq!(kinds(&signed), 2);
+    let (lost, told) = unlisted(&signed);
+    assert!(lost == [("unlisted-bytes".to_owned(), 2)] && told.contains(": 13 bytes"), "{lost:?} {told}");
+    // An entry that the table does not list: what stands behind the first one is another archive's.
+    let table = memchr::memmem::find(&plain, b"PK\x01\x02").expect("a table");
+    let hidden = [&plain[..table], &zip_of(&[("c", capture(3))]), &plain[table..]].concat();
+    let (lost, _) = unlisted(&hidden);
+    assert_eq!(lost, one("unlisted-bytes"));
     // Whatever looks like an entry of a table is none.
     let noise = [b"PK\x03\x04".as_slice(), &b"PK\x01\x02".repeat(20_000), &plain[end..]].concat();
     let summary = made("x.zip", &noise, BundleOptions::default());
@@ -360,6 +376,30 @@ fn a_zip_is_found_where_its_end_says_and_nowhere_else() {
     let summary = made("x.zip", &far, BundleOptions::default());
     assert_eq!(losses(&summary, "x.zip"), one("truncated-input"));
     assert!(summary.complaints.iter().any(|(_, what)| what.contains("zip64")), "{:?}", summary.complaints);
+}
+
+#[test]
+fn a_second_capture_toml_is_named() {
+    let stated = |node: &str| ("capture.toml", format!("node = \"{node}\"\n"));
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let inner = zip_of(&[stated("inner"), ("b", capture(2))]);
+    for (name, content) in
+        [("a", capture(1).into_bytes()), ("inner.zip", inner), ("capture.toml", stated("outer").1.into())]
+    {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("begun");
+        archive.write_all(&content).expect("written");
+    }
+    let summary = made("a.zip", &archive.finish().expect("closed").into_inner(), BundleOptions::default());
+    assert!(summary.manifest.nodes.contains(&"outer".to_owned()), "{:?}", summary.manifest.nodes);
+    assert_eq!(losses(&summary, "a.zip/capture.toml"), []);
+    assert_eq!(losses(&summary, "a.zip/inner.zip/capture.toml"), one("statement-refused"));
+    let told = &summary.complaints[0].1;
+    assert!(told.contains("not used: a.zip/capture.toml is the one of this run"), "{told}");
+    // One that is not looked for, since it lies in an archive within another.
+    let lone = zip_of(&[stated("lone"), ("a", capture(1))]);
+    let nested = tar_of(&[entry(&header("b.zip", EntryType::Regular, lone.len() as u64), &lone)]);
+    let summary = made("a.tar", &nested, BundleOptions::default());
+    assert_eq!(losses(&summary, "a.tar/b.zip/capture.toml"), one("statement-refused"));
 }
 
 #[test]

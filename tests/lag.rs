@@ -70,7 +70,7 @@ fn check_folder(folder: &Path) {
     let table = table();
     let runs: Vec<PathBuf> = table.keys().map(|run| folder.join(run)).filter(|path| path.is_dir()).collect();
     assert!(runs.len() >= 8, "only {} runs in {}", runs.len(), folder.display());
-    let results = load(&runs, &nothing, MEMORY).expect("the captures load").results;
+    let results = load(&runs, &nothing, None, MEMORY).expect("the captures load").results;
     let mut complaints = Vec::new();
     for result in &results {
         let find = |name: &str| result.measurements.iter().find(|one| one.name == name).expect("every name has a row");

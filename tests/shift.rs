@@ -141,7 +141,7 @@ fn copy(from: &Path, to: &Path, causality_only: bool) {
 }
 
 fn propagation(folder: &Path) -> Measurement {
-    let results = load(&[folder.to_owned()], &nothing, MEMORY).expect("a capture that loads").results;
+    let results = load(&[folder.to_owned()], &nothing, None, MEMORY).expect("a capture that loads").results;
     let mut all = results.into_iter().flat_map(|result| result.measurements);
     all.find(|row| row.name == "endpoint_propagation").expect("a row")
 }

@@ -12,7 +12,7 @@ fn sample(run: &str) -> PathBuf {
 }
 
 fn propagation(capture: PathBuf) -> Measurement {
-    let rows = load(&[capture], &nothing, MEMORY).expect("a capture that loads").results.remove(0).measurements;
+    let rows = load(&[capture], &nothing, None, MEMORY).expect("a capture that loads").results.remove(0).measurements;
     rows.into_iter().find(|row| row.name == "endpoint_propagation" && row.variant.is_empty()).expect("a row")
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use syncline::cli::{clocks, compare, judged, query, shell, timeline, trend};
+use syncline::cli::{archive, clocks, compare, judged, query, shell, timeline, trend};
 use syncline_collector::cli::usage;
 use syncline_schema::printable::tell_error;
 
@@ -37,6 +37,8 @@ enum Command {
     Check(judged::CheckArguments),
     /// Compare two sets of runs: versions, settings, clusters, before and after
     Compare(compare::CompareArguments),
+    /// Keep the results of every run below some folders, incrementally
+    Archive(archive::ArchiveArguments),
     /// Follow a figure over time and versions, and find where it shifts
     Trend(trend::TrendArguments),
     /// Print the completions of a shell
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Clocks(arguments) => clocks::run(&arguments),
         Command::Check(arguments) => judged::check(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Archive(arguments) => archive::run(&arguments),
         Command::Trend(arguments) => trend::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
         Command::Man(arguments) => shell::man(&arguments, Program::command()),

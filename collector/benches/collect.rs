@@ -8,6 +8,10 @@
 //! - `size`: each sample run's bundle against its captures under `zstd -9 --long=27`, and by table.
 //! - `memory`: peak memory of the program over a capture of `$SYNCLINE_BENCH_GB` GB (2 where it is not set) made by
 //!   repeating real ones, at several values of `--memory`.
+//! - `instructions`: what `bundle` executes for each sample run, counted by `valgrind --tool=callgrind`, which nothing else that the machine
+//!   does disturbs; with `$SYNCLINE_BENCH_OTHER`, a program that was built before, against that one.
+//! - `open`: the check of a bundle ahead of reading it (hashes, footers, headers of pages) against its hashes alone and against
+//!   reading all rows.
 //!
 //! Machines are noisy: compare by ratio within one run.
 
@@ -20,9 +24,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest, Sha256};
 use syncline_collector::form::{Batch, Chunk, Context, Format, Head, Sniff};
 use syncline_collector::input::Cutter;
 use syncline_collector::parse::{FORMATS, read};
+use syncline_collector::write::integrity;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -48,6 +55,12 @@ fn main() -> Outcome {
     }
     if wanted("memory") {
         memory(&runs, scratch.path())?;
+    }
+    if wanted("instructions") {
+        instructions(&runs, scratch.path())?;
+    }
+    if wanted("open") {
+        open(&runs, scratch.path())?;
     }
     Ok(())
 }
@@ -343,6 +356,61 @@ fn size(runs: &[PathBuf], scratch: &Path) -> Outcome {
     }
     for (table, bytes) in tables {
         println!("  {table:<32} {:>9.2} MB", bytes as f64 / 1e6);
+    }
+    println!();
+    Ok(())
+}
+
+fn instructions(runs: &[PathBuf], scratch: &Path) -> Outcome {
+    let counted = |program: &Path, run: &Path| -> Result<u64, Box<dyn std::error::Error>> {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
+        command.args(["bundle", "--force", "--out"]).arg(scratch.join("counted")).arg(run);
+        let said = String::from_utf8(command.output()?.stderr)?;
+        let count = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+        count.ok_or_else(|| format!("expected the count of valgrind, found: {said}").into())
+    };
+    let other = std::env::var_os("SYNCLINE_BENCH_OTHER").map(PathBuf::from);
+    println!("millions of instructions of `bundle`{}", if other.is_some() { ", and of the other program" } else { "" });
+    for run in runs {
+        let own = counted(Path::new(PROGRAM), run)?;
+        print!("{:<32} {:>10}", run.file_name().unwrap_or_default().to_string_lossy(), own / 1_000_000);
+        if let Some(other) = &other {
+            let theirs = counted(other, run)?;
+            print!(" {:>10}  {:+.1} %", theirs / 1_000_000, 100.0 * (own as f64 / theirs as f64 - 1.0));
+        }
+        println!();
+    }
+    println!();
+    Ok(())
+}
+
+fn open(runs: &[PathBuf], scratch: &Path) -> Outcome {
+    println!("the check of a bundle, ms: all of it; hashes alone; and reading all rows");
+    for run in runs {
+        let out = scratch.join("opened");
+        watched(Command::new(PROGRAM).args(["bundle", "--force", "--out"]).arg(&out).arg(run))?;
+        let manifest = integrity::manifest(&out)?;
+        let paths: Vec<PathBuf> =
+            manifest.tables.iter().map(|table| out.join(format!("{}.parquet", table.name))).collect();
+        let (checked, _) = best_of(|| u64::from(integrity::check(&out, &manifest).is_ok()));
+        let hash = |path: &PathBuf| fs::read(path).map_or(0, |bytes| u64::from(Sha256::digest(bytes)[0]));
+        let (hashed, _) = best_of(|| paths.iter().map(hash).sum());
+        let rows = |path: &PathBuf| {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?.build().ok()?;
+            Some(reader.flatten().map(|batch| batch.num_rows() as u64).sum::<u64>())
+        };
+        let (read, _) = best_of(|| paths.iter().filter_map(rows).sum());
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let bytes: u64 = manifest.tables.iter().map(|table| table.bytes).sum();
+        println!(
+            "{:<32} {:>7.2} MB {:>8.2} {:>8.2} {:>8.2}",
+            run.file_name().unwrap_or_default().to_string_lossy(),
+            bytes as f64 / 1e6,
+            ms(checked),
+            ms(hashed),
+            ms(read)
+        );
     }
     println!();
     Ok(())

@@ -277,8 +277,7 @@ mod tests {
     /// Rows of files without paths: components are told by witness, clock and source.
     fn of_rows(rows: Vec<SeriesRow<'static>>) -> (Vec<Chosen>, bool) {
         let folder = tempfile::tempdir().expect("a folder");
-        let bundle =
-            Bundle { path: folder.path().to_owned(), manifest: Default::default(), unread: Default::default() };
+        let bundle = Bundle { path: folder.path().to_owned(), manifest: Default::default(), ..Bundle::default() };
         let components = components::find(&bundle, &rows).expect("components");
         let paths = ["a", "b", "node-c/x", "node-d/x"];
         choose_among(rows, &components, &paths)

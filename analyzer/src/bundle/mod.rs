@@ -27,12 +27,14 @@ use syncline_schema::manifest::Manifest;
 use syncline_schema::{Column, ColumnType, FORMAT_VERSION, Row, TABLES};
 
 /// A bundle on disk.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bundle {
     /// Its directory.
     pub path: PathBuf,
     /// What is in it.
     pub manifest: Manifest,
+    /// What all of its rows come to in memory, bytes.
+    pub bytes: u64,
     /// Why tables could not be read, as [`Bundle::rows_or_note`] met it; clones share it.
     pub unread: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -46,8 +48,9 @@ impl Bundle {
     /// not listed, or rows that come to more.
     pub fn open(path: &Path, memory: u64) -> anyhow::Result<Self> {
         let manifest = integrity::manifest(path)?;
-        integrity::check(path, &manifest)?.within(memory, |_| true)?;
-        Ok(Self { path: path.to_owned(), manifest, unread: Arc::default() })
+        let whole = integrity::check(path, &manifest)?;
+        whole.within(memory, |_| true)?;
+        Ok(Self { path: path.to_owned(), manifest, bytes: whole.bytes(), unread: Arc::default() })
     }
 
     /// Whether the folder still holds the bundle that was opened: `bundle --force` may have replaced it meanwhile, and

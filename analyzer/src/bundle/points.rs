@@ -182,7 +182,7 @@ mod tests {
             writer.flush().expect("a row group");
         }
         writer.close().expect("a file");
-        let bundle = Bundle { path: folder.path().to_owned(), manifest: Manifest::default(), unread: Arc::default() };
+        let bundle = Bundle { path: folder.path().to_owned(), manifest: Manifest::default(), ..Bundle::default() };
         let found = of_series(&bundle, &[(1, 1), (3, 0)], 2).expect("readable");
         assert_eq!(found[0], Points { times: vec![10, 20], values: vec![310.0, 320.0] });
         assert_eq!(found[1], Points { times: vec![10, 15, 20], values: vec![110.0, 115.0, 120.0] });

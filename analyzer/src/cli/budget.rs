@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::result::archive::select::Condition;
 use crate::result::given::Reading;
 
 /// Limits that every command which reads bundles has.
@@ -14,6 +15,35 @@ pub struct Budget {
     /// Follow links that lead out of a capture directory
     #[arg(long)]
     pub follow: bool,
+}
+
+/// Which of the runs that were given count.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Only runs that a condition in SQL holds for: columns of an archive's
+    /// table `runs`, and facts by key ("config/min-sync-period")
+    #[arg(long = "where", value_name = "SQL")]
+    condition: Option<String>,
+}
+
+impl Selection {
+    /// The condition, where there is one.
+    ///
+    /// # Errors
+    /// What is no condition.
+    pub fn condition(&self) -> anyhow::Result<Option<Condition>> {
+        self.and(None)
+    }
+
+    /// It and another one, as far as there are any.
+    ///
+    /// # Errors
+    /// What is no condition.
+    pub fn and(&self, other: Option<&str>) -> anyhow::Result<Option<Condition>> {
+        let parsed = [self.condition.as_deref(), other].into_iter().flatten().map(Condition::parse);
+        let all = parsed.collect::<anyhow::Result<Vec<Condition>>>()?;
+        Ok(all.into_iter().reduce(Condition::and))
+    }
 }
 
 impl From<Budget> for Reading {

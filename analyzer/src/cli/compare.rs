@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 use syncline_schema::printable::tell;
 
-use super::{Budget, ended, print, print_json};
+use super::{Budget, Selection, ended, print, print_json};
 use crate::result::RunResult;
 use crate::result::group::{Keys, columns};
 use crate::result::load::{load, nothing};
@@ -22,7 +22,8 @@ use crate::write::junit;
 /// Arguments of `syncline compare`.
 #[derive(Args, Debug)]
 pub struct CompareArguments {
-    /// The runs that are compared against: bundles, or capture directories
+    /// The runs that are compared against: bundles, capture directories, or
+    /// archives
     #[arg(required = true, value_name = "RUNS")]
     first: Vec<PathBuf>,
     /// The other runs: what is said is said of these
@@ -44,6 +45,14 @@ pub struct CompareArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = CompareFormat::Table)]
     format: CompareFormat,
+    #[command(flatten)]
+    selection: Selection,
+    /// Only runs of the first set that this condition holds for too
+    #[arg(long, value_name = "SQL")]
+    where_a: Option<String>,
+    /// Only runs of the other set that this condition holds for too
+    #[arg(long, value_name = "SQL")]
+    where_b: Option<String>,
     #[command(flatten)]
     budget: Budget,
 }
@@ -78,7 +87,10 @@ fn fail_on(text: &str) -> Result<FailOn, String> {
 /// Runs that cannot be read, or two sets without a scenario and size in common.
 pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
     let budget = arguments.budget;
-    let (first, against) = (load(&arguments.first, &nothing, budget)?, load(&arguments.against, &nothing, budget)?);
+    let wanted_a = arguments.selection.and(arguments.where_a.as_deref())?;
+    let wanted_b = arguments.selection.and(arguments.where_b.as_deref())?;
+    let first = load(&arguments.first, &nothing, wanted_a.as_ref(), budget)?;
+    let against = load(&arguments.against, &nothing, wanted_b.as_ref(), budget)?;
     let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (first.results.iter().collect(), against.results.iter().collect());
     for one in &a {
         for other in b.iter().filter(|other| other.run.manifest.run_id == one.run.manifest.run_id) {

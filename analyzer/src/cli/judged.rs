@@ -10,7 +10,7 @@ use syncline_collector::input::whole_text;
 use syncline_schema::printable::{printable, tell};
 
 use super::against::{self, Against};
-use super::{Budget, Grouping, ended, print, print_json};
+use super::{Budget, Grouping, Selection, ended, print, print_json};
 use crate::result::load::{Loaded, load, nothing};
 use crate::verdict::change::Change;
 use crate::verdict::list::{ListFormat, list};
@@ -27,8 +27,8 @@ const LONGEST_NOTES: u64 = 256 << 10;
 /// Arguments of `syncline report`.
 #[derive(Args, Debug)]
 pub struct ReportArguments {
-    /// Bundles, or capture directories (bundled first)
-    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
+    /// Bundles, capture directories (bundled first), or archives
+    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR|ARCHIVE")]
     inputs: Vec<PathBuf>,
     /// Directory to write the report to; whole or absent
     #[arg(long, value_name = "DIR")]
@@ -47,6 +47,8 @@ pub struct ReportArguments {
     expectations: Option<PathBuf>,
     #[command(flatten)]
     grouping: Grouping,
+    #[command(flatten)]
+    selection: Selection,
     /// Title of the report
     #[arg(long, value_name = "T")]
     title: Option<String>,
@@ -63,8 +65,8 @@ pub struct ReportArguments {
 /// Arguments of `syncline check`.
 #[derive(Args, Debug)]
 pub struct CheckArguments {
-    /// Bundles, or capture directories (bundled first)
-    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR")]
+    /// Bundles, capture directories (bundled first), or archives
+    #[arg(required = true, value_name = "BUNDLE|CAPTURE_DIR|ARCHIVE")]
     inputs: Vec<PathBuf>,
     /// Catalogue (TOML) whose rows replace those of the built-in one
     #[arg(long, value_name = "FILE")]
@@ -75,6 +77,8 @@ pub struct CheckArguments {
     baseline: Vec<PathBuf>,
     #[command(flatten)]
     grouping: Grouping,
+    #[command(flatten)]
+    selection: Selection,
     /// What could not be decided counts as a failure too
     #[arg(long)]
     strict: bool,
@@ -129,7 +133,8 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
     };
     let notes = arguments.notes.as_ref().map(read).transpose()?;
     let asks = |dataplane: &str| questions(&catalogue, dataplane);
-    let Loaded { results, unread } = load(&arguments.inputs, &asks, arguments.budget)?;
+    let wanted = arguments.selection.condition()?;
+    let Loaded { results, unread } = load(&arguments.inputs, &asks, wanted.as_ref(), arguments.budget)?;
     let judged = view::build(
         &results,
         &catalogue,
@@ -161,13 +166,15 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let catalogue = catalogue(arguments.expectations.as_ref())?;
     let keys = arguments.grouping.keys()?;
     let budget = arguments.budget;
-    let Loaded { results, unread } = load(&arguments.inputs, &|dataplane| questions(&catalogue, dataplane), budget)?;
+    let asks = |dataplane: &str| questions(&catalogue, dataplane);
+    let wanted = arguments.selection.condition()?;
+    let Loaded { results, unread } = load(&arguments.inputs, &asks, wanted.as_ref(), budget)?;
     let mut incomplete = !unread.is_empty();
     let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), unread, ..Options::default() });
     let before = match arguments.baseline.as_slice() {
         [] => None,
         paths => {
-            let baseline = load(paths, &nothing, budget)?;
+            let baseline = load(paths, &nothing, None, budget)?;
             incomplete |= !baseline.unread.is_empty();
             Some(Against::new(&baseline.results, &results, &judged.verdicts, &catalogue, &keys))
         }

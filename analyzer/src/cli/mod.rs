@@ -2,6 +2,7 @@
 
 pub mod against;
 pub mod answers;
+pub mod archive;
 mod budget;
 pub mod clocks;
 pub mod compare;
@@ -15,7 +16,7 @@ pub mod trend;
 
 use std::process::ExitCode;
 
-pub use budget::Budget;
+pub use budget::{Budget, Selection};
 use clap::{Args, ValueEnum};
 use syncline_schema::printable::printable_json;
 

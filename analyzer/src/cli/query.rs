@@ -21,7 +21,7 @@ use syncline_promql::{
 use syncline_schema::printable::{printable_json, tell, tell_error, tell_lines};
 
 use super::times::{absolute, duration, relative};
-use super::{Budget, answers, ended, hints};
+use super::{Budget, Selection, answers, ended, hints};
 use crate::bundle::Bundle;
 use crate::bundle::witnesses::{self, Aside};
 use crate::events::Run;
@@ -57,6 +57,8 @@ pub struct QueryArguments {
     /// The most samples that the evaluation may hold at a time
     #[arg(long, value_name = "N", default_value_t = Options::default().max_samples)]
     max_samples: usize,
+    #[command(flatten)]
+    selection: Selection,
     #[command(flatten)]
     budget: Budget,
     /// How to print the answer [default: table; chart for a range query on a terminal]
@@ -145,8 +147,9 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
-    let Given { distinct, unread, temporary: _temporary } = given::bundles(&paths, arguments.budget)?;
-    let bundles = distinct.bundles;
+    let Given { distinct, unread, temporary: _temporary } =
+        given::bundles(&paths, arguments.selection.condition()?.as_ref(), arguments.budget)?;
+    let bundles = distinct.runs;
     let query = parse(expression);
     let parts = ask::parts(&bundles, query.as_ref().ok())?;
     let number: usize = parts.iter().map(|part| part.series.len()).sum();

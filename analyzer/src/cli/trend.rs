@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{Budget, ended, print, print_json};
+use super::{Budget, Selection, ended, print, print_json};
 use crate::math::quantile::REPORTED;
 use crate::result::load::{load, nothing};
 use crate::verdict::trend::{By, Question, series};
@@ -16,7 +16,7 @@ use crate::write::trend;
 /// Arguments of `syncline trend`.
 #[derive(Args, Debug)]
 pub struct TrendArguments {
-    /// The runs: bundles, or capture directories
+    /// The runs: archives, bundles, or capture directories
     #[arg(required = true, value_name = "RUNS")]
     inputs: Vec<PathBuf>,
     /// The measurement, as endpoint_propagation or "memory_bytes (action)"
@@ -33,6 +33,8 @@ pub struct TrendArguments {
     /// How to print
     #[arg(long, value_enum, default_value_t = TrendFormat::Table)]
     format: TrendFormat,
+    #[command(flatten)]
+    selection: Selection,
     #[command(flatten)]
     budget: Budget,
 }
@@ -77,7 +79,7 @@ fn quantile(text: &str) -> Result<String, String> {
 /// Runs that cannot be read; a measurement, quantile or fact that none of them has.
 pub fn run(arguments: &TrendArguments) -> anyhow::Result<ExitCode> {
     let by = arguments.by.as_deref().map(By::of).transpose()?;
-    let loaded = load(&arguments.inputs, &nothing, arguments.budget)?;
+    let loaded = load(&arguments.inputs, &nothing, arguments.selection.condition()?.as_ref(), arguments.budget)?;
     let (measurement, variant) = arguments.measurement.clone();
     let question = Question { measurement, variant, quantile: arguments.quantile.clone() };
     let found = series(&loaded.results, &question, by.as_ref())?;

@@ -14,14 +14,14 @@ mod routes;
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use edges::PROGRAMMED;
 use pieces::Piece;
 use routes::Routes;
 
 /// Where a figure comes from: a line of a capture, or the range of records and the query that give it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Evidence {
     /// Path of the source within the capture.
     pub path: String,
@@ -30,15 +30,15 @@ pub struct Evidence {
     /// What stands there, in a few words.
     pub what: String,
     /// Last record of a range that begins with `record`: the figure is a statistic of many.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<i64>,
     /// SQL that gives the figure from the bundle's Parquet files (as DuckDB reads them); empty where the line itself says it.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub query: String,
 }
 
 /// An offset interval, ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offset {
     pub low: i64,
     pub high: i64,
@@ -50,7 +50,7 @@ impl Offset {
 }
 
 /// One piece of evidence for one edge.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Constraint {
     pub from: String,
     pub to: String,
@@ -69,7 +69,7 @@ pub struct Constraint {
 }
 
 /// An edge: the intersection of its evidence.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Edge {
     pub from: String,
     pub to: String,
@@ -84,7 +84,7 @@ pub struct Edge {
 }
 
 /// A contradiction in the evidence, or another thing about clocks that a reader must know.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     pub title: String,
     pub detail: String,
@@ -92,7 +92,8 @@ pub struct Finding {
 }
 
 /// The clocks of a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Told")]
 pub struct Graph {
     /// All clock domains that any source is stamped by, sorted.
     pub domains: Vec<String>,
@@ -110,6 +111,21 @@ pub struct Graph {
     routes: Routes,
 }
 
+/// What a graph says of itself when it is written; the rest follows from it.
+#[derive(Deserialize)]
+struct Told {
+    domains: Vec<String>,
+    edges: Vec<Edge>,
+    findings: Vec<Finding>,
+}
+
+impl From<Told> for Graph {
+    fn from(Told { domains, edges, findings }: Told) -> Self {
+        let reach = edges::shortest(&domains, &edges);
+        Graph::with(domains, edges, findings, reach)
+    }
+}
+
 impl Graph {
     /// Builds the graph: intersects the evidence of each edge, then adds up along the tightest paths.
     ///
@@ -123,6 +139,10 @@ impl Graph {
             findings.push(finding);
             reach = edges::shortest(&domains, &edges);
         }
+        Graph::with(domains, edges, findings, reach)
+    }
+
+    fn with(domains: Vec<String>, edges: Vec<Edge>, findings: Vec<Finding>, reach: Vec<Vec<Option<i64>>>) -> Graph {
         let places: HashMap<String, usize> = domains.iter().cloned().enumerate().map(|(at, name)| (name, at)).collect();
         let routes = Routes::new(domains.len(), &edges, |name| places.get(name).copied());
         Graph { domains, edges, findings, reach, places, routes }

@@ -12,7 +12,7 @@
 //! steps that explain it are looked for: going forward each is placed as late as the evidence lets it be, going
 //! backward as early, and between the two the step lies.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Constraint, Evidence, Offset};
 
@@ -22,7 +22,7 @@ pub const DRIFT: f64 = 50e-6;
 const MOST_STEPS: usize = 4;
 
 /// The offset over one stretch of time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// First and last moment on the clock `from` of the edge, ns; null where it is open.
     pub start: Option<i64>,

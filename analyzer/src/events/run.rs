@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::Bundle;
 use crate::clock::{Evidence, Graph, Offset};
@@ -83,7 +83,7 @@ pub struct Step {
 }
 
 /// A phase of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     Baseline,
@@ -92,7 +92,7 @@ pub enum Phase {
 }
 
 /// A window on one clock, ns; `slack` is how far each edge may be off because clocks relate only within bounds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     pub start: i64,
     pub end: i64,
@@ -112,7 +112,7 @@ impl Window {
 }
 
 /// The windows of a run, all on `clock`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Windows {
     /// Clock domain that they are given on.
     pub clock: String,
@@ -190,7 +190,7 @@ pub struct Endpoint {
 }
 
 /// Whether an endpoint came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     Added,

@@ -1,6 +1,9 @@
 //! Two groups of runs: Mann–Whitney's U with its exact p, intervals of the shift and of the ratio with their coverage, Cliff's
 //! delta, Holm's correction for several comparisons.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 /// Result of Mann–Whitney's test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MannWhitney {
@@ -111,6 +114,20 @@ fn outside(m: usize, n: usize, level: f64) -> Option<(usize, f64)> {
         let half = super::interval::Z95 * (m * n * (m + n + 1.0) / 12.0).sqrt();
         return Some((((m * n / 2.0 - half).floor().max(1.0)) as usize, level));
     }
+    // Hundreds of measurements of the same two sets ask the same.
+    static KNOWN: Mutex<BTreeMap<(usize, usize, u64), Option<(usize, f64)>>> = Mutex::new(BTreeMap::new());
+    let key = (m, n, level.to_bits());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = known().get(&key) {
+        return *found;
+    }
+    let found = exactly_outside(m, n, tail);
+    known().insert(key, found);
+    found
+}
+
+/// The same by all ways to reach each U, with so much in each tail.
+fn exactly_outside(m: usize, n: usize, tail: f64) -> Option<(usize, f64)> {
     // Ways to reach each U without ties: subsets of m of the ranks 1…m+n by their sum.
     let most = (m + n) * (m + n + 1) / 2;
     let mut ways = vec![vec![0.0f64; most + 1]; m + 1];

@@ -12,7 +12,7 @@
 //! turnbull   the distribution of values known as intervals, with those that never arrived
 //! ```
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub mod arithmetic;
 pub mod compare;
@@ -25,7 +25,7 @@ pub mod shifts;
 pub mod turnbull;
 
 /// A number with bounds. `None` anywhere means "not given", never zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     pub value: Option<f64>,
     /// Lower bound; null: unbounded below.

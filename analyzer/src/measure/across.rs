@@ -9,7 +9,7 @@
 //! `variant` is the dataplane (and the column, where it has several), `run` is empty. Sizes are numbers of Services to one significant figure; runs of one
 //! size are replicates and give their median.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Interval, Measurement, Missing};
 use crate::math::{Estimate, arithmetic, growth, quantile};
@@ -74,13 +74,24 @@ fn sizes(runs: &[&Subject<'_>]) -> BTreeMap<u64, Vec<u64>> {
     found
 }
 
+/// The main row of a measurement by run, the first that has a figure where there are several.
+fn of_runs<'m>(measured: &[&'m Measurement], name: &str) -> HashMap<&'m str, &'m Measurement> {
+    let mut found: HashMap<&str, &Measurement> = HashMap::new();
+    for row in measured.iter().filter(|row| row.name == name && row.variant.is_empty()) {
+        let own = found.entry(&row.run).or_insert(row);
+        if own.missing.is_some() && row.missing.is_none() {
+            *own = row;
+        }
+    }
+    found
+}
+
 /// Estimates of a measurement by size: union of bounds, median of values.
 fn by_size(runs: &[&Subject<'_>], measured: &[&Measurement], name: &str) -> BTreeMap<u64, (f64, Estimate, usize)> {
     let mut rows: BTreeMap<u64, Vec<(f64, Estimate)>> = BTreeMap::new();
+    let of_run = of_runs(measured, name);
     for run in runs {
-        let row = measured
-            .iter()
-            .find(|m| m.run == run.name && m.name == name && m.variant.is_empty() && m.missing.is_none());
+        let row = of_run.get(run.name).filter(|row| row.missing.is_none());
         if let (Some(services), Some(row)) = (run.services, row)
             && row.estimate.value.is_some()
         {
@@ -138,14 +149,9 @@ fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &[&Measurem
         row.missing = Some(missing);
         return row;
     }
-    let points: Vec<(f64, f64)> = runs
-        .iter()
-        .filter_map(|run| {
-            let memory =
-                measured.iter().find(|m| m.run == run.name && m.name == "memory_bytes" && m.variant.is_empty())?;
-            Some((run.services? as f64, memory.estimate.value?))
-        })
-        .collect();
+    let of_run = of_runs(measured, "memory_bytes");
+    let points: Vec<(f64, f64)> =
+        runs.iter().filter_map(|run| Some((run.services? as f64, of_run.get(run.name)?.estimate.value?))).collect();
     row.n = points.len() as u64;
     match growth::line(&points) {
         Some(line) => {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use syncline_promql::{AlertRange, MemoryStorage, Options, Value, alert, parse, range};
 
-use super::{Measurement, Missing, could_have_shown};
+use super::{Measurement, Missing, THIS_RUN, could_have_shown};
 use crate::bundle::witnesses;
 use crate::events::metric_names::absence;
 use crate::events::{Phase, Run};
@@ -69,7 +69,7 @@ fn evaluate(run: &Run, rule: &Rule) -> Measurement {
         ..Measurement::default()
     };
     match attempt(run, rule) {
-        Ok(Some(found)) if found.covers => found.into_measurement(run, rule, blank),
+        Ok(Some(found)) if found.covers => found.into_measurement(rule, blank),
         Ok(Some(found)) => {
             let what = format!(
                 "{} was captured, but not over the whole action: what the rule did in the rest is not known (it had a value at {} steps)",
@@ -148,13 +148,13 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
 }
 
 impl Found {
-    fn into_measurement(self, run: &Run, rule: &Rule, blank: Measurement) -> Measurement {
+    fn into_measurement(self, rule: &Rule, blank: Measurement) -> Measurement {
         let hold = (rule.hold_seconds * 1_000) as f64;
         let share = if self.fired { 1.0 } else { (self.longest_ms as f64 / hold).min(0.999) };
         let mut notes = self.notes;
         notes.push(format!(
             "{}: the quantile was {:.3} s at most (threshold {} s) and stayed above it for {:.0} s at most, of {} s that for: asks.",
-            run.name,
+            THIS_RUN,
             self.highest,
             rule.threshold,
             self.longest_ms as f64 / 1e3,
@@ -163,7 +163,7 @@ impl Found {
         if (self.span_ms as f64) < hold {
             notes.push(format!(
                 "The capture of {} is {:.0} s long, shorter than the rule's for: of {} s: {} could not have fired.",
-                run.name,
+                THIS_RUN,
                 self.span_ms as f64 / 1e3,
                 rule.hold_seconds,
                 rule.title

@@ -25,7 +25,7 @@ pub fn run(folder: &Path, dataplane: &str, fill: impl FnOnce(&mut Tables)) -> Ru
         ..Manifest::default()
     };
     Run {
-        bundle: Bundle { path: folder.to_owned(), manifest, unread: Default::default() },
+        bundle: Bundle { path: folder.to_owned(), manifest, ..Bundle::default() },
         name: "run".into(),
         id: "0".into(),
         dataplane: dataplane.into(),

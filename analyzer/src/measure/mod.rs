@@ -11,7 +11,7 @@ pub mod background;
 use std::collections::BTreeMap;
 
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Evidence;
 use crate::events::Run;
@@ -53,32 +53,46 @@ pub mod sync_duration;
 pub mod sync_rate;
 pub mod trace_distribution;
 
+/// One file of measurements.
+#[derive(Clone, Copy)]
+pub struct Part {
+    /// The file's stem.
+    pub name: &'static str,
+    /// Raised where the file gives another figure than before for the same run: results that were kept are then measured again.
+    pub version: u32,
+    measure: fn(&Run) -> Vec<Measurement>,
+}
+
+const fn part(name: &'static str, version: u32, measure: fn(&Run) -> Vec<Measurement>) -> Part {
+    Part { name, version, measure }
+}
+
 /// Every measurement, in the order of reports.
-const ALL: &[fn(&Run) -> Vec<Measurement>] = &[
-    propagation::measure,
-    stages::measure,
-    cpu::measure,
-    memory_bytes::measure,
-    node_busy::measure,
-    process_cpu::measure,
-    request_failure_ratio::measure,
-    request_failures_per_pod::measure,
-    request_latency_ratio::measure,
-    connection_setup_time::measure,
-    impact_duration::measure,
-    recovery_time::measure,
-    sync_duration::measure,
-    sync_rate::measure,
-    metric_shape::measure,
-    cilium_updates::measure,
-    kube_proxy_counters::measure,
-    packet_cost::measure,
-    packet_loss_ratio::measure,
-    rules_total::measure,
-    rules_rewritten_per_change::measure,
-    alerts::measure,
-    before_after::measure,
-    trace_distribution::measure,
+pub const ALL: &[Part] = &[
+    part("propagation", 1, propagation::measure),
+    part("stages", 1, stages::measure),
+    part("cpu", 1, cpu::measure),
+    part("memory_bytes", 1, memory_bytes::measure),
+    part("node_busy", 1, node_busy::measure),
+    part("process_cpu", 1, process_cpu::measure),
+    part("request_failure_ratio", 1, request_failure_ratio::measure),
+    part("request_failures_per_pod", 1, request_failures_per_pod::measure),
+    part("request_latency_ratio", 1, request_latency_ratio::measure),
+    part("connection_setup_time", 1, connection_setup_time::measure),
+    part("impact_duration", 1, impact_duration::measure),
+    part("recovery_time", 1, recovery_time::measure),
+    part("sync_duration", 1, sync_duration::measure),
+    part("sync_rate", 1, sync_rate::measure),
+    part("metric_shape", 1, metric_shape::measure),
+    part("cilium_updates", 1, cilium_updates::measure),
+    part("kube_proxy_counters", 1, kube_proxy_counters::measure),
+    part("packet_cost", 1, packet_cost::measure),
+    part("packet_loss_ratio", 1, packet_loss_ratio::measure),
+    part("rules_total", 1, rules_total::measure),
+    part("rules_rewritten_per_change", 1, rules_rewritten_per_change::measure),
+    part("alerts", 1, alerts::measure),
+    part("before_after", 1, before_after::measure),
+    part("trace_distribution", 1, trace_distribution::measure),
 ];
 
 /// Names of the design that the files of this folder give for any run, whether they can be measured or not.
@@ -103,18 +117,50 @@ pub const NAMES: &[&str] = &[
     "map_ops_rate",
 ];
 
+/// What one file of measurements gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Name of the [`Part`].
+    pub part: String,
+    /// Its version then.
+    pub version: u32,
+    /// How many rows it gave.
+    pub rows: usize,
+}
+
 /// Measures everything, in parallel; the order of the rows does not depend on the number of threads.
 ///
 /// # Errors
 /// A table that a measurement asked for and that could not be read: what it says would be missing.
 pub fn all(run: &Run) -> anyhow::Result<Vec<Measurement>> {
-    let found: Vec<Vec<Measurement>> = ALL.par_iter().map(|measure| measure(run)).collect();
-    run.bundle.whole()?;
-    Ok(found.into_iter().flatten().collect())
+    parts(run, &|_| None).map(|(rows, _)| rows)
 }
 
+/// As [`all`], and which file gave what. What `kept` has of a file is taken as it is.
+///
+/// # Errors
+/// As there.
+pub fn parts(
+    run: &Run,
+    kept: &(dyn Fn(&Part) -> Option<Vec<Measurement>> + Sync),
+) -> anyhow::Result<(Vec<Measurement>, Vec<Made>)> {
+    let of = |part: &Part| kept(part).unwrap_or_else(|| (part.measure)(run));
+    let found: Vec<Vec<Measurement>> = ALL.par_iter().map(of).collect();
+    run.bundle.whole()?;
+    let made = |(part, rows): (&Part, &Vec<Measurement>)| Made {
+        part: part.name.to_owned(),
+        version: part.version,
+        rows: rows.len(),
+    };
+    let made = ALL.iter().zip(&found).map(made).collect();
+    Ok((found.into_iter().flatten().collect(), made))
+}
+
+/// Stands for the run's name in notes, until it is known which name is unique among the runs given.
+pub const THIS_RUN: &str = "{this run}";
+
 /// One measurement of one run (a row of `measurements` in `report.json`).
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measurement {
     /// Name of the run.
     pub run: String,
@@ -152,7 +198,7 @@ pub struct Measurement {
 }
 
 /// An interval with its level.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// e.g. 0.95.
     pub level: f64,
@@ -161,7 +207,7 @@ pub struct Interval {
 }
 
 /// Why a figure is absent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Missing {
     /// What the captures lack.
     pub what: String,

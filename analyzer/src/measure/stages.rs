@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::propagation::{Shifted, counted, quantiles};
 use super::{Measurement, Missing};
@@ -31,7 +31,7 @@ const REMOVAL: &str = "removal: ";
 const SLOWEST: usize = 10;
 
 /// The stages of one direction in one run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Breakdown {
     pub direction: Direction,
     /// In order.
@@ -45,7 +45,7 @@ pub struct Breakdown {
 }
 
 /// One stage.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StageTime {
     /// Moment it begins with.
     pub from: String,
@@ -58,7 +58,7 @@ pub struct StageTime {
 }
 
 /// The moments of one endpoint on one node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Waterfall {
     /// `namespace/name address:port`.
     pub endpoint: String,

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use syncline_schema::trace::HistogramRow;
 
 use super::Measurement;
@@ -21,7 +22,7 @@ use crate::math::Estimate;
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)];
 
 /// One bucket.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
     /// Null: open below.
     pub low: Option<f64>,
@@ -31,7 +32,7 @@ pub struct Bucket {
 }
 
 /// A histogram as it was printed last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Distribution {
     /// `@latency`, `@usecs[kube-proxy]`.
     pub name: String,

@@ -9,7 +9,7 @@ pub mod ask;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use syncline_promql::{Expr, MemoryStorage, Options, Series, Value, is_stale, parse, range};
 
 use crate::bundle::witnesses::{self, Aside, Selected, Why};
@@ -25,7 +25,7 @@ const LEAST_OBSERVATIONS: f64 = 20.0;
 const POINTS: usize = 40;
 
 /// What one query gives over one run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueryAnswer {
     pub run: String,
     pub dataplane: String,
@@ -44,15 +44,24 @@ pub struct QueryAnswer {
 }
 
 /// A row that asks a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asker {
     pub id: String,
-    /// `documented` or `sound`.
-    pub form: &'static str,
+    pub form: Form,
+}
+
+/// In which form a row asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// As the document has it.
+    Documented,
+    /// What would answer the question.
+    Sound,
 }
 
 /// The values within a phase.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseAnswer {
     pub phase: Phase,
     /// Steps with a value.
@@ -87,6 +96,11 @@ fn parsed(text: &str) -> Option<(Expr, BTreeSet<String>)> {
 /// Whether a text can be asked: PromQL that names its metrics (commands that a document quotes are none).
 pub fn is_query(text: &str) -> bool {
     parsed(text).is_some()
+}
+
+/// Whether a text can be asked of a dataplane: metrics of another one are none that it could have.
+pub fn concerns(text: &str, dataplane: &str) -> bool {
+    parsed(text).is_some_and(|(_, names)| !names.iter().any(|name| is_foreign(name, dataplane)))
 }
 
 /// Answers the questions over one run, in their order, and what of the captures they leave aside. Those about metrics of another dataplane

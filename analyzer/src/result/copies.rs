@@ -9,58 +9,78 @@
 //! | share more than half of the captures and of their records, of the one that has fewer | one run: no replicates |
 //! | share some captures (the audit log of a cluster, say) | two runs, and what rests on these is not independent |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syncline_schema::manifest::{Manifest, Source};
 
-use crate::bundle::Bundle;
 use crate::clock::{Evidence, Finding};
 
-/// What bundles are left, and what is to be said of them.
-#[derive(Debug, Default)]
-pub struct Distinct {
+/// A run as far as it can be a copy of another one.
+pub trait Captured {
+    /// Where it lies, for readers.
+    fn place(&self) -> String;
+    /// What it was made of.
+    fn manifest(&self) -> &Manifest;
+}
+
+/// What runs are left, and what is to be said of them.
+#[derive(Debug)]
+pub struct Distinct<T> {
     /// In the order given.
-    pub bundles: Vec<Bundle>,
-    /// Place in `bundles`, and what a reader must know of it.
+    pub runs: Vec<T>,
+    /// Place in `runs`, and what a reader must know of it.
     pub findings: Vec<(usize, Finding)>,
 }
 
+impl<T> Default for Distinct<T> {
+    fn default() -> Self {
+        Self { runs: Vec::new(), findings: Vec::new() }
+    }
+}
+
 /// Takes each run once: of its copies the one with the most records, in the place of the first.
-pub fn distinct(given: Vec<Bundle>) -> Distinct {
-    let mut found = Distinct::default();
-    for bundle in given {
+pub fn distinct<T: Captured>(given: Vec<T>) -> Distinct<T> {
+    let mut found: Distinct<T> = Distinct::default();
+    // Which of the runs that are kept have a capture: of a thousand runs hardly two share any.
+    let mut holders: HashMap<String, Vec<usize>> = HashMap::new();
+    for run in given {
         let mut copy_of = None;
         let mut sharing = Vec::new();
-        for (at, known) in found.bundles.iter().enumerate() {
-            match shared(&known.manifest, &bundle.manifest) {
+        let own: Vec<String> = captures(run.manifest()).into_keys().map(str::to_owned).collect();
+        let candidates: BTreeSet<usize> = own.iter().filter_map(|hash| holders.get(hash)).flatten().copied().collect();
+        for at in candidates {
+            match shared(found.runs[at].manifest(), run.manifest()) {
                 Shared::Nothing => {}
                 Shared::All => copy_of = copy_of.or(Some((at, None))),
                 Shared::Most(pairs) => copy_of = copy_of.or(Some((at, Some(pairs)))),
                 Shared::Some(pairs) => sharing.push((at, pairs)),
             }
         }
+        let kept = copy_of.as_ref().map_or(found.runs.len(), |(at, _)| *at);
+        for hash in own {
+            holders.entry(hash).or_default().push(kept);
+        }
         if let Some((at, pairs)) = copy_of {
-            let fuller = records(&bundle.manifest) > records(&found.bundles[at].manifest);
-            let left = if fuller { std::mem::replace(&mut found.bundles[at], bundle) } else { bundle };
-            let finding = copied(&found.bundles[at], &left, pairs.as_deref());
+            let fuller = records(run.manifest()) > records(found.runs[at].manifest());
+            let left = if fuller { std::mem::replace(&mut found.runs[at], run) } else { run };
+            let finding = copied(&found.runs[at], &left, pairs.as_deref());
             found.findings.push((at, finding));
             continue;
         }
         for (at, pairs) in sharing {
-            let known = &found.bundles[at];
             let finding = Finding {
                 title: "two runs share captures".to_owned(),
                 detail: format!(
                     "{} and {} have {} of their captures in common: both are counted, and what rests on these is not independent",
-                    known.path.display(),
-                    bundle.path.display(),
+                    found.runs[at].place(),
+                    run.place(),
                     pairs.len()
                 ),
                 evidence: evidence(&pairs),
             };
-            found.findings.push((found.bundles.len(), finding));
+            found.findings.push((found.runs.len(), finding));
         }
-        found.bundles.push(bundle);
+        found.runs.push(run);
     }
     found
 }
@@ -81,9 +101,9 @@ fn records(manifest: &Manifest) -> u128 {
     captures(manifest).values().map(|one| u128::from(one.records)).sum()
 }
 
-fn copied(kept: &Bundle, left: &Bundle, pairs: Option<&[(String, String)]>) -> Finding {
-    let (a, b) = (&kept.manifest, &left.manifest);
-    let (kept, left) = (kept.path.display(), left.path.display());
+fn copied(kept: &impl Captured, left: &impl Captured, pairs: Option<&[(String, String)]>) -> Finding {
+    let (a, b) = (kept.manifest(), left.manifest());
+    let (kept, left) = (kept.place(), left.place());
     let (title, what) = match pairs {
         None => ("a run was given twice", format!("{left} has the same captures as {kept}")),
         Some(pairs) => (
@@ -120,8 +140,8 @@ fn evidence(pairs: &[(String, String)]) -> Vec<Evidence> {
     pairs.iter().take(6).map(one).collect()
 }
 
-/// The captures of a run by content: those that a clock stamps, where there are any.
-fn captures(manifest: &Manifest) -> BTreeMap<&str, &Source> {
+/// The captures of a run by content (SHA-256): those that a clock stamps, where there are any.
+pub fn captures(manifest: &Manifest) -> BTreeMap<&str, &Source> {
     let read = |source: &&Source| {
         source.records > 0 && source.kind != "capture-toml" && source.kind != "unread" && !source.sha256.is_empty()
     };
@@ -148,6 +168,8 @@ fn shared(a: &Manifest, b: &Manifest) -> Shared {
 
 #[cfg(test)]
 mod tests {
+    use crate::bundle::Bundle;
+
     use super::*;
 
     fn bundle(name: &str, captures: &[(&str, u64)]) -> Bundle {
@@ -164,12 +186,12 @@ mod tests {
         sources.push(Source { kind: "versions".to_owned(), clock: None, ..source(&("versions", 10)) });
         sources.push(Source { kind: "capture-toml".to_owned(), clock: None, ..source(&(name, 1)) });
         let manifest = Manifest { sources, ..Manifest::default() };
-        Bundle { path: name.into(), manifest, unread: Default::default() }
+        Bundle { path: name.into(), manifest, ..Bundle::default() }
     }
 
     fn left(given: Vec<Bundle>) -> (Vec<String>, Vec<(usize, String)>) {
         let found = distinct(given);
-        let names = found.bundles.iter().map(|one| one.path.display().to_string()).collect();
+        let names = found.runs.iter().map(Captured::place).collect();
         (names, found.findings.into_iter().map(|(at, one)| (at, one.title)).collect())
     }
 

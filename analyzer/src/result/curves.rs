@@ -2,6 +2,7 @@
 //! clock of the run's windows.
 
 use polars::prelude::{col, lit};
+use serde::{Deserialize, Serialize};
 use syncline_schema::requests::RequestRow;
 use syncline_schema::samples::{SampleRow, SeriesRow};
 use syncline_schema::syncs::SyncRow;
@@ -12,7 +13,7 @@ use crate::events::{Direction, Outcome, Run};
 pub type Points = Vec<(f64, f64)>;
 
 /// What a picture of a run needs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
     /// Ready endpoints of the Service under test after each change (middle of what is known).
     pub ready: Points,

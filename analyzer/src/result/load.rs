@@ -1,21 +1,25 @@
-//! From paths to results: each run is opened, measured, and let go.
+//! From paths to results: each run is opened, measured, and let go; of an archive they are there already.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use syncline_collector::write::staged::Scratch;
+use syncline_schema::manifest::Manifest;
+use syncline_schema::printable::tell;
 
-use super::given::{Given, Reading, some_left};
+use super::RunResult;
+use super::archive::select::Condition;
+use super::archive::{self, Archive};
+use super::copies::{self, Captured, Distinct};
+use super::given::{self, Opened, Reading, say_copies, some_left};
 use super::group::{self, Keys};
-use super::{RunResult, given};
+use super::work::{self, Room};
 use crate::bundle::Bundle;
 use crate::events::Run;
+use crate::measure::Measurement;
 use crate::measure::across::{self, Subject};
-use crate::measure::{self, Measurement};
 use crate::query::Question;
-
-/// Stack of a worker thread; only what is used of it is ever resident.
-const WORKER_STACK: usize = 64 << 20;
 
 /// What is to be asked of a run of a dataplane, beside its measurements.
 pub type Asks<'a> = &'a (dyn Fn(&str) -> Vec<Question> + Sync);
@@ -34,22 +38,53 @@ pub struct Loaded {
     pub unread: Vec<String>,
 }
 
-/// The results of bundles and of capture directories (bundled first), in the order of the arguments, with unique names.
+/// A run that was given: to be measured, or measured when its archive was made.
+enum Known {
+    Bundle(Bundle),
+    Result(Box<RunResult>, String),
+}
+
+impl Captured for Known {
+    fn place(&self) -> String {
+        match self {
+            Known::Bundle(bundle) => bundle.place(),
+            Known::Result(_, place) => place.clone(),
+        }
+    }
+
+    fn manifest(&self) -> &Manifest {
+        match self {
+            Known::Bundle(bundle) => &bundle.manifest,
+            Known::Result(result, _) => &result.run.manifest,
+        }
+    }
+}
+
+/// The results of bundles, of capture directories (bundled first) and of archives, in the order of the arguments, with unique names; of
+/// those that `wanted` holds for, where it is given.
 /// Copies of one run are one run, said so; a run that cannot be read, or whose bundle was replaced meanwhile, costs itself.
 ///
 /// # Errors
-/// Nothing that can be read.
-pub fn load(paths: &[PathBuf], asks: Asks<'_>, how: impl Into<Reading>) -> anyhow::Result<Loaded> {
-    let Given { distinct, unread, temporary: _temporary } = given::bundles(paths, how)?;
-    // A worker that waits for a part of its run takes up parts of others: many runs stack up on one thread.
-    let pool = rayon::ThreadPoolBuilder::new().stack_size(WORKER_STACK).build().context("worker threads")?;
-    let mut runs = pool.install(|| each(distinct.bundles, asks));
-    for (at, finding) in distinct.findings {
+/// Nothing that can be read, or that is wanted.
+pub fn load(
+    paths: &[PathBuf],
+    asks: Asks<'_>,
+    wanted: Option<&Condition>,
+    how: impl Into<Reading>,
+) -> anyhow::Result<Loaded> {
+    let how = how.into();
+    let mut loaded = Loaded::default();
+    let (known, _temporary) = all(paths, asks, how, &mut loaded.unread)?;
+    some_left(known.len(), &loaded.unread)?;
+    let distinct = copies::distinct(known);
+    say_copies(&distinct);
+    let Distinct { runs, findings } = distinct;
+    let mut runs = measured(runs, asks, how)?;
+    for (at, finding) in findings {
         if let Some(Ok(result)) = runs.get_mut(at) {
             result.run.findings.push(finding);
         }
     }
-    let mut loaded = Loaded { results: Vec::with_capacity(runs.len()), unread };
     let mut failed = Vec::new();
     for run in runs {
         match run {
@@ -59,19 +94,88 @@ pub fn load(paths: &[PathBuf], asks: Asks<'_>, how: impl Into<Reading>) -> anyho
     }
     some_left(loaded.results.len(), &failed)?;
     loaded.unread.extend(failed);
+    if let Some(wanted) = wanted {
+        loaded.results = wanted.of(loaded.results)?;
+    }
+    let names = unique(&loaded.results);
+    loaded.results.iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
     over_runs(&mut loaded.results);
     Ok(loaded)
 }
 
-/// Each run by itself.
-fn each(bundles: Vec<Bundle>, asks: Asks<'_>) -> Vec<anyhow::Result<RunResult>> {
-    let names = unique(&bundles);
-    let named: Vec<(Bundle, String)> = bundles.into_iter().zip(names).collect();
-    let of_one = |(bundle, name): (Bundle, String)| {
-        let place = bundle.path.display().to_string();
-        of_one(bundle, name, asks).context(place)
+/// Everything that was given, and what keeps it on disk.
+fn all(
+    paths: &[PathBuf],
+    asks: Asks<'_>,
+    how: Reading,
+    unread: &mut Vec<String>,
+) -> anyhow::Result<(Vec<Known>, Vec<Scratch>)> {
+    let (mut known, mut temporary) = (Vec::new(), Vec::new());
+    // Those between two archives are opened together.
+    for some in paths.chunk_by(|a, b| !archive::is_archive(a) && !archive::is_archive(b)) {
+        if let [path] = some
+            && archive::is_archive(path)
+        {
+            let archive = Archive::open(path)?;
+            unread.extend(archive.failed().map(|(place, why)| format!("{place}: {why}")));
+            let results = archive.results(asks)?;
+            known.extend(results.into_iter().map(|(result, place)| Known::Result(Box::new(result), place)));
+            continue;
+        }
+        for opened in given::opened(some, how)? {
+            match opened {
+                Ok(Opened { bundle, temporary: made, told }) => {
+                    told.iter().for_each(|line| tell(format_args!("{line}")));
+                    temporary.extend(made);
+                    known.push(Known::Bundle(bundle));
+                }
+                Err(error) => unread.push(format!("{error:#}")),
+            }
+        }
+    }
+    Ok((known, temporary))
+}
+
+/// Each run by itself, several at once, as many as fit into memory together.
+fn measured(runs: Vec<Known>, asks: Asks<'_>, how: Reading) -> anyhow::Result<Vec<anyhow::Result<RunResult>>> {
+    let mut all: Vec<Option<anyhow::Result<RunResult>>> = runs.iter().map(|_| None).collect();
+    let mut open = Vec::new();
+    for (at, run) in runs.into_iter().enumerate() {
+        match run {
+            Known::Bundle(bundle) => open.push((at, bundle)),
+            Known::Result(result, _) => all[at] = Some(Ok(*result)),
+        }
+    }
+    let room = Room::new(how.memory);
+    let work = |_: usize, (at, bundle): (usize, Bundle)| {
+        let _held = room.take(bundle.bytes);
+        let place = bundle.place();
+        (at, measure(bundle, None, asks, |_| Ok(())).map(|(result, ())| result).context(place))
     };
-    named.into_par_iter().map(of_one).collect()
+    work::each(open, work::cores(), work, |_, (at, result)| {
+        all[at] = Some(result);
+        Ok(())
+    })?;
+    Ok(all.into_iter().flatten().collect())
+}
+
+/// What a bundle gives, and what else `also` takes from the run. Of an earlier result of the same captures it takes what still holds.
+///
+/// # Errors
+/// A table that cannot be read, or a bundle that was replaced meanwhile.
+pub fn measure<T>(
+    bundle: Bundle,
+    earlier: Option<RunResult>,
+    asks: Asks<'_>,
+    also: impl FnOnce(&Run) -> anyhow::Result<T>,
+) -> anyhow::Result<(RunResult, T)> {
+    let opened = bundle.clone();
+    let run = Run::load(bundle)?;
+    let found = also(&run)?;
+    let questions = asks(&run.dataplane);
+    let result = RunResult::of(run, earlier, &questions)?;
+    opened.unchanged()?;
+    Ok((result, found))
 }
 
 /// Adds what is measured over several runs.
@@ -104,51 +208,37 @@ fn named_columns(results: &[RunResult]) -> Vec<String> {
     results.iter().map(of).collect()
 }
 
-fn of_one(bundle: Bundle, name: String, asks: Asks<'_>) -> anyhow::Result<RunResult> {
-    let opened = bundle.clone();
-    let mut run = Run::load(bundle)?;
-    run.name = name;
-    let measured = measure::all(&run)?;
-    run.findings.extend(measure::node_busy::load_findings(&measured));
-    let questions = asks(&run.dataplane);
-    let result = RunResult::of(run, measured, &questions)?;
-    opened.unchanged()?;
-    Ok(result)
-}
-
 /// Names of runs, made unique by their identity.
-fn unique(bundles: &[Bundle]) -> Vec<String> {
-    let plain: Vec<String> = bundles.iter().map(Run::name_of).collect();
-    let mut names: Vec<String> = Vec::with_capacity(plain.len());
-    for (name, bundle) in plain.iter().zip(bundles) {
-        let shared = plain.iter().filter(|other| *other == name).count() > 1;
-        let id: String = bundle.manifest.run_id.chars().take(6).collect();
-        names.push(if shared { format!("{name}-{id}") } else { name.clone() });
-    }
+fn unique(results: &[RunResult]) -> Vec<String> {
+    let plain: Vec<&str> = results.iter().map(|one| one.run.name.as_str()).collect();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    plain.iter().for_each(|name| *times.entry(name).or_default() += 1);
+    let of = |(name, one): (&&str, &RunResult)| {
+        let id: String = one.run.manifest.run_id.chars().take(6).collect();
+        if times[name] > 1 { format!("{name}-{id}") } else { (*name).to_owned() }
+    };
+    let known: Vec<String> = plain.iter().zip(results).map(of).collect();
     // Of the same sources under the same names: told apart by their position.
-    let known = names.clone();
-    for (at, name) in names.iter_mut().enumerate() {
-        if known[..at].contains(name) {
-            *name = format!("{name} (run {})", at + 1);
-        }
-    }
-    names
+    let mut seen = HashSet::new();
+    let mut numbered = |(at, name): (usize, &String)| {
+        if seen.insert(name.clone()) { name.clone() } else { format!("{name} (run {})", at + 1) }
+    };
+    known.iter().enumerate().map(&mut numbered).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use syncline_schema::manifest::Manifest;
+    use crate::result::Header;
 
     use super::*;
 
     #[test]
     fn names_are_unique_by_identity_then_by_position() {
-        let bundle = |name: &str, id: &str| Bundle {
-            path: name.into(),
-            manifest: Manifest { run_id: id.to_owned(), ..Manifest::default() },
-            unread: Default::default(),
+        let result = |name: &str, id: &str| {
+            let manifest = Manifest { run_id: id.to_owned(), ..Manifest::default() };
+            RunResult { run: Header { name: name.to_owned(), manifest, ..Header::default() }, ..RunResult::default() }
         };
-        let all = [bundle("a", "0123456789"), bundle("b", "x"), bundle("a", "abcdefghij"), bundle("a", "abcdefghij")];
+        let all = [result("a", "0123456789"), result("b", "x"), result("a", "abcdefghij"), result("a", "abcdefghij")];
         assert_eq!(unique(&all), ["a-012345", "b", "a-abcdef", "a-abcdef (run 4)"]);
     }
 }

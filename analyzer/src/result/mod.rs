@@ -7,15 +7,19 @@
 //! Everything that needs tables or episodes is computed once, while the bundle is open; [`load`] does so run by run, so that
 //! of many runs only their results are held.
 
+pub mod archive;
 pub mod copies;
 pub mod curves;
 pub mod given;
 pub mod group;
 pub mod load;
 pub mod propagation;
+pub mod usage;
+pub mod work;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use syncline_schema::manifest::Manifest;
 
 use crate::clock::{Finding, Graph};
@@ -24,18 +28,20 @@ use crate::events::{Direction, Run, Windows};
 use crate::measure::before_after::{self, BeforeAfter};
 use crate::measure::stages::Breakdown;
 use crate::measure::trace_distribution::{self, Distribution};
-use crate::measure::{Measurement, proxy_cpu};
+use crate::measure::{self, Made, Measurement, Part, THIS_RUN, node_busy, proxy_cpu};
 use crate::query::{self, QueryAnswer, Question};
 use curves::Curves;
 use propagation::{Propagated, Widest};
 
 /// What one run gave.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RunResult {
     /// The run itself: name, dataplane, windows, facts, clocks.
     pub run: Header,
     /// Every measurement; those over several runs stand at the last run that they rest on.
     pub measurements: Vec<Measurement>,
+    /// Which file of measurements gave how many of them, in their order; those over several runs are of none.
+    pub made: Vec<Made>,
     /// Its course over time.
     pub curves: Curves,
     /// Delays of its endpoints.
@@ -50,12 +56,14 @@ pub struct RunResult {
     pub distributions: Vec<Distribution>,
     /// Answers to the questions that were asked of it.
     pub answers: Vec<QueryAnswer>,
+    /// What of the captures they leave aside; a finding of the run too.
+    pub aside: Option<Finding>,
     /// What could not be read, in words.
     pub problems: Vec<String>,
 }
 
 /// What is known of a run as a whole. Field for field what [`Run`] says, without its tables and episodes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Header {
     /// Name, unique among the runs given.
     pub name: String,
@@ -93,18 +101,26 @@ impl Header {
 }
 
 impl RunResult {
-    /// Everything that a run gives: takes the tables that it needs, and no longer needs the bundle.
+    /// Everything that a run gives: takes the tables that it needs, and no longer needs the bundle. What an earlier result of the same
+    /// captures holds is taken from it where it is still what would be measured.
     ///
     /// # Errors
     /// A table that could not be read: what it says would be missing.
-    pub fn of(mut run: Run, measurements: Vec<Measurement>, questions: &[Question]) -> anyhow::Result<RunResult> {
+    pub fn of(mut run: Run, earlier: Option<RunResult>, questions: &[Question]) -> anyhow::Result<RunResult> {
+        let kept = |part: &Part| earlier.as_ref().and_then(|one| one.rows_of(part)).map(<[Measurement]>::to_vec);
+        let (measurements, made) = measure::parts(&run, &kept)?;
+        run.findings.extend(node_busy::load_findings(&measurements));
         let mut problems = Vec::new();
         let curves = Curves::of(&run, &mut problems);
-        let (answers, left_aside) = query::answers(&run, questions).unwrap_or_else(|error| {
-            problems.push(format!("PromQL: {error:#}"));
-            (Vec::new(), None)
-        });
-        run.findings.extend(left_aside);
+        let asked = earlier.filter(|one| one.answered(questions));
+        let (answers, aside) = match asked {
+            Some(one) => (one.answers, one.aside),
+            None => query::answers(&run, questions).unwrap_or_else(|error| {
+                problems.push(format!("PromQL: {error:#}"));
+                (Vec::new(), None)
+            }),
+        };
+        run.findings.extend(aside.clone());
         let found = RunResult {
             curves,
             propagation: Propagated::of(&run),
@@ -113,8 +129,10 @@ impl RunResult {
             before_after: before_after::of(&run),
             distributions: trace_distribution::distributions(&run),
             answers,
+            aside,
             problems,
             measurements,
+            made,
             run: Header::default(),
         };
         let cores = group::cores(proxy_cpu::node_cpus(&run));
@@ -156,5 +174,36 @@ impl RunResult {
             manifest: bundle.manifest,
         };
         Ok(RunResult { run, ..found })
+    }
+
+    /// What a file of measurements gave, where it gave it in the version that it has now.
+    fn rows_of(&self, part: &Part) -> Option<&[Measurement]> {
+        let at = self.made.iter().position(|made| made.part == part.name && made.version == part.version)?;
+        let from: usize = self.made[..at].iter().map(|made| made.rows).sum();
+        self.measurements.get(from..from.checked_add(self.made[at].rows)?)
+    }
+
+    /// Whether it answers all of the questions, in their order, and no other.
+    fn answered(&self, questions: &[Question]) -> bool {
+        let mine = questions.iter().filter(|one| query::concerns(&one.text, &self.run.dataplane));
+        mine.map(|one| &one.text).eq(self.answers.iter().map(|one| &one.query))
+    }
+
+    /// Whether it is what would be measured and asked today.
+    pub fn is_current(&self, questions: &[Question]) -> bool {
+        measure::ALL.iter().all(|part| self.rows_of(part).is_some()) && self.answered(questions)
+    }
+
+    /// Gives it the name that it has among the runs of a report, wherever that stands.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.run.name);
+        for one in &mut self.measurements {
+            name.clone_into(&mut one.run);
+            for note in one.notes.iter_mut().filter(|note| note.contains(THIS_RUN)) {
+                *note = note.replace(THIS_RUN, name);
+            }
+        }
+        self.answers.iter_mut().for_each(|one| name.clone_into(&mut one.run));
+        self.before_after.changes.iter_mut().for_each(|one| name.clone_into(&mut one.run));
     }
 }

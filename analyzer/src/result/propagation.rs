@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::{Evidence, Offset};
 use crate::events::{Direction, Episode, Outcome, Phase, Run};
 
@@ -11,7 +13,7 @@ const MOST_DELAYS: usize = 2_000;
 const SLOWEST: usize = 3;
 
 /// Delays of the first additions in the action. Empty where the clocks are unrelated.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Propagated {
     /// `[low, high]` of each endpoint's delay, s; `high` null where it never arrived. Of more than 2,000 endpoints the
     /// sorted lower and the sorted upper ends, thinned to so many.
@@ -23,7 +25,7 @@ pub struct Propagated {
 }
 
 /// A slow endpoint.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SlowEndpoint {
     /// `namespace/name address:port`.
     pub endpoint: String,
@@ -38,7 +40,7 @@ pub struct SlowEndpoint {
 }
 
 /// The change whose bounds are the widest among those that were seen.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Widest {
     /// Between the look that lacks it and the one that shows it, ns.
     pub look: i64,
@@ -87,25 +89,34 @@ fn delays(run: &Run) -> Vec<Delay<'_>> {
     run.episodes
         .iter()
         .filter(|e| e.direction == Direction::Added && e.number == 0 && e.phase == Some(Phase::Action))
-        .filter(|e| matches!(e.outcome, Outcome::Seen | Outcome::Never))
         .filter_map(|episode| {
-            let dataplane = episode.dataplane.as_ref()?;
-            let committed = &episode.committed;
-            let offset = if committed.clock == dataplane.clock {
-                Offset::ZERO
-            } else {
-                run.clocks
-                    .offset_within(&dataplane.clock, &committed.clock, dataplane.low, dataplane.high)
-                    .map(|back| Offset { low: -back.high, high: -back.low })?
-            };
-            let low = dataplane.low.zip(committed.high).map(|(d, c)| (d - c - offset.high) as f64 / 1e9);
-            let high = match episode.outcome {
-                Outcome::Seen => dataplane.high.zip(committed.low).map(|(d, c)| (d - c - offset.low) as f64 / 1e9),
-                _ => None,
-            };
+            let [low, high] = delay(run, episode)?;
             Some(Delay { episode, low, high })
         })
         .collect()
+}
+
+/// From the commit of a change to the dataplane, moved by their clocks' offset, s: at least and at most, the latter null where it never
+/// arrived. Nothing where it was not observed, or where the clocks are unrelated.
+pub fn delay(run: &Run, episode: &Episode) -> Option<[Option<f64>; 2]> {
+    if !matches!(episode.outcome, Outcome::Seen | Outcome::Never) {
+        return None;
+    }
+    let dataplane = episode.dataplane.as_ref()?;
+    let committed = &episode.committed;
+    let offset = if committed.clock == dataplane.clock {
+        Offset::ZERO
+    } else {
+        run.clocks
+            .offset_within(&dataplane.clock, &committed.clock, dataplane.low, dataplane.high)
+            .map(|back| Offset { low: -back.high, high: -back.low })?
+    };
+    let low = dataplane.low.zip(committed.high).map(|(d, c)| (d - c - offset.high) as f64 / 1e9);
+    let high = match episode.outcome {
+        Outcome::Seen => dataplane.high.zip(committed.low).map(|(d, c)| (d - c - offset.low) as f64 / 1e9),
+        _ => None,
+    };
+    Some([low, high])
 }
 
 /// The envelope at so many nearest ranks: the share that never arrived stays.

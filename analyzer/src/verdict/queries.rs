@@ -2,7 +2,7 @@
 
 use super::Catalogue;
 use super::catalogue::ClaimKind;
-use crate::query::{Asker, Question, is_query};
+use crate::query::{Asker, Form, Question, is_query};
 
 /// The PromQL of the rows that claim something of a dataplane (of kube-proxy's other modes: what is claimed of iptables
 /// mode), each query once, in the order of the catalogue. Commands that a row documents are none, and are left out.
@@ -11,8 +11,8 @@ pub fn questions(catalogue: &Catalogue, dataplane: &str) -> Vec<Question> {
     let concerns = |row: &&super::Row| row.side(side).is_some_and(|side| side.kind != ClaimKind::None);
     let mut all: Vec<Question> = Vec::new();
     for row in catalogue.rows.iter().filter(concerns) {
-        let forms = row.documented.query.iter().map(|text| ("documented", text));
-        for (form, text) in forms.chain(row.sound.query.iter().map(|text| ("sound", text))) {
+        let forms = row.documented.query.iter().map(|text| (Form::Documented, text));
+        for (form, text) in forms.chain(row.sound.query.iter().map(|text| (Form::Sound, text))) {
             let asker = Asker { id: row.id.clone(), form };
             if let Some(known) = all.iter_mut().find(|one| one.text == *text) {
                 known.rows.push(asker);
@@ -39,7 +39,12 @@ mod tests {
         let asked = ["cilium", "kube-proxy-nftables"].map(|dataplane| questions(&catalogue, dataplane));
         let all = || asked.iter().flatten().flat_map(|one| &one.rows);
         let count = |form| all().filter(|one| one.form == form).count();
-        assert!(count("documented") >= 30 && count("sound") >= 20, "{} and {}", count("documented"), count("sound"));
+        assert!(
+            count(Form::Documented) >= 30 && count(Form::Sound) >= 20,
+            "{} and {}",
+            count(Form::Documented),
+            count(Form::Sound)
+        );
         assert!(questions(&catalogue, "unknown").is_empty());
     }
 }

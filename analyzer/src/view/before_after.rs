@@ -23,9 +23,6 @@ pub struct BeforeAfter {
     pub shared: Vec<String>,
     /// Which files are pairs.
     pub pairs: Vec<String>,
-    /// All changes, for `report.json`.
-    #[serde(skip)]
-    pub all: Vec<Change>,
 }
 
 /// One change in words.
@@ -50,7 +47,7 @@ pub struct Row {
 /// Builds it: every run has its share of the page.
 pub fn build(runs: &[RunResult]) -> BeforeAfter {
     let mut section = BeforeAfter::default();
-    let found: Vec<_> = runs.iter().map(|result| result.before_after.clone()).collect();
+    let found: Vec<_> = runs.iter().map(|result| &result.before_after).collect();
     let speaking = found.iter().filter(|one| !one.changes.is_empty()).count().max(1);
     let share = (MOST / speaking).max(1);
     let mut unchanged = 0;
@@ -58,8 +55,7 @@ pub fn build(runs: &[RunResult]) -> BeforeAfter {
         section.rows.extend(one.changes.iter().take(share).map(row));
         section.more += one.changes.len().saturating_sub(share);
         unchanged += one.unchanged;
-        section.pairs.extend(one.pairs);
-        section.all.extend(one.changes);
+        section.pairs.extend(one.pairs.iter().cloned());
     }
     if section.rows.len() > MOST {
         section.more += section.rows.len() - MOST;
@@ -125,7 +121,7 @@ fn row(change: &Change) -> Row {
         rate: if change.rate == Estimate::default() { "–".to_owned() } else { with_bounds(change.rate, "1/s") },
         work,
         apart: match change.seconds.value {
-            Some(seconds) if change.by_api || change.seconds.low == change.seconds.high => format!("{seconds:.3} s"),
+            Some(seconds) if change.by_api() || change.seconds.low == change.seconds.high => format!("{seconds:.3} s"),
             Some(_) => with_bounds(change.seconds, "s"),
             None => change.seconds.low.map_or_else(
                 || "unknown".to_owned(),

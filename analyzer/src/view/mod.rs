@@ -93,7 +93,6 @@ pub struct View {
 pub struct Judged {
     pub verdicts: Vec<Verdict>,
     pub beside: Vec<Beside>,
-    pub queries: Vec<QueryAnswer>,
     pub view: View,
 }
 
@@ -104,7 +103,7 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
     let columns = head_to_head::compared::columns(runs, &options.keys);
     let charts = pictures::build(runs, &columns);
     let head_to_head = head_to_head::build(runs, columns, options.nodes);
-    let answers: Vec<QueryAnswer> = runs.iter().flat_map(|result| result.answers.iter().cloned()).collect();
+    let answers: Vec<&QueryAnswer> = runs.iter().flat_map(|result| &result.answers).collect();
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
     let of_runs = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what)));
     let problems = options.unread.iter().cloned().chain(of_runs).collect();
@@ -141,7 +140,7 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
             Vec::new()
         },
     };
-    Judged { verdicts, beside: shown, queries: answers, view }
+    Judged { verdicts, beside: shown, view }
 }
 
 /// Name of a dataplane for readers.

@@ -121,7 +121,7 @@ pub fn run_page(result: &RunResult, catalogue: &Catalogue) -> Option<RunPage> {
         stages: stages::build(alone),
         before_after: before_after::build(alone),
         distributions: distributions::build(alone),
-        queries: queries::build(&result.answers, catalogue),
+        queries: queries::build(&result.answers.iter().collect::<Vec<_>>(), catalogue),
         measured: also_measured::every(result),
         quality: quality::build(alone),
         problems: result.problems.clone(),

@@ -6,7 +6,7 @@ use super::chart::{Drawing, Scale, class_of};
 use super::number::{self, Show};
 use super::rows;
 use crate::events::Phase;
-use crate::query::{Asker, QueryAnswer};
+use crate::query::{Asker, Form, QueryAnswer};
 use crate::verdict::Catalogue;
 
 /// One query over all runs that it is about.
@@ -44,7 +44,7 @@ pub struct QueryLine {
 }
 
 /// Groups the answers by query, in the order of the catalogue.
-pub fn build(answers: &[QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
+pub fn build(answers: &[&QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
     let mut queries: Vec<&String> = Vec::new();
     for row in &catalogue.rows {
         for text in row.documented.query.iter().chain(&row.sound.query) {
@@ -56,8 +56,8 @@ pub fn build(answers: &[QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
     queries.into_iter().filter_map(|text| view(text, answers)).collect()
 }
 
-fn view(text: &str, answers: &[QueryAnswer]) -> Option<QueryView> {
-    let own: Vec<&QueryAnswer> = answers.iter().filter(|one| one.query == text).collect();
+fn view(text: &str, answers: &[&QueryAnswer]) -> Option<QueryView> {
+    let own: Vec<&QueryAnswer> = answers.iter().copied().filter(|one| one.query == text).collect();
     let mut askers: Vec<&Asker> = Vec::new();
     for asker in own.iter().flat_map(|one| &one.rows) {
         if !askers.contains(&asker) {
@@ -71,8 +71,8 @@ fn view(text: &str, answers: &[QueryAnswer]) -> Option<QueryView> {
     let (speaking, silent): (Vec<&QueryAnswer>, Vec<&QueryAnswer>) =
         own.iter().copied().partition(|one| !one.phases.is_empty());
     Some(QueryView {
-        documented: of("documented"),
-        sound: of("sound"),
+        documented: of(Form::Documented),
+        sound: of(Form::Sound),
         query: text.to_owned(),
         lines: speaking.into_iter().map(|one| line(one, &shared)).collect(),
         limits: shared.iter().map(|limit| rows::sentence(limit)).collect(),
@@ -142,7 +142,7 @@ mod tests {
         let answer = |run: &str, phases: Vec<PhaseAnswer>| QueryAnswer {
             run: run.into(),
             dataplane: "cilium".into(),
-            rows: vec![Asker { id: "T1.3".into(), form: "sound" }],
+            rows: vec![Asker { id: "T1.3".into(), form: Form::Sound }],
             query: row.sound.query[0].clone(),
             series: 1,
             curve: vec![(-1.0, 1.0), (0.0, f64::NAN), (1.0, 2.0)],
@@ -151,7 +151,7 @@ mod tests {
             evidence: Vec::new(),
         };
         let phase = PhaseAnswer { phase: Phase::Action, n: 3, least: 1.0, median: 1.5, greatest: 2.0 };
-        let views = build(&[answer("a", vec![phase]), answer("b", Vec::new())], &catalogue);
+        let views = build(&[&answer("a", vec![phase]), &answer("b", Vec::new())], &catalogue);
         assert_eq!(views.len(), 1);
         assert_eq!((views[0].documented.len(), views[0].sound.len()), (0, 1));
         assert_eq!(views[0].silent, ["b"]);

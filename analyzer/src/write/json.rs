@@ -1,5 +1,8 @@
 //! `report.json`, as `templates/report.schema.json` describes it. What is not given is null, never a made-up number.
 
+use std::io::{self, Write};
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use syncline_schema::printable::printable_json;
 
@@ -12,48 +15,75 @@ use crate::view::Judged;
 /// Version of the shape; a change that readers would notice raises it.
 pub const REPORT_VERSION: u32 = 1;
 
-/// Renders the document.
+/// Writes the document: one line for each element of the top-level arrays, which is half the size of indented JSON, and `grep` and `diff`
+/// still work. No more of it than one element is held at a time.
 ///
 /// # Errors
-/// None that data can cause.
-pub fn render(judged: &Judged, runs: &[RunResult]) -> anyhow::Result<String> {
-    let measurements: Vec<Value> =
-        runs.iter().flat_map(|r| r.measurements.iter().map(|m| measurement(m, &r.run.name))).collect();
-    let losses: Vec<Value> = runs
-        .iter()
-        .flat_map(|r| {
-            r.run.manifest.losses.iter().map(|l| {
-                json!({ "run": r.run.name, "name": l.name, "severity": l.severity, "count": l.count, "source": l.source,
-                        "meaning": l.meaning, "remedy": l.remedy })
-            })
-        })
-        .collect();
-    let clocks: Vec<Value> = runs
-        .iter()
-        .map(|r| json!({ "run": r.run.name, "domains": r.run.clocks.domains, "edges": r.run.clocks.edges, "findings": r.run.clocks.findings }))
-        .collect();
-    let document = json!({
-        "report_version": REPORT_VERSION,
-        "generator": format!("syncline {}", env!("CARGO_PKG_VERSION")),
-        "title": judged.view.title,
-        "notes": judged.view.notes,
-        "answer": answer(judged),
-        "environment": judged.view.environment,
-        "head_to_head": head_to_head(judged),
-        "next": judged.view.next,
-        "synthetic": runs.iter().any(|r| r.run.synthetic),
-        "runs": runs.iter().map(run).collect::<Vec<_>>(),
-        "measurements": measurements,
-        "verdicts": verdicts(&judged.verdicts),
-        "summary": summary(&judged.verdicts),
-        "beside": judged.beside,
-        "before_after": judged.view.before_after.all,
-        "queries": judged.queries,
-        "losses": losses,
-        "clocks": clocks,
-        "problems": judged.view.problems,
-    });
-    Ok(printable_json(&lines(&document)).into_owned())
+/// What the writer says.
+pub fn write(out: &mut dyn Write, judged: &Judged, runs: &[RunResult]) -> io::Result<()> {
+    let mut fields = Fields { out, first: true };
+    let f = &mut fields;
+    f.one("answer", &answer(judged))?;
+    f.each("before_after", runs.iter().flat_map(|one| &one.before_after.changes), |one| json!(one))?;
+    f.each("beside", &judged.beside, |one| json!(one))?;
+    f.each("clocks", runs, |r| {
+        let clocks = &r.run.clocks;
+        json!({ "run": r.run.name, "domains": clocks.domains, "edges": clocks.edges, "findings": clocks.findings })
+    })?;
+    f.one("environment", &judged.view.environment)?;
+    f.one("generator", &format!("syncline {}", env!("CARGO_PKG_VERSION")))?;
+    f.one("head_to_head", &head_to_head(judged))?;
+    let losses = runs.iter().flat_map(|r| r.run.manifest.losses.iter().map(move |loss| (r, loss)));
+    f.each("losses", losses, |(r, l)| {
+        json!({ "run": r.run.name, "name": l.name, "severity": l.severity, "count": l.count, "source": l.source,
+                "meaning": l.meaning, "remedy": l.remedy })
+    })?;
+    let measurements = runs.iter().flat_map(|r| r.measurements.iter().map(move |one| (r, one)));
+    f.each("measurements", measurements, |(r, one)| measurement(one, &r.run.name))?;
+    f.each("next", &judged.view.next, |one| json!(one))?;
+    f.one("notes", &judged.view.notes)?;
+    f.each("problems", &judged.view.problems, |one| json!(one))?;
+    f.each("queries", runs.iter().flat_map(|one| &one.answers), |one| json!(one))?;
+    f.one("report_version", &REPORT_VERSION)?;
+    f.each("runs", runs, run)?;
+    f.each("summary", summary(&judged.verdicts), |one| one)?;
+    f.one("synthetic", &runs.iter().any(|r| r.run.synthetic))?;
+    f.one("title", &judged.view.title)?;
+    f.each("verdicts", &judged.verdicts, |one| json!(one))?;
+    f.out.write_all(b"\n}\n")
+}
+
+/// The fields of the document as they are written.
+struct Fields<'w> {
+    out: &'w mut dyn Write,
+    first: bool,
+}
+
+impl Fields<'_> {
+    fn begin(&mut self, name: &str) -> io::Result<()> {
+        let before = if std::mem::take(&mut self.first) { "{\n" } else { ",\n" };
+        write!(self.out, "{before}{}: ", json!(name))
+    }
+
+    fn text(&mut self, value: &Value) -> io::Result<()> {
+        self.out.write_all(printable_json(&value.to_string()).as_bytes())
+    }
+
+    fn one(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        self.begin(name)?;
+        self.text(&json!(value))
+    }
+
+    fn each<T>(&mut self, name: &str, all: impl IntoIterator<Item = T>, of: impl Fn(T) -> Value) -> io::Result<()> {
+        self.begin(name)?;
+        let mut before = "[\n";
+        for one in all {
+            self.out.write_all(before.as_bytes())?;
+            self.text(&of(one))?;
+            before = ",\n";
+        }
+        self.out.write_all(if before == "[\n" { b"[]" } else { b"\n]" })
+    }
 }
 
 /// What the head to head and the claims come to, in sentences.
@@ -71,22 +101,6 @@ fn answer(judged: &Judged) -> String {
 fn head_to_head(judged: &Judged) -> Value {
     let table = &judged.view.head_to_head;
     json!({ "columns": table.of, "choices": table.choices, "reach": table.reach, "questions": table.all })
-}
-
-/// One line for each element of the top-level arrays: half the size of indented JSON, and `grep` and `diff` still work.
-fn lines(document: &Value) -> String {
-    let Value::Object(fields) = document else { return format!("{document}\n") };
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| match value {
-            Value::Array(items) if !items.is_empty() => {
-                let items: Vec<String> = items.iter().map(Value::to_string).collect();
-                format!("{}: [\n{}\n]", json!(name), items.join(",\n"))
-            }
-            other => format!("{}: {other}", json!(name)),
-        })
-        .collect();
-    format!("{{\n{}\n}}\n", fields.join(",\n"))
 }
 
 /// The verdicts alone: what `check --format json` prints.

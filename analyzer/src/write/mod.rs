@@ -15,7 +15,7 @@ pub mod terminal;
 pub mod trend;
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -62,33 +62,60 @@ impl Format {
     }
 }
 
-/// One file of a report: path relative to the output directory, and its bytes.
+/// One file of a report.
 #[derive(Clone, Debug)]
-pub struct File {
+pub struct File<'a> {
+    /// Relative to the output directory.
     pub path: String,
-    pub text: String,
+    body: Body<'a>,
+}
+
+/// What is in it. The document of a thousand runs is written as it is made.
+#[derive(Clone, Debug)]
+enum Body<'a> {
+    Text(String),
+    Document(&'a Judged, &'a [RunResult]),
+}
+
+impl File<'_> {
+    fn of(path: impl Into<String>, text: String) -> Self {
+        Self { path: path.into(), body: Body::Text(text) }
+    }
+
+    /// Writes its bytes.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        match &self.body {
+            Body::Text(text) => out.write_all(text.as_bytes()),
+            Body::Document(judged, runs) => json::write(out, judged, runs),
+        }
+    }
 }
 
 /// Renders the files of a report. The same input gives the same bytes.
 ///
 /// # Errors
 /// A template that does not render: a fault of this program.
-pub fn render(judged: &Judged, runs: &[RunResult], formats: &[Format]) -> anyhow::Result<Vec<File>> {
+pub fn render<'a>(judged: &'a Judged, runs: &'a [RunResult], formats: &[Format]) -> anyhow::Result<Vec<File<'a>>> {
     let mut files = Vec::new();
     for format in formats {
         match format {
             Format::Html => {
-                files.push(File { path: "report.html".into(), text: html::render(&judged.view)? });
+                files.push(File::of("report.html", html::render(&judged.view)?));
                 for (page, view) in judged.view.pages.iter().zip(judged.view.runs.iter()) {
-                    files.push(File { path: view.page.clone(), text: html::run_page(page)? });
+                    files.push(File::of(view.page.clone(), html::run_page(page)?));
                 }
             }
-            Format::Short => files.push(File { path: "summary.md".into(), text: markdown::summary(&judged.view)? }),
-            Format::Json => files.push(File { path: "report.json".into(), text: json::render(judged, runs)? }),
+            Format::Short => files.push(File::of("summary.md", markdown::summary(&judged.view)?)),
+            Format::Json => {
+                files.push(File { path: "report.json".into(), body: Body::Document(judged, runs) });
+            }
             Format::Markdown => {
-                files.push(File { path: "report.md".into(), text: markdown::render(&judged.view)? });
+                files.push(File::of("report.md", markdown::render(&judged.view)?));
                 for chart in markdown::charts(&judged.view) {
-                    files.push(File { path: format!("figures/{}.svg", chart.stem), text: chart.standalone() });
+                    files.push(File::of(format!("figures/{}.svg", chart.stem), chart.standalone()));
                 }
             }
         }
@@ -101,7 +128,7 @@ pub fn render(judged: &Judged, runs: &[RunResult], formats: &[Format]) -> anyhow
 ///
 /// # Errors
 /// A directory that exists, or files that cannot be written.
-pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<Vec<PathBuf>> {
+pub fn to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Result<Vec<PathBuf>> {
     let occupied = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
@@ -121,7 +148,11 @@ pub fn to_directory(files: &[File], out: &Path, force: bool) -> anyhow::Result<V
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
         }
-        fs::write(&path, &file.text).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let written = fs::File::create(&path).map(BufWriter::new).and_then(|mut out| {
+            file.write(&mut out)?;
+            out.flush()
+        });
+        written.with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if occupied {
         only_reports(out)?;

@@ -63,7 +63,27 @@ fn measured(name: &str, value: f64) -> Measurement {
     }
 }
 
-fn files() -> Vec<File> {
+/// A file of a report as it is on disk.
+struct Whole {
+    path: String,
+    text: String,
+}
+
+fn whole(files: &[File<'_>]) -> Vec<Whole> {
+    let of = |file: &File<'_>| {
+        let mut bytes = Vec::new();
+        file.write(&mut bytes).expect("written");
+        Whole { path: file.path.clone(), text: String::from_utf8(bytes).expect("UTF-8") }
+    };
+    files.iter().map(of).collect()
+}
+
+/// The same, to be written.
+fn as_files() -> Vec<File<'static>> {
+    files().into_iter().map(|one| File::of(one.path, one.text)).collect()
+}
+
+fn files() -> Vec<Whole> {
     let (a, b) = (run(&format!("c {EVIL}"), "cilium"), run("k", "kube-proxy-iptables"));
     let results = [
         RunResult {
@@ -84,7 +104,7 @@ fn files() -> Vec<File> {
         ..Options::default()
     };
     let judged = build(&results, &Catalogue::built_in().expect("built-in"), &options);
-    render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json, Format::Short]).expect("rendered")
+    whole(&render(&judged, &results, &[Format::Html, Format::Markdown, Format::Json, Format::Short]).expect("rendered"))
 }
 
 #[test]
@@ -220,13 +240,13 @@ fn follow(
 fn a_report_is_whole_or_absent() {
     let dir = tempfile::tempdir().expect("dir");
     let out = dir.path().join("deep/report");
-    let written = to_directory(&files(), &out, false).expect("written");
+    let written = to_directory(&as_files(), &out, false).expect("written");
     assert_eq!(written.len(), 4);
     assert!(out.join("figures").is_dir() || !out.join("figures").exists());
-    assert!(to_directory(&files(), &out, false).expect_err("exists").to_string().contains("--force"));
-    to_directory(&files(), &out, true).expect("replaced");
+    assert!(to_directory(&as_files(), &out, false).expect_err("exists").to_string().contains("--force"));
+    to_directory(&as_files(), &out, true).expect("replaced");
     fs::write(out.join("precious.txt"), "x").expect("write");
-    assert!(to_directory(&files(), &out, true).expect_err("foreign").to_string().contains("precious.txt"));
+    assert!(to_directory(&as_files(), &out, true).expect_err("foreign").to_string().contains("precious.txt"));
     assert!(out.join("precious.txt").exists());
     assert_eq!(fs::read_dir(dir.path().join("deep")).expect("dir").count(), 1, "no temporary directory is left");
 }
@@ -286,7 +306,7 @@ fn many_runs_fit_and_what_is_cut_is_counted() {
     let runs = many(160);
     let options = Options { per_run: true, nodes: Some(50), ..Options::default() };
     let judged = build(&runs, &Catalogue::built_in().expect("built-in"), &options);
-    let files = render(&judged, &runs, &[Format::Html, Format::Markdown, Format::Short]).expect("rendered");
+    let files = whole(&render(&judged, &runs, &[Format::Html, Format::Markdown, Format::Short]).expect("rendered"));
     let of = |name: &str| &files.iter().find(|f| f.path == name).expect(name).text;
     assert!(of("report.html").len() <= html::LARGEST, "{} bytes of HTML", of("report.html").len());
     assert!(of("report.md").len() <= markdown::LARGEST, "{} bytes of Markdown", of("report.md").len());

@@ -9,7 +9,7 @@
 //! `sources`, `record` the 1-based line (or record) of that source that the row was read from.
 
 #[macro_use]
-mod table;
+pub mod table;
 
 pub mod audit;
 pub mod beacons;

@@ -100,7 +100,7 @@ pub trait Row<'a>: Sized {
 }
 
 /// One field type: how it is described, written and read.
-pub(crate) trait Field<'a>: Sized {
+pub trait Field<'a>: Sized {
     const KIND: ColumnType;
     const NULLABLE: bool;
     fn put(&self, sink: &mut impl ColumnSink);
@@ -159,7 +159,8 @@ impl<'a> Field<'a> for Option<Text<'a>> {
     }
 }
 
-/// Declares a row: the struct, its columns (with their docs) and both directions of conversion.
+/// Declares a row (for another crate's tables too): the struct, its columns (with their docs) and both directions of conversion.
+#[macro_export]
 macro_rules! table {
     (
         $(#[$meta:meta])*

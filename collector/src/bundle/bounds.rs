@@ -87,9 +87,20 @@ fn stamps_and_sections_by_the_thousand_are_read() {
     let stamps: String = (0..300_000).map(|number| format!("# TIMESTAMP {}.5\n", 1_795_407_711 + number)).collect();
     let (_, records) = losses("nat.txt", format!("{SAVE}{stamps}").as_bytes());
     assert!(records > 200_000, "{records}");
-    let sections: String = (0..20_000).map(|number| format!("$ kubectl get pods -n n{number}\nx\n")).collect();
+    let section = |number| {
+        format!(
+            "$ kubectl get pods -n n{number}\nNAME   READY   STATUS    RESTARTS   AGE\na      1/1     Running   0          1s\n"
+        )
+    };
+    let sections: String = (0..20_000).map(section).collect();
     let manifest = bundled("session.txt", sections.as_bytes(), 2);
-    assert_eq!(manifest.sources.len(), 2);
+    // Rows of the sections that were read, and their commands; some of those behind were drawn already.
+    let records = manifest.sources[0].records;
+    assert!(manifest.sources[0].kind == "kubectl-table" && (30_000..35_000).contains(&records), "{records}");
+    let lost = manifest.losses.iter().filter(|loss| loss.name == "too-many-sections").map(|loss| loss.count);
+    assert_eq!(lost.collect::<Vec<_>>(), [1], "{:?}", manifest.losses);
+    let few = bundled("session.txt", sections[..sections.len() / 2].as_bytes(), 2);
+    assert!(few.losses.iter().all(|loss| loss.name != "too-many-sections"), "{:?}", few.losses);
 }
 
 #[test]

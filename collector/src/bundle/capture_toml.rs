@@ -18,21 +18,16 @@
 //! clock = "node"
 //! ```
 
-use std::io::{self, Read};
-
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::options::BundleError;
-use super::rules::{LONGEST, SourceRule, glob, plain_path};
-use crate::input::archive::{self, Member, What};
-use crate::input::{self, Entry, Limits};
+use super::rules::{LONGEST, SourceRule, glob};
 
 /// What was stated.
 #[derive(Clone, Debug, Default)]
 pub struct Statements {
-    /// Whether there is such a file.
-    pub found: bool,
+    /// Path of the source that it is, without the ending of a compression, where there is one.
+    pub path: Option<String>,
     /// Where, for people.
     pub shown: String,
     /// Name of the run.
@@ -62,97 +57,8 @@ pub fn is_one(path: &str) -> bool {
     path == "capture.toml" || path.ends_with("/capture.toml")
 }
 
-/// Longest text that is taken for one.
-const TEXT: u64 = 1 << 20;
 /// Refusals that are named one by one.
 const REFUSED: usize = 100;
-
-/// One that was found.
-struct Found {
-    /// Where, for people: the file, and what stands in it if that is an archive.
-    shown: String,
-    /// Path of the folder that its globs are relative to, with a `/` at its end.
-    folder: String,
-    text: io::Result<Vec<u8>>,
-}
-
-/// Reads the `capture.toml` among the entries, or, where there is none, in the archives among them.
-///
-/// # Errors
-/// Several, which contradict each other.
-pub fn find(entries: &[Entry], limits: &Limits) -> Result<Statements, BundleError> {
-    let mut found = Vec::new();
-    // What is not read, or cannot be, is told when it is its turn.
-    let readable = || entries.iter().filter(|entry| entry.skipped.is_none());
-    for entry in readable().filter(|entry| is_one(&entry.path)).take(2) {
-        if let Ok((mut reader, _)) = input::open(&entry.file, limits) {
-            let text = text_of(&mut reader);
-            found.push(Found { shown: entry.file.display().to_string(), folder: folder_of(&entry.path), text });
-        }
-    }
-    if found.is_empty() {
-        for entry in readable().filter(|entry| !entry.once) {
-            let _ = in_archive(entry, entries.len() == 1, limits, &mut found);
-        }
-    }
-    let [one] = found.as_slice() else {
-        return match found.as_slice() {
-            [first, second, ..] => Err(BundleError::Usage(format!(
-                "{} and {}: one run has one capture.toml; bundle runs one by one",
-                first.shown, second.shown
-            ))),
-            _ => Ok(Statements::default()),
-        };
-    };
-    let mut statements = match &one.text {
-        Ok(text) => parse(text),
-        Err(error) => Statements { refused: vec![(0, error.to_string())], ..Statements::default() },
-    };
-    (statements.found, statements.shown) = (true, one.shown.clone());
-    for rule in &mut statements.sources {
-        rule.glob = format!("{}{}", globset::escape(&one.folder), rule.glob);
-    }
-    Ok(statements)
-}
-
-fn folder_of(path: &str) -> String {
-    path.strip_suffix("capture.toml").unwrap_or_default().to_owned()
-}
-
-fn text_of(reader: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    reader.take(TEXT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > TEXT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("expected at most {TEXT} bytes")));
-    }
-    Ok(text)
-}
-
-/// Those of an archive. A compressed tar must be read to its end for it, which is done only where it is `alone`.
-fn in_archive(entry: &Entry, alone: bool, limits: &Limits, found: &mut Vec<Found>) -> io::Result<()> {
-    let (mut file, _) = input::regular(&entry.file)?;
-    let mut head = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut head)?;
-    let plain = plain_path(&entry.path);
-    let mut each = |member: Member, content: &mut dyn Read| {
-        if is_one(&member.name) && matches!(member.what, What::File(_)) {
-            let folder = folder_of(&format!("{plain}/{}", member.name));
-            let shown = format!("{}/{}", entry.file.display(), member.name);
-            found.push(Found { shown, folder, text: text_of(content) });
-        }
-        found.len() < 2
-    };
-    let is_tar = head.get(257..262) == Some(b"ustar");
-    // How an archive ends ahead of its end is told when it is its turn.
-    let _ = if head.starts_with(b"PK\x03\x04") {
-        archive::zip(file, &mut each).map(|_| ())
-    } else if is_tar || (alone && input::is_compressed(&head)) {
-        archive::tar(&mut input::open(&entry.file, limits)?.0, &mut each)
-    } else {
-        Ok(())
-    };
-    Ok(())
-}
 
 /// Where the lines of a text begin.
 struct Lines(Vec<usize>);
@@ -172,7 +78,7 @@ impl Lines {
 
 /// Parses the text. A line or a statement that is wrong is refused, and costs itself.
 pub fn parse(bytes: &[u8]) -> Statements {
-    let mut found = Statements { found: true, ..Statements::default() };
+    let mut found = Statements::default();
     let mut text = String::with_capacity(bytes.len());
     for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         match std::str::from_utf8(line) {

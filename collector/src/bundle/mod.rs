@@ -4,6 +4,7 @@
 mod bounds;
 pub mod capture_toml;
 mod dating;
+pub mod glance;
 pub mod nearest;
 mod options;
 mod pass;
@@ -15,6 +16,7 @@ pub mod recognise;
 pub mod rules;
 mod said;
 mod settle;
+mod stated;
 mod twins;
 #[cfg(test)]
 mod wrapped;
@@ -51,7 +53,7 @@ pub fn bundle(options: &BundleOptions) -> Result<Summary, BundleError> {
     if entries.iter().all(|entry| entry.skipped.is_some()) {
         return Err(BundleError::Usage(nothing(options, &entries)));
     }
-    let statements = capture_toml::find(&entries, &limits)?;
+    let statements = stated::find(&entries, &limits, stated::LOOK)?;
     let given: usize = options.sources.iter().map(|rule| rule.glob.len()).sum();
     if given > rules::LONGEST {
         return Err(BundleError::Usage(format!("--source: expected globs of at most {} bytes in all", rules::LONGEST)));

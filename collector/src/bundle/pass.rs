@@ -16,7 +16,7 @@ use syncline_schema::manifest::{LossEntry, MANIFEST, Manifest, Source};
 use syncline_schema::rejects::RejectRow;
 use syncline_schema::{FORMAT_VERSION, is_possible};
 
-use crate::bundle::capture_toml::{self, Statements};
+use crate::bundle::capture_toml::Statements;
 use crate::bundle::options::{BundleError, BundleOptions, Summary};
 use crate::bundle::pipeline::{self, Step};
 use crate::bundle::said::Said;
@@ -249,9 +249,9 @@ impl Pass {
         for (source, count) in self.snapshot_stamps.gaps(5) {
             self.loss(source, loss::SNAPSHOT_GAP, count);
         }
-        let toml =
-            self.contexts.iter().find(|context| capture_toml::is_one(&context.path)).map(|context| context.source);
-        if let (Some(index), true) = (toml, statements.found) {
+        let is_it = |context: &&Arc<Context>| Some(&context.path) == statements.path.as_ref();
+        let toml = self.contexts.iter().find(is_it).map(|context| context.source);
+        if let Some(index) = toml {
             self.sources[index as usize].records = statements.facts.len() as u64;
         }
         for (line, wrong) in &statements.refused {

@@ -65,16 +65,24 @@ fn wears(head: &Head) -> bool {
 struct Cri {
     /// A line that was split, of each stream.
     begun: [Option<(Place, Vec<u8>)>; 2],
+    /// Whether what was given last lacks its line end.
+    open: bool,
     limit: usize,
 }
 
 impl Peel for Cri {
     fn line(&mut self, line: &Dressed<'_>, out: &mut Out) {
-        let Some((time, stream, goes_on, text)) = taken(line.bytes) else { return out.bare(line.bytes, line.ended) };
+        let Some((time, stream, goes_on, text)) = taken(line.bytes) else {
+            self.open = !line.ended;
+            return out.bare(line.bytes, line.ended);
+        };
         out.time(time, 1);
         let begun = &mut self.begun[stream];
         match begun {
-            None if !goes_on => return out.bare(text, line.ended),
+            None if !goes_on => {
+                self.open = !line.ended;
+                return out.bare(text, line.ended);
+            }
             None => *begun = Some((out.place(), text.to_vec())),
             Some((_, joined)) => joined.extend_from_slice(text),
         }
@@ -82,16 +90,21 @@ impl Peel for Cri {
         if (!goes_on || full)
             && let Some((place, joined)) = begun.take()
         {
+            self.open = !line.ended;
             out.bare_at(place, &joined, line.ended);
         }
     }
 
     fn end(&mut self, out: &mut Out) {
-        for begun in &mut self.begun {
-            if let Some((place, joined)) = begun.take() {
-                // Its end was never written: it may be cut anywhere.
-                out.bare_at(place, &joined, false);
-            }
+        let mut left: Vec<(Place, Vec<u8>)> = self.begun.iter_mut().filter_map(Option::take).collect();
+        left.sort_by_key(|(place, _)| place.line);
+        if std::mem::take(&mut self.open) && !left.is_empty() {
+            out.bare(b"", true);
+        }
+        let last = left.len().saturating_sub(1);
+        for (at, (place, joined)) in left.iter().enumerate() {
+            // Its end was never written: it may be cut anywhere.
+            out.bare_at(*place, joined, at < last);
         }
     }
 }
@@ -115,5 +128,9 @@ mod tests {
     #[test]
     fn what_never_ends_is_given_all_the_same() {
         assert_eq!(lines(&LAYER, "2026-11-23T04:42:31.5Z stdout P ab\n")[0].2, "ab");
+        // Each for itself, whatever else is cut.
+        let text = "2026-11-23T04:42:31.5Z stdout P ab\n2026-11-23T04:42:31.5Z stderr P cd\nno line of a runtime";
+        let found: Vec<(i64, String)> = lines(&LAYER, text).into_iter().map(|(at, _, text)| (at, text)).collect();
+        assert_eq!(found, [(3, "no line of a runtime".to_owned()), (1, "ab".to_owned()), (2, "cd".to_owned())]);
     }
 }

@@ -66,4 +66,19 @@ mod tests {
         let texts: Vec<String> = lines(&LAYER, &text).into_iter().map(|(_, _, text)| text).collect();
         assert_eq!(texts, ["a", "{\"log\":\"I01", "a", "plain", "a"]);
     }
+
+    #[test]
+    fn lines_that_never_end_are_held_up_to_a_limit() {
+        let long = "x".repeat(17_000);
+        let entry = |text: &str, stream: usize| {
+            format!("{{\"log\":\"{text}\",\"stream\":\"{stream}\",\"time\":\"2026-11-23T04:42:31.5Z\"}}\n")
+        };
+        let text: String = (0..200).map(|stream| entry(&long, stream)).chain([entry("whole\\n", 200)]).collect();
+        let found = lines(&LAYER, &text);
+        let numbers: Vec<i64> = found.iter().map(|(number, ..)| *number).collect();
+        // Most were given ahead of a line that came behind all of them, and none twice.
+        let whole = found.iter().position(|(_, _, text)| text == "whole").expect("the line");
+        assert!((130..200).contains(&whole), "{whole}");
+        assert!(numbers[..whole].is_sorted() && numbers.len() == 201, "{numbers:?}");
+    }
 }

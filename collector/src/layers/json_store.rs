@@ -176,6 +176,8 @@ pub struct Entries {
     /// Lines that were split, by their names and stream, and their bytes in all.
     begun: BTreeMap<(u32, String), (Place, Vec<u8>)>,
     held: usize,
+    /// Whether what was given last lacks its line end.
+    open: bool,
     table: Option<Table>,
     /// Whether anything was seen.
     seen: bool,
@@ -195,6 +197,7 @@ impl Entries {
             by_bytes: false,
             begun: BTreeMap::new(),
             held: 0,
+            open: false,
             table: None,
             seen: false,
             counted: 0,
@@ -206,6 +209,7 @@ impl Entries {
     /// Takes what was found. False of an entry that is no JSON, true of a line that heads a table.
     fn take(&mut self, piece: Piece<'_>, place: Place, context: &Context, out: &mut Out) -> bool {
         let is_first = !std::mem::replace(&mut self.seen, true);
+        self.open = matches!(piece, Piece::Line { ended: false, .. } | Piece::Damaged { ended: false, .. });
         match piece {
             Piece::Entry { path, json } => self.entry(path, json, place, context, out),
             Piece::Line { text, ended } => {
@@ -368,17 +372,21 @@ impl Entries {
             self.begun.remove(&key);
             lines(&String::from_utf8_lossy(&joined), first, out);
         } else if self.begun.len() > MOST_BEGUN || self.held > self.setting.limit {
-            self.give_begun(out);
+            self.give_begun(false, out);
         }
     }
 
-    /// Lines whose ends were never written.
-    fn give_begun(&mut self, out: &mut Out) {
+    /// Lines whose ends were never written: the text ends within the last of them alone, and only if it does.
+    fn give_begun(&mut self, is_end: bool, out: &mut Out) {
         self.held = 0;
         let mut left: Vec<(Place, Vec<u8>)> = std::mem::take(&mut self.begun).into_values().collect();
         left.sort_by_key(|(place, _)| place.line);
-        for (place, joined) in left {
-            out.bare_at(place, &joined, false);
+        if std::mem::take(&mut self.open) && !left.is_empty() {
+            out.bare(b"", true);
+        }
+        let last = left.len().saturating_sub(1);
+        for (at, (place, joined)) in left.iter().enumerate() {
+            out.bare_at(*place, joined, !is_end || at < last);
         }
     }
 
@@ -393,7 +401,7 @@ impl Entries {
             out.loss(CAPPED_EXPORT);
         }
         (self.table, self.seen, self.counted) = (None, false, 0);
-        self.give_begun(out);
+        self.give_begun(true, out);
     }
 
     /// Whether a line heads a table of this store.

@@ -7,6 +7,8 @@
 
 pub mod clients;
 pub mod dataplane;
+#[cfg(test)]
+mod extremes;
 pub mod flows;
 #[cfg(test)]
 pub(crate) mod harness;

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use parquet::column::page::{Page, PageReader};
+use parquet::column::page::{Page as Unpacked, PageReader};
 use parquet::column::reader::ColumnReader;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -24,6 +24,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use syncline_schema::{Column, ColumnType};
 
 use super::page_header::{self, Kind, PageHeader};
+use super::page_numbers::Page;
 
 /// Bytes of a row's text beside its characters: pointer, length, capacity.
 const TEXT: u64 = 24;
@@ -62,6 +63,8 @@ pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result
             let kind = columns.iter().find(|column| column.name == name).map(|column| (column.kind, column.nullable));
             let Some((kind, nullable)) = kind else { return Err(place("no column of this table".to_owned())) };
             let pages = pages(file, chunk, size).map_err(place)?;
+            numbers(file, chunk, &pages).map_err(place)?;
+            let pages: Vec<PageHeader> = pages.into_iter().map(|(header, _)| header).collect();
             let values: u64 = pages.iter().filter(|page| page.kind == Kind::Data).map(|page| page.values).sum();
             if values != number {
                 return Err(place(format!("{values} values for {number} rows")));
@@ -86,8 +89,26 @@ pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result
     Ok(found)
 }
 
-/// The pages of a column of a row group.
-fn pages(file: &File, chunk: &ColumnChunkMetaData, size: u64) -> Result<Vec<PageHeader>, String> {
+/// Whether the pages of packed numbers have as many of them as they say.
+fn numbers(file: &File, chunk: &ColumnChunkMetaData, pages: &[(PageHeader, u64)]) -> Result<(), String> {
+    let packed =
+        |page: &&(PageHeader, u64)| page.0.kind == Kind::Data && page.0.encoding == page_header::DELTA_BINARY_PACKED;
+    for (header, begin) in pages.iter().filter(packed) {
+        let page = Page {
+            file,
+            begin: *begin,
+            end: begin + header.packed,
+            compression: chunk.compression(),
+            values: header.values,
+            nullable: chunk.column_descr().max_def_level() > 0,
+        };
+        page.check()?;
+    }
+    Ok(())
+}
+
+/// The pages of a column of a row group: header, and where what it packs begins.
+fn pages(file: &File, chunk: &ColumnChunkMetaData, size: u64) -> Result<Vec<(PageHeader, u64)>, String> {
     let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
     let (Ok(begin), Ok(length)) = (u64::try_from(begin), u64::try_from(chunk.compressed_size())) else {
         return Err("lies ahead of the file".to_owned());
@@ -103,12 +124,9 @@ fn pages(file: &File, chunk: &ColumnChunkMetaData, size: u64) -> Result<Vec<Page
         if header.kind == Kind::Dictionary && !found.is_empty() {
             return Err("a dictionary behind other pages".to_owned());
         }
-        at = at
-            .checked_add(length)
-            .and_then(|at| at.checked_add(header.packed))
-            .filter(|at| *at <= end)
-            .ok_or("a page goes beyond its column")?;
-        found.push(header);
+        let begin = at + length;
+        at = begin.checked_add(header.packed).filter(|at| *at <= end).ok_or("a page goes beyond its column")?;
+        found.push((header, begin));
     }
     Ok(found)
 }
@@ -168,7 +186,7 @@ impl Texts<'_> {
         let file = Arc::new(self.file.try_clone().map_err(|error| error.to_string())?);
         let mut pages = SerializedPageReader::new(file, self.chunk, 0, None).map_err(|error| error.to_string())?;
         let page = pages.get_next_page().map_err(|error| error.to_string())?;
-        let Some(Page::DictionaryPage { buf, .. }) = page else {
+        let Some(Unpacked::DictionaryPage { buf, .. }) = page else {
             return Err("a dictionary behind its values".to_owned());
         };
         let (mut rest, mut longest) = (&buf[..], 0);
@@ -298,5 +316,27 @@ mod tests {
         written(&path, 100, &|at| Some(format!("{at}")), of_text(properties));
         let fault = found(&path).expect_err("refused");
         assert!(fault.contains("column text") && fault.contains("encoding 7"), "{fault}");
+    }
+
+    #[test]
+    fn numbers_are_as_many_as_their_page_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.parquet");
+        let properties = WriterProperties::builder()
+            .set_column_dictionary_enabled("time".into(), false)
+            .set_column_encoding("time".into(), Encoding::DELTA_BINARY_PACKED);
+        written(&path, 100, &|_| None, properties.build());
+        found(&path).expect("readable");
+        // Blocks of 128 or 256 values in parts, then their count.
+        let bytes = std::fs::read(&path).expect("a file");
+        let at = bytes.windows(3).position(|three| three[1] < 3 && three[2] == 4 && three[0] == 0x80).expect("a block");
+        assert_eq!(bytes[at + 3], 100);
+        for count in [0, 1, 99, 101] {
+            let mut other = bytes.clone();
+            other[at + 3] = count;
+            std::fs::write(&path, other).expect("written");
+            let fault = found(&path).expect_err("refused");
+            assert!(fault.contains("column time") && fault.contains("where 100 are due"), "{fault}");
+        }
     }
 }

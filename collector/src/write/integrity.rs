@@ -112,6 +112,11 @@ impl Whole {
         }
     }
 
+    /// What all rows of all tables come to, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().fold(0, |sum, (_, found)| sum.saturating_add(found.bytes))
+    }
+
     /// How many rows of a table to decode at once, `most` at most: its texts may be long.
     pub fn rows_at_once(&self, table: &str, most: usize) -> usize {
         /// Bytes of texts of one column.
@@ -151,7 +156,7 @@ pub fn manifest(bundle: &Path) -> Result<Manifest, Unfit> {
     if found.len() > LONGEST_MANIFEST {
         let length = found.len();
         return Err(wrong(format!(
-            "expected the manifest of a bundle, found {length} bytes; {LONGEST_MANIFEST} are the most"
+            "expected the manifest of a bundle, found {length} bytes; {LONGEST_MANIFEST} are the most, since it is held in memory whole: bundle parts of the capture one by one"
         )));
     }
     let text = whole(&path, LONGEST_MANIFEST).map_err(io)?;

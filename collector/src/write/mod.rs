@@ -5,6 +5,7 @@ mod footprint;
 pub mod gaps;
 pub mod integrity;
 mod page_header;
+mod page_numbers;
 pub mod rebuild;
 pub mod samples;
 pub mod snapshots;

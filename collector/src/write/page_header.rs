@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! 1 type   2 bytes unpacked   3 bytes packed
-//! 5 data page {1 values, 2 encoding}   7 dictionary {1 values, 2 encoding}   8 data page of version 2 {1 values, 4 encoding}
+//! 5 data page {1 values, 2 encoding, 3 encoding of what is null}   7 dictionary {1 values, 2 encoding}
 //! ```
+//!
+//! Data pages of version 2 are refused: no bundle has one.
 //!
 //! Source: `parquet.thrift` of apache/parquet-format (`PageHeader`), `thrift-compact-protocol.md` of apache/thrift.
 
@@ -14,6 +16,10 @@
 pub const PLAIN: i64 = 0;
 /// Numbers of entries of the dictionary, in format version 1.
 pub const PLAIN_DICTIONARY: i64 = 2;
+/// Runs.
+const RLE: i64 = 3;
+/// Differences of whole numbers, in blocks.
+pub const DELTA_BINARY_PACKED: i64 = 5;
 /// Numbers of entries of the dictionary.
 pub const RLE_DICTIONARY: i64 = 8;
 
@@ -64,19 +70,20 @@ const STRUCT: u8 = 12;
 pub fn read(bytes: &[u8]) -> Result<(PageHeader, usize), &'static str> {
     let mut thrift = Thrift { rest: bytes };
     let (mut kind, mut unpacked, mut packed) = (None, None, None);
-    let (mut values, mut encoding) = (0, PLAIN);
+    let (mut values, mut encoding, mut nulls) = (0, PLAIN, RLE);
     let mut before = 0;
     while let Some((field, of)) = thrift.field(&mut before)? {
         match (field, of) {
             (1, I32) => kind = Some(thrift.zigzag()?),
             (2, I32) => unpacked = Some(thrift.zigzag()?),
             (3, I32) => packed = Some(thrift.zigzag()?),
-            (5 | 7 | 8, STRUCT) => {
+            (5 | 7, STRUCT) => {
                 let mut inner = 0;
                 while let Some((inside, of)) = thrift.field(&mut inner)? {
                     match (field, inside, of) {
                         (_, 1, I32) => values = thrift.zigzag()?,
-                        (5 | 7, 2, I32) | (8, 4, I32) => encoding = thrift.zigzag()?,
+                        (_, 2, I32) => encoding = thrift.zigzag()?,
+                        (5, 3, I32) => nulls = thrift.zigzag()?,
                         _ => thrift.skip(of, DEPTH)?,
                     }
                 }
@@ -85,7 +92,9 @@ pub fn read(bytes: &[u8]) -> Result<(PageHeader, usize), &'static str> {
         }
     }
     let kind = match kind.ok_or("a page header without a type")? {
-        0 | 3 => Kind::Data,
+        0 if nulls != RLE => return Err("a page that tells in an old way what is null, which no bundle has"),
+        0 => Kind::Data,
+        3 => return Err("a data page of version 2, which no bundle has"),
         2 => Kind::Dictionary,
         _ => Kind::Other,
     };

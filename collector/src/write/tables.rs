@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -28,6 +29,11 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Bytes of a row group as whoever reads it holds them: one text in every row takes hardly any in the file. Fixed, too; rows of captures
 /// have some hundred bytes.
 const GROUP_UNPACKED: usize = 128 << 20;
+
+/// Rows of a batch below which it is put together with others, and how many of those at most: a session of many commands has a batch for
+/// each, and to write a row by itself costs as much as to write some hundred.
+const SMALL: usize = 256;
+const MOST_SMALL: usize = 64;
 
 /// What can go wrong while a table is written.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,45 @@ struct Open {
     /// Bytes of the row group that is written, unpacked.
     unpacked: usize,
     path: PathBuf,
+    /// Small batches that are not written yet.
+    small: Vec<RecordBatch>,
+}
+
+impl Open {
+    /// Appends the rows of a batch.
+    fn take(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.rows += batch.num_rows() as u64;
+        if batch.num_rows() >= SMALL || unpacked(batch) >= GROUP_BYTES / MOST_SMALL {
+            self.gather()?;
+            return self.write(batch);
+        }
+        self.small.push(batch.clone());
+        if self.small.len() >= MOST_SMALL { self.gather() } else { Ok(()) }
+    }
+
+    /// Writes the small batches.
+    fn gather(&mut self) -> Result<(), ParquetError> {
+        let small = std::mem::take(&mut self.small);
+        match small.as_slice() {
+            [] => Ok(()),
+            [one] => self.write(one),
+            [first, ..] => self.write(&concat_batches(&first.schema(), &small)?),
+        }
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.writer.write(batch)?;
+        self.unpacked += unpacked(batch);
+        if self.writer.in_progress_rows() < batch.num_rows() {
+            // A group came to its number of rows.
+            self.unpacked = unpacked(batch);
+        }
+        if self.writer.in_progress_size() > GROUP_BYTES || self.unpacked > GROUP_UNPACKED {
+            self.writer.flush()?;
+            self.unpacked = 0;
+        }
+        Ok(())
+    }
 }
 
 /// The open files of a bundle.
@@ -112,22 +157,10 @@ impl Tables {
             let schema = Arc::new(TableBuilder::schema(columns));
             let writer = ArrowWriter::try_new(file, schema, Some(properties(columns)))
                 .map_err(|error| WriteError::Parquet { table: table.to_owned(), error })?;
-            self.open.insert(table, Open { writer, rows: 0, unpacked: 0, path });
+            self.open.insert(table, Open { writer, rows: 0, unpacked: 0, path, small: Vec::new() });
         }
         let Some(open) = self.open.get_mut(table) else { return Ok(()) };
-        let parquet = |error| WriteError::Parquet { table: table.to_owned(), error };
-        open.writer.write(batch).map_err(parquet)?;
-        open.rows += batch.num_rows() as u64;
-        open.unpacked += unpacked(batch);
-        if open.writer.in_progress_rows() < batch.num_rows() {
-            // A group came to its number of rows.
-            open.unpacked = unpacked(batch);
-        }
-        if open.writer.in_progress_size() > GROUP_BYTES || open.unpacked > GROUP_UNPACKED {
-            open.writer.flush().map_err(parquet)?;
-            open.unpacked = 0;
-        }
-        Ok(())
+        open.take(batch).map_err(|error| WriteError::Parquet { table: table.to_owned(), error })
     }
 
     /// How many times were left out since no capture can have them. What rows are still to come in [`Tables::close`] is written first.
@@ -156,11 +189,12 @@ impl Tables {
         self.flush()?;
         let mut written = Vec::new();
         for (table, _) in TABLES {
-            let Some(open) = self.open.remove(table) else { continue };
+            let Some(mut open) = self.open.remove(table) else { continue };
+            let parquet = |error| WriteError::Parquet { table: (*table).to_owned(), error };
+            open.gather().map_err(parquet)?;
             let path = open.path;
             let io = |error| WriteError::Io { path: path.clone(), error };
-            let file =
-                open.writer.into_inner().map_err(|error| WriteError::Parquet { table: (*table).to_owned(), error })?;
+            let file = open.writer.into_inner().map_err(parquet)?;
             file.sync_all().map_err(io)?;
             let bytes = file.metadata().map_err(io)?.len();
             let sha256 = hash(&path).map_err(io)?;
@@ -291,5 +325,31 @@ mod tests {
         let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
         assert_eq!(groups.iter().sum::<i64>(), rows as i64);
         assert!(groups.iter().all(|rows| *rows as usize <= (GROUP_UNPACKED >> 20) + 8), "{groups:?}");
+    }
+
+    #[test]
+    fn small_batches_are_written_together_and_in_order() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut tables = Tables::new(folder.path());
+        let mut next = 0;
+        // Ones, more of them than are put together, and large ones between.
+        for rows in [1, 2, SMALL, 1, SMALL - 1].into_iter().chain([1; 3 * MOST_SMALL]).chain([SMALL + 1, 3]) {
+            let mut builder = TableBuilder::new(FactRow::TABLE, FactRow::COLUMNS);
+            for _ in 0..rows {
+                FactRow { record: next, ..FactRow::default() }.write(&mut builder);
+                next += 1;
+            }
+            tables.append(FactRow::TABLE, FactRow::COLUMNS, &builder.finish().expect("rows")).expect("written");
+        }
+        assert_eq!(tables.close().expect("closed")[0].rows, next as u64);
+        let file = File::open(folder.path().join("facts.parquet")).expect("a file");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+        let records: Vec<i64> = reader
+            .flat_map(|rows| {
+                let rows = rows.expect("rows");
+                rows.column_by_name("record").expect("a column").as_primitive::<Int64Type>().values().to_vec()
+            })
+            .collect();
+        assert_eq!(records, (0..next).collect::<Vec<i64>>());
     }
 }

@@ -24,7 +24,7 @@ pub fn run(data: &[u8]) {
     damage.of_cells().write(&bundle);
     let catalogue = Catalogue::built_in().expect("the catalogue of the program");
     let asks = |dataplane: &str| questions(&catalogue, dataplane);
-    let Ok(Loaded { results, unread }) = load(&[bundle], &asks, integrity::MEMORY) else { return };
+    let Ok(Loaded { results, unread }) = load(&[bundle], &asks, None, integrity::MEMORY) else { return };
     let judged = build(&results, &catalogue, &Options { nodes: Some(3), unread, ..Options::default() });
     let formats = Format::list("md,short,html,json").expect("formats");
     render(&judged, &results, &formats).expect("a report of any figures");

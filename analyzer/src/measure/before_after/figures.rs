@@ -110,7 +110,7 @@ fn histogram<'a>(found: &'a BeforeAfter, base: &str, keep: impl Fn(&Change) -> b
         change.name == base && change.kind == Kind::Histogram && change.total.is_some() && keep(change)
     };
     let all: Vec<&Change> = found.changes.iter().filter(own).collect();
-    let paged: Vec<&Change> = all.iter().copied().filter(|change| !change.by_api).collect();
+    let paged: Vec<&Change> = all.iter().copied().filter(|change| !change.by_api()).collect();
     best(if paged.is_empty() { all } else { paged }, width)
 }
 

@@ -451,6 +451,5 @@ pub(super) fn blank(run: &Run, kind: Kind, what: String) -> Change {
         labels: Labels::new(),
         target: String::new(),
         witness: "listing".to_owned(),
-        by_api: false,
     }
 }

@@ -20,7 +20,7 @@
 //! A counter that fell was reset: that is said, and no difference is formed. A counter that is new on the later page of a pair began at zero.
 //! Times that nobody stated are said to be unknown; the difference still stands.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Measurement;
 use crate::clock::Evidence;
@@ -38,7 +38,7 @@ mod services;
 pub use figures::VARIANT;
 
 /// What kind of thing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// `_count`, `_sum` and `_bucket` of one histogram: before and after are its counts.
@@ -52,7 +52,7 @@ pub enum Kind {
 }
 
 /// One thing read twice.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Change {
     pub run: String,
     pub kind: Kind,
@@ -80,23 +80,27 @@ pub struct Change {
     pub notes: Vec<String>,
     /// The earlier and the later reading.
     pub evidence: Vec<Evidence>,
-    /// Metric name and labels, for those who judge.
-    #[serde(skip)]
+    /// Metric name; empty for a rule and for a number of entries.
     pub name: String,
+    /// Labels, for those who measure; gone where a result was kept.
     #[serde(skip)]
     pub labels: super::readings::Labels,
-    /// Who was read: what tells two targets with equal labels apart.
+    /// Who was read, for those who measure: what tells two targets with equal labels apart.
     #[serde(skip)]
     pub target: String,
     /// `exposition`, `metrics-list`, `bpftool`, `api`, `listing`.
     pub witness: String,
+}
+
+impl Change {
     /// Whether both readings were answers of Prometheus, whose samples are older than the answer.
-    #[serde(skip)]
-    pub by_api: bool,
+    pub fn by_api(&self) -> bool {
+        self.witness == "api"
+    }
 }
 
 /// Everything that was read twice in a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BeforeAfter {
     /// What changed, the largest changes first.
     pub changes: Vec<Change>,
@@ -169,7 +173,7 @@ fn fact(change: &Change) -> (String, Vec<(String, String)>) {
 /// How far the time between the readings is known: the width of its bounds, seconds; nothing for a page's histogram.
 fn width(change: &Change) -> f64 {
     // Buckets say more of a histogram than when it was read.
-    if change.kind == Kind::Histogram && !change.by_api { 0.0 } else { apart(change) }
+    if change.kind == Kind::Histogram && !change.by_api() { 0.0 } else { apart(change) }
 }
 
 fn apart(change: &Change) -> f64 {

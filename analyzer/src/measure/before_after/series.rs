@@ -424,7 +424,6 @@ fn blank(run: &Run, one: &Read, kind: Kind) -> Change {
         labels: one.labels.clone(),
         target: one.target.clone(),
         witness: one.witness.clone(),
-        by_api: one.by_api,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::bundle::rules::plain_path;
 use crate::bundle::said::Said;
 use crate::bundle::twins::Twin;
 use crate::form::Context;
-use crate::input::archive::{self, Member, What};
+use crate::input::archive::{self, Member, Unlisted, What};
 use crate::input::{self, Digested, cost};
 
 /// How deep archives in archives are read; one that lies deeper is an unread file.
@@ -47,13 +47,18 @@ pub struct Opened<'r> {
     pub depth: usize,
 }
 
+/// `tar` or `zip`, told by the first bytes of a file; nothing where it is neither.
+pub fn kind(head: &[u8]) -> Option<&'static str> {
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    let is_zip = [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|mark| head.starts_with(*mark));
+    is_tar.then_some("tar").or(is_zip.then_some("zip"))
+}
+
 impl Reader<'_> {
     /// Reads a file, or the files in it.
     pub fn opened(&self, one: Opened<'_>, index: &mut i32, outlet: &Outlet<Said>) {
-        let is_tar = one.head.get(257..262) == Some(b"ustar");
-        let is_zip = [b"PK\x03\x04", b"PK\x05\x06"].iter().any(|mark| one.head.starts_with(*mark));
-        if (is_tar || is_zip) && one.depth < DEEPEST && self.rule(&one.plain).is_none() {
-            return self.archive(one, if is_tar { "tar" } else { "zip" }, index, outlet);
+        if let Some(kind) = kind(&one.head).filter(|_| one.depth < DEEPEST && self.rule(&one.plain).is_none()) {
+            return self.archive(one, kind, index, outlet);
         }
         let own = *index;
         *index += 1;
@@ -196,6 +201,11 @@ impl Files<'_> {
     /// Reads an entry, or says why not.
     fn entry(&mut self, member: Member, content: &mut dyn Read, index: &mut i32, outlet: &Outlet<Said>) {
         let Member { name, mtime, what } = member;
+        if let What::Unlisted(found) = what {
+            let Unlisted { places, bytes, first } = found;
+            let why = format!("{bytes} bytes that its table of contents does not list, the first at byte {first}");
+            return self.of_archive(loss::UNLISTED_BYTES, places, why, outlet);
+        }
         let path = format!("{}/{name}", self.path);
         if !self.reader.room.take(cost(&path)) {
             self.left_out.get_or_insert((name, 0)).1 += 1;
@@ -220,16 +230,17 @@ impl Files<'_> {
             What::Overlapping => {
                 (loss::OVERLAPPING_ENTRIES, "not read: its bytes belong to another entry of the archive too".to_owned())
             }
-            // A place of the archive.
-            What::Damaged(why) if name.is_empty() => {
-                let context = Arc::clone(&self.own);
-                outlet.say(Said::Withheld { context, loss: loss::UNREADABLE_ENTRY, count: 1, why });
-                return;
-            }
+            What::Damaged(why) if name.is_empty() => return self.of_archive(loss::UNREADABLE_ENTRY, 1, why, outlet),
+            What::Unlisted(_) => return,
             What::Damaged(why) => (loss::UNREADABLE_ENTRY, format!("not read: {why}")),
         };
         self.reader.refused(*index, &path, loss, 1, why, outlet);
         *index += 1;
+    }
+
+    /// Names a loss of the archive that is none of an entry.
+    fn of_archive(&self, loss: Loss, count: u64, why: String, outlet: &Outlet<Said>) {
+        outlet.say(Said::Withheld { context: Arc::clone(&self.own), loss, count, why });
     }
 
     /// Names an entry whose content is read where it lies itself.

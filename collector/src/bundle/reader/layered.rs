@@ -45,6 +45,9 @@ struct Left {
     indexes: HashMap<Names, u32>,
 }
 
+/// Sections of a file at most, each of which is recognised and parsed by itself: a `watch` of a tenth of a second shows as many screens in
+/// three hours. Few in tests, which have no time for more.
+const MOST_SECTIONS: usize = if cfg!(test) { 15_000 } else { 1 << 17 };
 /// Most that is kept of them: bytes, and lines.
 const MOST_LEFT: usize = 4 << 20;
 const MOST_LINES: usize = 64 << 10;
@@ -98,8 +101,17 @@ impl Reader<'_> {
         let stripped = Rc::new(RefCell::new(Stripped::new(Box::new(rest), file.layers, file.setting)));
         let mut left = Left::default();
         let mut taken = (0, 0);
-        loop {
+        for number in 0.. {
             let Some(names) = stripped.borrow_mut().next_section() else { break };
+            if number == MOST_SECTIONS {
+                let at = stripped.borrow().offset();
+                let why = format!(
+                    "not read from about byte {at} on: expected at most {MOST_SECTIONS} commands, screens or files in one"
+                );
+                let context = Arc::clone(file.context);
+                outlet.say(Said::Withheld { context, loss: loss::TOO_MANY_SECTIONS, count: 1, why });
+                break;
+            }
             let mut section = SectionReader(Rc::clone(&stripped));
             let mut head = Vec::new();
             let broken = read_head(&mut section, &mut head);

@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::recognise::{What, recognise, span};
 use super::rules::{Rules, SourceRule, plain_path};
 use super::said::Said;
+use super::stated::why_not;
 use super::twins::{Known, Twin};
 use crate::form::ledger::{Held, Ledger};
 use crate::form::stamp::{Dating, MARK};
@@ -31,11 +32,12 @@ use crate::layers::Setting;
 use crate::parse::FORMATS;
 
 use archive::Opened;
+pub use archive::kind as archive_kind;
 use layered::{Layered, losses};
 pub use scratch::Scratch;
 
 /// Bytes that a sniffer sees.
-const HEAD: usize = 64 << 10;
+pub const HEAD: usize = 64 << 10;
 
 /// The reader of one bundle.
 pub struct Reader<'o> {
@@ -267,6 +269,10 @@ impl Reader<'_> {
             outlet.say(Said::Fact { context: Arc::clone(&context), key, value });
         }
         let Some(format) = what.format else {
+            if kind == "capture-toml" && self.statements.path.as_deref() != Some(plain) {
+                let (loss, why) = (loss::STATEMENT_REFUSED, why_not(self.statements));
+                outlet.say(Said::Withheld { context: Arc::clone(&context), loss, count: 1, why });
+            }
             if let Some(why) = broken {
                 outlet.say(Said::Truncated { context, offset: head.len() as i64, why });
             }

@@ -9,12 +9,14 @@
 //! Archives come from strangers. Names, sizes and counts in their headers are what somebody wrote there: nothing is allocated by them,
 //! nothing is written under them, and what is held at one time is bounded by the constants of this folder.
 
+mod layout;
 mod sparse;
 mod tar;
 mod zip;
 
+pub use self::layout::Unlisted;
 pub use self::tar::tar;
-pub use self::zip::zip;
+pub use self::zip::{zip, zip_some};
 
 use std::io::Read;
 
@@ -47,6 +49,8 @@ pub enum What {
     Damaged(String),
     /// A file whose bytes belong to another entry too.
     Overlapping,
+    /// No entry: what of the archive belongs to none.
+    Unlisted(Unlisted),
 }
 
 /// Told of each entry; of a file also what is in it, as far as that is read. Ends the reading by `false`.

@@ -122,3 +122,18 @@ fn what_is_held_is_bounded_by_bytes_and_lines() {
     scan.bytes(b"\"values\":[[\"1\",\"x\"]]", &mut take);
     assert!(scan.context.0.len() <= super::MOST_VALUES);
 }
+
+#[test]
+fn a_bracket_without_a_key_ahead_of_it_is_damage() {
+    // Ahead of it something else was given away, or nothing.
+    for ahead in ["", "x\n", "{\"log\":\"a\"}\n"] {
+        for bracket in ["{:[", "{: [\n 6\n{\n: [", "{:{", "{[", "{,["] {
+            let text = format!("{ahead}{bracket}");
+            let parts: Vec<&[u8]> = text.as_bytes().split_inclusive(|byte| *byte == b'\n').collect();
+            for by_bytes in [false, true] {
+                let found = found(&parts, by_bytes);
+                assert!(found.iter().any(|(_, kind, _)| matches!(kind, 'd' | 'l')), "{text}: {found:?}");
+            }
+        }
+    }
+}

@@ -153,13 +153,17 @@ impl Scan {
     /// Turns an object that could be an entry into a container, where one of its values holds entries.
     fn turns_container(&mut self, text: &[u8], value: &Value, open: u8) -> bool {
         let Some(path) = value.entry.filter(|_| text[value.begin] == b'{') else { return false };
+        // Where no text stood ahead of the bracket there is no key, and this is no object.
+        let Some(ahead) = value.text.0.checked_sub(1).and_then(|quote| text.get(value.begin..quote)) else {
+            return false;
+        };
         let Ok(key) = std::str::from_utf8(&text[value.text.0..value.text.1]) else { return false };
         let child = joined(path, key);
         if !self.holds(&child, open) {
             return false;
         }
         let depth = self.stack.len() + 1;
-        let ahead = text[value.begin..value.text.0 - 1].trim_ascii_end();
+        let ahead = ahead.trim_ascii_end();
         let mut closed = ahead.strip_suffix(b",").unwrap_or(ahead).to_vec();
         closed.push(b'}');
         self.set_root(text, value);

@@ -185,7 +185,7 @@ fn values(text: &str) -> Option<Vec<(Option<Cow<'_, str>>, f64)>> {
     // `p0(32.36µs) p25(91.09µs)`
     let part = |word: &str| {
         let (percent, value) = word.strip_prefix('p')?.strip_suffix(')')?.split_once('(')?;
-        let share = percent.parse::<f64>().ok()? / 100.0;
+        let share = percent.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent))? / 100.0;
         Some((Some(Cow::Owned(share.to_string())), amount(value)?))
     };
     let parts = text.split(' ').filter(|word| !word.is_empty()).take(MOST_QUANTILES + 1).map(part);
@@ -222,6 +222,23 @@ fn amount(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn quantiles_are_shares_and_as_many_as_a_summary_has() {
+        let line = |value: &str| format!("Metric   Labels   Value\ncilium_a    x=\"y\"    {value}\n");
+        let labels = |value: &str| {
+            let batch = parse_text(&FORMAT, &line(value));
+            (batch.series.len(), batch.rejected)
+        };
+        assert_eq!(labels("p0(1s) p50(2ms) p100(3s)"), (3, 0));
+        let (many, digits) = ("p50(1s) ".repeat(101), format!("p{}(1s)", "9".repeat(70_000)));
+        for value in ["pNaN(1s)", "p-1(1s)", "p101(1s)", "p1e308(1s)", "pinf(1s)", "p(1s)", "p50()", &many, &digits] {
+            assert_eq!(labels(value), (0, 1), "{}", &value[..value.len().min(20)]);
+        }
+        // A number of digits without end is as large as it is.
+        let shown = format!("p0.{}5(1s)", "0".repeat(70_000));
+        assert_eq!(parse_text(&FORMAT, &line(&shown)).series[0].key.labels, r#"{"quantile":"0","x":"y"}"#);
+    }
+
     #[test]
     fn labels_are_read_with_quotes_and_without() {
         let text = "Metric                     Labels                                             Value\ncilium_drop_count_total    direction=EGRESS reason=Unsupported L3 protocol    32.000000\ncilium_x_total    direction=\"EGRESS\" reason=\"Invalid mac\"    1.000000\ncilium_y_total    path=/v1/endpoint code=200    2.000000\n";

@@ -142,4 +142,32 @@ mod tests {
         assert_eq!((cells.get("READY"), cells.get("RESTARTS")), (Some("1/1"), Some("1 (2s ago)")));
         assert!(columns.cells("test-a-long-name-5x   1/1   Running   17s").is_none());
     }
+
+    #[test]
+    fn columns_that_stand_anywhere_cut_no_character_and_are_so_many_at_most() {
+        let far = format!("NAME   READY{}STATUS   AGE", " ".repeat(70_000));
+        let columns = Columns::of(&far);
+        assert_eq!(columns.names().count(), 4);
+        for row in
+            ["a", "é", "ééééééé   é   é   é", "a      1/1", &format!("a      1/1{}é   1s", " ".repeat(70_000)), ""]
+        {
+            let _ = columns.cells(row);
+        }
+        let row = format!("a      1/1  {}Running  1s", " ".repeat(70_000));
+        let cells = columns.cells(&row).expect("a row");
+        assert_eq!((cells.get("STATUS"), cells.get("AGE")), (Some("Running"), Some("1s")));
+        // Names within characters of several bytes, and rows that end within a column.
+        let columns = Columns::of("NAME   ÉÉ   AGE");
+        for row in ["é", "éé\u{301}éééé   éé", "a      éé   1s", "\u{10ffff}      \u{10ffff}\u{10ffff}   1s"]
+        {
+            let _ = columns.cells(row);
+        }
+        assert_eq!(
+            columns.cells("a      éé   1s").and_then(|cells| cells.get("AGE").map(str::to_owned)).as_deref(),
+            Some("1s")
+        );
+        let many = Columns::of(&"NAME  ".repeat(100_000));
+        assert_eq!(many.names().count(), super::MOST);
+        let _ = many.cells(&"a  ".repeat(100_000));
+    }
 }
