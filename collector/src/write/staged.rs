@@ -23,7 +23,7 @@ pub struct Scratch {
 }
 
 /// Goes at a new folder, each of which another process may take for one that was left behind.
-const GOES: usize = 8;
+const GOES: usize = 64;
 
 impl Scratch {
     /// An empty folder in `parent` that nobody else may read, whose name begins with `prefix`. Others of that prefix whose process has
@@ -41,9 +41,12 @@ impl Scratch {
         for _ in 0..GOES {
             let mut builder = tempfile::Builder::new();
             let path = builder.prefix(prefix).permissions(fs::Permissions::from_mode(mode)).tempdir_in(parent)?.keep();
-            let lock = File::open(&path)?;
+            // Somebody may have swept it between its making and its lock.
+            let lock = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             match lock.try_lock() {
-                // Somebody may have swept it between its making and its lock.
                 Ok(()) if !path.is_dir() => continue,
                 Ok(()) | Err(TryLockError::Error(_)) => return Ok(Self { path, _lock: lock }),
                 Err(TryLockError::WouldBlock) => continue,
@@ -192,6 +195,20 @@ mod tests {
     use std::path::Path;
 
     use super::{Claim, Scratch};
+
+    #[test]
+    fn many_that_begin_at_once_do_not_take_each_others_folders() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let begin = || {
+            for _ in 0..50 {
+                let own = Scratch::new(folder.path(), ".many-").expect("a folder of its own");
+                fs::write(own.path().join("file"), "x").expect("written");
+                assert_eq!(fs::read_dir(own.path()).expect("listed").count(), 1);
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(begin))));
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
 
     fn made(out: &Path, text: &str) -> Claim {
         let claim = Claim::new(out).expect("claimed");

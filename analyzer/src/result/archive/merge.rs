@@ -42,7 +42,6 @@ pub fn merge(inputs: &[PathBuf], out: &Path, asks: Asks<'_>) -> anyhow::Result<S
         summary.new += found;
         match index {
             Some(index) => {
-                summary.unchanged += index.runs.len() - found;
                 places = index.places;
             }
             None => places.extend(failed(input)?),
@@ -55,6 +54,7 @@ pub fn merge(inputs: &[PathBuf], out: &Path, asks: Asks<'_>) -> anyhow::Result<S
     store.join()?;
     store.commit(Vec::new(), &BTreeSet::new())?;
     summary.runs = store.index.runs.len();
+    summary.unchanged = summary.runs - summary.new;
     for (path, place) in &store.index.places {
         if let Held::Failed(why) = &place.held {
             summary.failed.push((path.clone(), why.clone()));

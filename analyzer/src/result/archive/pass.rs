@@ -59,6 +59,7 @@ pub struct Summary {
     pub runs: usize,
     pub new: usize,
     pub changed: usize,
+    /// As they were, those that no root of this pass has too.
     pub unchanged: usize,
     /// No place holds them any more, as far as the roots go.
     pub gone: Vec<String>,
@@ -101,7 +102,6 @@ pub fn run(options: &Options<'_>) -> anyhow::Result<Summary> {
     summary.failed.extend(places.unreadable.iter().map(|(path, why)| (path.display().to_string(), why.clone())));
     summary.gone = vanished(&store.index, &options.roots, &places.runs, options)?;
     let planned = plan(&store.index, &places.runs, options.asks);
-    summary.unchanged = planned.same;
     store.places(planned.restamped);
     work_on(&mut store, planned.work, options, &mut summary)?;
     finish(&mut store, options.prune, &mut summary)?;
@@ -147,7 +147,6 @@ struct Task {
 
 #[derive(Default)]
 struct Plan {
-    same: usize,
     restamped: Vec<(String, Place)>,
     work: Vec<Task>,
 }
@@ -172,7 +171,6 @@ fn plan(index: &Index, found: &[Found], asks: Asks<'_>) -> Plan {
         match known {
             Some(Place { stamp, held: Held::Run(id), .. }) if *stamp == one.stamp && is_current(id) => {
                 claimed.insert(id.clone());
-                plan.same += 1;
                 plan.restamped.push((path, place(Held::Run(id.clone()))));
                 continue;
             }
@@ -187,7 +185,6 @@ fn plan(index: &Index, found: &[Found], asks: Asks<'_>) -> Plan {
             let same = index.runs.get(&id).is_some_and(|entry| entry.manifest == digest(&manifest));
             // A copy of a run that is there, or that an earlier place of this pass gives.
             if same && is_current(&id) || claimed.contains(&id) {
-                plan.same += usize::from(known.is_some());
                 plan.restamped.push((path, place(Held::Run(id))));
                 continue;
             }
@@ -313,10 +310,7 @@ impl Batch {
         let path = found.path.to_string_lossy().into_owned();
         let held = match worked {
             Worked::Failed(why) => Held::Failed(why),
-            Worked::Same(id) => {
-                summary.unchanged += 1;
-                Held::Run(id)
-            }
+            Worked::Same(id) => Held::Run(id),
             Worked::Measured(kept) => {
                 let id = kept.id.clone();
                 if self.taken.insert(id.clone()) {
@@ -415,6 +409,7 @@ fn finish(store: &mut Store, prune: bool, summary: &mut Summary) -> anyhow::Resu
     store.commit(Vec::new(), &homeless)?;
     store.join()?;
     summary.runs = store.index.runs.len();
+    summary.unchanged = summary.runs.saturating_sub(summary.new + summary.changed);
     let of = |(path, place): (&String, &Place)| match &place.held {
         Held::Failed(why) => Some((path.clone(), why.clone())),
         Held::Run(_) => None,

@@ -23,6 +23,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use syncline_collector::form::columns::TableBuilder;
 
 use super::index::{
@@ -368,15 +369,17 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A part that is missing or damaged.
-pub fn results(folder: &Path, index: &Index, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Vec<Stored>> {
+pub fn results(folder: &Path, index: &Index, wanted: &(dyn Fn(&str) -> bool + Sync)) -> anyhow::Result<Vec<Stored>> {
     let parts: BTreeSet<u64> = index.runs.iter().filter(|(id, _)| wanted(id)).map(|(_, entry)| entry.part).collect();
-    let mut found = Vec::new();
-    for number in parts {
+    let of_part = |number: u64| -> anyhow::Result<Vec<Stored>> {
         let part = index.parts.get(&number).with_context(|| format!("{}: no part {number}", folder.display()))?;
         let folder = partition(folder, RESULTS, &part.dataplane, &part.scenario);
+        let mut found = Vec::new();
         each_result(&file_of(&folder, number), wanted, |stored| found.push(stored))?;
-    }
-    Ok(found)
+        Ok(found)
+    };
+    let found: Vec<Vec<Stored>> = parts.into_par_iter().map(of_part).collect::<anyhow::Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Hands on the results of some runs that a file holds.
