@@ -1,7 +1,7 @@
 //! Archives that were made apart (shards, clusters, what Spark wrote) as one.
 //!
 //! An input is an archive, or a folder of the same tables without an index. Of a run that several hold the first one counts. Failures
-//! are taken over too.
+//! are taken over too, and the places where copies of a run lie.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -20,6 +20,8 @@ use crate::result::load::Asks;
 
 /// Name of the table in which an engine lists what it could not read: `path` and `reason`.
 const FAILED: &str = "failed";
+/// Name of the table in which it may list where every run lies: `path` and `run_id` (null where none could be read).
+const PLACES: &str = "places";
 
 /// Joins archives into one, which may be there already.
 ///
@@ -44,7 +46,18 @@ pub fn merge(inputs: &[PathBuf], out: &Path, asks: Asks<'_>) -> anyhow::Result<S
             Some(index) => {
                 places = index.places;
             }
-            None => places.extend(failed(input)?),
+            None => {
+                let known = |id: &String| {
+                    store.index.runs.contains_key(id) || foreign.iter().any(|one| one.entries.contains_key(id))
+                };
+                let copies = listed(input, PLACES, "run_id")?.into_iter().filter(|(_, id)| known(id));
+                let failed = listed(input, FAILED, "reason")?.into_iter();
+                let all = copies.map(|(path, id)| (path, Held::Run(id)));
+                let all = all.chain(failed.map(|(path, why)| (path, Held::Failed(why))));
+                let place =
+                    |(below, held): (String, Held)| (below.clone(), Place { below, stamp: String::new(), held });
+                places.extend(all.map(place));
+            }
         }
         // What one input could not read another one may have read.
         places.retain(|path, place| matches!(place.held, Held::Run(_)) || !store.index.places.contains_key(path));
@@ -117,9 +130,9 @@ fn of_partition(
     Ok(foreign)
 }
 
-/// What an engine lists as unreadable.
-fn failed(input: &Path) -> anyhow::Result<Vec<(String, Place)>> {
-    let folder = input.join(FAILED);
+/// What an engine lists of paths: those for which a column of the table has a text. None where there is no such table.
+fn listed(input: &Path, table: &str, column: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let folder = input.join(table);
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -130,13 +143,10 @@ fn failed(input: &Path) -> anyhow::Result<Vec<(String, Place)>> {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).with_context(place)?);
         for batch in reader.with_context(place)?.build().with_context(place)? {
             let batch = batch.with_context(place)?;
-            let column = |name: &str| text_column(&batch, name).with_context(place);
-            let (paths, reasons) = (column("path")?, column("reason")?);
-            for (path, why) in paths.iter().zip(reasons.iter()) {
-                let path = path.unwrap_or_default().to_owned();
-                let held = Held::Failed(why.unwrap_or_default().to_owned());
-                found.push((path.clone(), Place { below: path, stamp: String::new(), held }));
-            }
+            let of = |name: &str| text_column(&batch, name).with_context(place);
+            let (paths, texts) = (of("path")?, of(column)?);
+            let both = paths.iter().zip(texts.iter()).filter_map(|(path, text)| path.zip(text));
+            found.extend(both.map(|(path, text)| (path.to_owned(), text.to_owned())));
         }
     }
     Ok(found)
