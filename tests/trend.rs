@@ -194,6 +194,25 @@ fn a_known_shift_is_found_over_time_and_over_versions_in_every_format() {
     assert!(!page.contains("http:") || page.matches("http:").count() == page.matches("http://www.w3.org/").count());
 }
 
+/// What an archive keeps of the runs gives the same series, whole or by a condition.
+#[test]
+fn an_archive_gives_what_its_runs_give() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, runs) = (folder.path(), archive(folder.path()));
+    let output = syncline(path, &["archive", "captures", "--out", "kept"], "2");
+    assert_eq!(code(&output), 0, "{output:?}");
+    let kept = ["kept".to_owned()];
+    let of_archive = series(&trend(path, &kept, &with(&["--format", "json", "--by", "cilium"])));
+    check_versions(&of_archive);
+    assert_eq!(of_archive, series(&trend(path, &runs, &with(&["--format", "json", "--by", "cilium"]))));
+    let condition = ["--format", "json", "--where", "cilium = '1.17.6'"];
+    let found = series(&trend(path, &kept, &with(&condition)));
+    assert_eq!(
+        (found["points"].as_array().map(Vec::len), &found["not_measured"][0]["run"]),
+        (Some(9), &"run-05".into())
+    );
+}
+
 #[test]
 fn runs_at_one_level_have_no_shift_and_few_say_how_many_it_takes() {
     let folder = tempfile::tempdir().expect("a folder");

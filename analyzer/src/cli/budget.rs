@@ -8,8 +8,8 @@ use crate::result::given::Reading;
 /// Limits that every command which reads bundles has.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Budget {
-    /// What the rows of a bundle may come to when they are read, and what a
-    /// query may build, as 512MiB or 2GiB
+    /// What the rows of the bundles that are open at once may come to, and what
+    /// a query may build, as 512MiB or 2GiB
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = bytes)]
     pub memory: u64,
     /// Follow links that lead out of a capture directory
