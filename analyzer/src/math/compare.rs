@@ -100,11 +100,14 @@ pub struct Covered {
     pub coverage: f64,
 }
 
+/// Values outside of an interval at each end, and what it covers; nothing where that is below a half.
+type Outside = Option<(usize, f64)>;
+
 /// How many of the sorted pairwise values lie outside an interval at each end, and what the interval covers: as close to
 /// `level` from above as the numbers allow, else the whole range with what that covers; `None` below a half.
 ///
 /// The tails are those of U (Lehmann, Nonparametrics, 1975): exact up to 60 values in all, else by the normal approximation.
-fn outside(m: usize, n: usize, level: f64) -> Option<(usize, f64)> {
+fn outside(m: usize, n: usize, level: f64) -> Outside {
     if m == 0 || n == 0 {
         return None;
     }
@@ -115,7 +118,7 @@ fn outside(m: usize, n: usize, level: f64) -> Option<(usize, f64)> {
         return Some((((m * n / 2.0 - half).floor().max(1.0)) as usize, level));
     }
     // Hundreds of measurements of the same two sets ask the same.
-    static KNOWN: Mutex<BTreeMap<(usize, usize, u64), Option<(usize, f64)>>> = Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<BTreeMap<(usize, usize, u64), Outside>> = Mutex::new(BTreeMap::new());
     let key = (m, n, level.to_bits());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = known().get(&key) {
@@ -127,7 +130,7 @@ fn outside(m: usize, n: usize, level: f64) -> Option<(usize, f64)> {
 }
 
 /// The same by all ways to reach each U, with so much in each tail.
-fn exactly_outside(m: usize, n: usize, tail: f64) -> Option<(usize, f64)> {
+fn exactly_outside(m: usize, n: usize, tail: f64) -> Outside {
     // Ways to reach each U without ties: subsets of m of the ranks 1…m+n by their sum.
     let most = (m + n) * (m + n + 1) / 2;
     let mut ways = vec![vec![0.0f64; most + 1]; m + 1];

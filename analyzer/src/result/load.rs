@@ -40,7 +40,7 @@ pub struct Loaded {
 
 /// A run that was given: to be measured, or measured when its archive was made.
 enum Known {
-    Bundle(Bundle),
+    Bundle(Box<Bundle>),
     Result(Box<RunResult>, String),
 }
 
@@ -127,7 +127,7 @@ fn all(
                 Ok(Opened { bundle, temporary: made, told }) => {
                     told.iter().for_each(|line| tell(format_args!("{line}")));
                     temporary.extend(made);
-                    known.push(Known::Bundle(bundle));
+                    known.push(Known::Bundle(Box::new(bundle)));
                 }
                 Err(error) => unread.push(format!("{error:#}")),
             }
@@ -142,7 +142,7 @@ fn measured(runs: Vec<Known>, asks: Asks<'_>, how: Reading) -> anyhow::Result<Ve
     let mut open = Vec::new();
     for (at, run) in runs.into_iter().enumerate() {
         match run {
-            Known::Bundle(bundle) => open.push((at, bundle)),
+            Known::Bundle(bundle) => open.push((at, *bundle)),
             Known::Result(result, _) => all[at] = Some(Ok(*result)),
         }
     }

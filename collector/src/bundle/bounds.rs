@@ -99,7 +99,7 @@ fn stamps_and_sections_by_the_thousand_are_read() {
     assert!(manifest.sources[0].kind == "kubectl-table" && (30_000..35_000).contains(&records), "{records}");
     let lost = manifest.losses.iter().filter(|loss| loss.name == "too-many-sections").map(|loss| loss.count);
     assert_eq!(lost.collect::<Vec<_>>(), [1], "{:?}", manifest.losses);
-    let few = bundled("session.txt", sections[..sections.len() / 2].as_bytes(), 2);
+    let few = bundled("session.txt", &sections.as_bytes()[..sections.len() / 2], 2);
     assert!(few.losses.iter().all(|loss| loss.name != "too-many-sections"), "{:?}", few.losses);
 }
 

@@ -112,7 +112,10 @@ impl Search<'_> {
             return false;
         }
         let before = self.found.clone_lengths();
-        let marked = listing.folders.iter().fold(false, |any, folder| self.folder(folder, depth + 1, around) || any);
+        let mut marked = false;
+        for folder in &listing.folders {
+            marked |= self.folder(folder, depth + 1, around);
+        }
         around.remove(&identity);
         if marked {
             self.archives_of(&listing);

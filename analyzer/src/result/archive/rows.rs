@@ -48,7 +48,7 @@ impl OfRun {
 /// None that data can cause.
 pub fn rows(stored: &Stored, of_run: &OfRun) -> anyhow::Result<Vec<RecordBatch>> {
     let (id, result) = (stored.id.as_str(), &stored.result);
-    let mut filler = Filler::new();
+    let mut filler = Filler::default();
     for (key, (value, evidence)) in &result.run.facts {
         let (path, record) = (evidence.path.as_str().into(), evidence.record);
         filler.push(&FactRow {

@@ -11,7 +11,7 @@ use super::{Kept, Store, each_batch, file_of, packed, results, tables};
 use crate::result::{Header, RunResult};
 
 fn kept(id: &str, dataplane: &str) -> Kept {
-    let mut filler = Filler::new();
+    let mut filler = Filler::default();
     filler.push(&RunRow { run_id: id.into(), results_version: RESULTS_VERSION.cast_signed(), ..RunRow::default() });
     let run = Header { name: format!("name of {id}"), dataplane: dataplane.to_owned(), ..Header::default() };
     let stored = Stored { id: id.to_owned(), path: id.to_owned(), result: RunResult { run, ..RunResult::default() } };

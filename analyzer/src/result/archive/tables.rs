@@ -311,12 +311,14 @@ pub const TABLES: [(&str, &[Column]); 8] = [
 /// Fills tables row by row.
 pub struct Filler(Vec<TableBuilder>);
 
-impl Filler {
+impl Default for Filler {
     /// Empty tables.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self(TABLES.iter().map(|(name, columns)| TableBuilder::new(name, columns)).collect())
     }
+}
 
+impl Filler {
     /// Adds a row to its table.
     pub fn push<'a, R: Row<'a>>(&mut self, row: &R) {
         if let Some(table) = self.0.iter_mut().find(|table| table.table == R::TABLE) {

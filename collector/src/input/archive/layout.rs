@@ -111,6 +111,7 @@ fn end_of(file: &File, begin: u64, stop: u64, next: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of one range is what is meant")]
 mod tests {
     use std::io::Write;
 
