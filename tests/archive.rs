@@ -310,7 +310,7 @@ fn a_new_version_of_a_measurement_measures_that_one_anew() {
     earlier.made[anew].version += 1;
     for part in [anew, kept] {
         for row in rows_of(&first, part) {
-            earlier.measurements[row].method = "as it was".to_owned();
+            earlier.measurements[row].method = "as it was".into();
         }
     }
     assert!(first.is_current(&[]) && !earlier.is_current(&[]));

@@ -93,7 +93,7 @@ pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
     let against = load(&arguments.against, &nothing, wanted_b.as_ref(), budget)?;
     let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (first.results.iter().collect(), against.results.iter().collect());
     for one in &a {
-        for other in b.iter().filter(|other| other.run.manifest.run_id == one.run.manifest.run_id) {
+        for other in b.iter().filter(|other| other.run.run_id == one.run.run_id) {
             tell(format_args!("warning: {} and {} are the same run, on both sides", one.run.name, other.run.name));
         }
     }

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     fn constraint(from: &str, to: &str, low: Option<i64>, high: Option<i64>, kind: &str) -> Constraint {
-        let evidence = Evidence { path: "x".to_owned(), record: 1, what: kind.to_owned(), ..Evidence::default() };
+        let evidence = Evidence { path: "x".into(), record: 1, what: kind.into(), ..Evidence::default() };
         Constraint {
             from: from.to_owned(),
             to: to.to_owned(),

@@ -40,9 +40,9 @@ pub fn gather(bundle: &Bundle, node: &str) -> anyhow::Result<Vec<Constraint>> {
         usize::try_from(source).ok().and_then(|at| bundle.manifest.sources.get(at)).map_or("?", |one| one.path.as_str())
     };
     let evidence = |source: i32, record: i64, what: String| Evidence {
-        path: path(source).to_owned(),
+        path: path(source).into(),
         record,
-        what,
+        what: what.into(),
         ..Evidence::default()
     };
     for fact in bundle.rows::<FactRow<'static>>(Some(col("key").eq(lit("same_host"))))? {
@@ -212,7 +212,7 @@ fn steady(found: &mut Vec<Constraint>, moved: &HashMap<String, i64>) {
                 copy.to.clone_from(&boottime);
                 (copy.low, copy.high) = (one.low.map(|low| low - then.high), one.high.map(|high| high - then.low));
             }
-            copy.evidence.what = format!("{}, read on {boottime}", one.evidence.what);
+            copy.evidence.what = format!("{}, read on {boottime}", one.evidence.what).into();
             told.push(copy);
         }
     }

@@ -215,8 +215,12 @@ mod tests {
             value: *value,
             ..Default::default()
         };
-        let cite =
-            |_: i32, record: i64, what: String| Evidence { path: "x".to_owned(), record, what, ..Evidence::default() };
+        let cite = |_: i32, record: i64, what: String| Evidence {
+            path: "x".into(),
+            record,
+            what: what.into(),
+            ..Evidence::default()
+        };
         let series = of_exporters(vec![row], &["node-a".to_owned(), "node-b".to_owned()].into(), "node-a");
         let mut found = Vec::new();
         constraints(&series, samples.iter().map(sample).collect(), &cite, &mut found);

@@ -14,6 +14,7 @@ mod routes;
 
 use std::collections::HashMap;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 
 pub use edges::PROGRAMMED;
@@ -24,17 +25,17 @@ use routes::Routes;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Evidence {
     /// Path of the source within the capture.
-    pub path: String,
+    pub path: ArcStr,
     /// Line (or record), from 1; 0 where the whole file is meant.
     pub record: i64,
     /// What stands there, in a few words.
-    pub what: String,
+    pub what: ArcStr,
     /// Last record of a range that begins with `record`: the figure is a statistic of many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<i64>,
     /// SQL that gives the figure from the bundle's Parquet files (as DuckDB reads them); empty where the line itself says it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub query: String,
+    #[serde(default, skip_serializing_if = "ArcStr::is_empty")]
+    pub query: ArcStr,
 }
 
 /// An offset interval, ns.

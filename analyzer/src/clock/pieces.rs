@@ -192,12 +192,8 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     fn one(at: i64, low: Option<i64>, high: Option<i64>) -> Constraint {
-        let evidence = Evidence {
-            path: "audit.jsonl".to_owned(),
-            record: at / SECOND,
-            what: "x".to_owned(),
-            ..Evidence::default()
-        };
+        let evidence =
+            Evidence { path: "audit.jsonl".into(), record: at / SECOND, what: "x".into(), ..Evidence::default() };
         Constraint { at: Some(at), low, high, evidence, ..Constraint::default() }
     }
 

@@ -64,9 +64,9 @@ impl Commits {
             clock: row.clock.to_string(),
             witness: "beacon".to_owned(),
             evidence: vec![Evidence {
-                path: path(row.source),
+                path: path(row.source).into(),
                 record: row.record,
-                what: "the request that began the action: sent, returned".to_owned(),
+                what: "the request that began the action: sent, returned".into(),
                 ..Evidence::default()
             }],
         });
@@ -156,9 +156,9 @@ fn told(stream: &Stream, clocks: &Graph, path: &dyn Fn(i32) -> String) -> Option
 
 fn cite(one: &Beacon, path: &dyn Fn(i32) -> String) -> Evidence {
     Evidence {
-        path: path(one.source),
+        path: path(one.source).into(),
         record: one.record,
-        what: format!("beacon: revision {}", one.version),
+        what: format!("beacon: revision {}", one.version).into(),
         ..Evidence::default()
     }
 }

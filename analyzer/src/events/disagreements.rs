@@ -62,7 +62,7 @@ pub fn settle(mut told: Vec<Told>) -> (Facts, Vec<Finding>) {
     let mut keys: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     for one in told {
         if let Some(set) = set_of(&one.key) {
-            sets.entry(set).or_default().insert(one.evidence.path.clone());
+            sets.entry(set).or_default().insert(one.evidence.path.to_string());
         }
         keys.entry(one.key.clone()).or_default().push(one);
     }
@@ -193,7 +193,7 @@ mod tests {
     use crate::events::facts::{disagreeing, minor};
 
     fn told(key: &str, value: &str, path: &str, record: i64) -> Told {
-        let evidence = Evidence { path: path.to_owned(), record, what: String::new(), ..Evidence::default() };
+        let evidence = Evidence { path: path.into(), record, what: String::new().into(), ..Evidence::default() };
         Told { key: key.to_owned(), value: value.to_owned(), evidence, node: None, by: By::Capture }
     }
 

@@ -226,9 +226,9 @@ impl Doings {
             return Said::Nothing;
         }
         let evidence = |one: &Doing| Evidence {
-            path: path(one.source),
+            path: path(one.source).into(),
             record: one.record,
-            what: self.what.to_owned(),
+            what: self.what.into(),
             ..Evidence::default()
         };
         let mut found = seen.clone();

@@ -47,9 +47,9 @@ impl Entrances {
                 };
                 let Some(entrance) = entry.or_insert_with(fresh) else { continue };
                 let evidence = Evidence {
-                    path: path(rule.source),
+                    path: path(rule.source).into(),
                     record: rule.record,
-                    what: format!("{chain} leads to {target}"),
+                    what: format!("{chain} leads to {target}").into(),
                     ..Evidence::default()
                 };
                 let service = rule.service.as_deref().map(str::to_owned);

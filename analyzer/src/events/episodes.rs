@@ -293,9 +293,9 @@ fn committed(
     let audit = version.witnesses.values().find(|row| row.witness == "audit" && row.received.is_some());
     let watches = || version.witnesses.values().filter(|row| row.witness == "watch" && row.time.is_some());
     let evidence = |row: &EndpointRow<'_>, what: &str| Evidence {
-        path: path(row.source),
+        path: path(row.source).into(),
         record: row.record,
-        what: what.to_owned(),
+        what: what.into(),
         ..Evidence::default()
     };
     let Some(audit) = audit else {

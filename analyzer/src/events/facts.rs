@@ -86,7 +86,8 @@ fn stated(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> anyhow::Result<Vec<T
             _ => By::Capture,
         };
         let place = row.source.map_or_else(|| COMMAND_LINE.to_owned(), path);
-        let evidence = Evidence { path: place, record: row.record, what: row.key.to_string(), ..Evidence::default() };
+        let evidence =
+            Evidence { path: place.into(), record: row.record, what: row.key.as_ref().into(), ..Evidence::default() };
         let node = row.source.and_then(|source| node_of(bundle, source));
         Told { key: row.key.into_owned(), value: row.value.into_owned(), evidence, node, by }
     });
@@ -128,8 +129,12 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
     for row in bundle.rows_named::<SeriesRow<'static>>(&names)? {
         let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
         let source = path(row.source);
-        let evidence =
-            || Evidence { path: source.clone(), record: row.record, what: row.name.to_string(), ..Evidence::default() };
+        let evidence = || Evidence {
+            path: source.as_str().into(),
+            record: row.record,
+            what: row.name.as_ref().into(),
+            ..Evidence::default()
+        };
         for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| *name == row.name) {
             let Some(value) = wanted.iter().find_map(|label| labels.get(*label)).filter(|value| !value.is_empty())
             else {
@@ -186,9 +191,9 @@ fn logs(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) -> 
         let fields = row.fields.as_deref().unwrap_or_default();
         if let Some((key, value)) = line(&row.message, fields) {
             let evidence = Evidence {
-                path: path(row.source),
+                path: path(row.source).into(),
                 record: row.record,
-                what: row.message.to_string(),
+                what: row.message.into(),
                 ..Evidence::default()
             };
             let node = node_of(bundle, row.source);
@@ -214,8 +219,12 @@ fn full_syncs(bundle: &Bundle, rows: &[LogRow<'static>], path: &dyn Fn(i32) -> S
     }
     for (source, (all, whole, row)) in found.into_iter().filter(|(_, (all, ..))| *all >= LEAST_SYNCS) {
         let value = if whole == all { "every sync" } else { "changed chains" };
-        let evidence =
-            Evidence { path: path(source), record: row.record, what: row.message.to_string(), ..Evidence::default() };
+        let evidence = Evidence {
+            path: path(source).into(),
+            record: row.record,
+            what: row.message.as_ref().into(),
+            ..Evidence::default()
+        };
         let (key, node) = ("config/full-sync".to_owned(), node_of(bundle, source));
         told.push(Told { key, value: value.to_owned(), evidence, node, by: By::Capture });
     }
@@ -279,7 +288,7 @@ pub fn is_least(facts: &Facts, key: &str) -> bool {
 pub fn count(facts: &mut Facts, counted: [(&str, Option<u64>, &str); 3]) {
     for (key, number, what) in counted {
         let Some(number) = number else { continue };
-        let evidence = Evidence { path: WHOLE.to_owned(), record: 0, what: what.to_owned(), ..Evidence::default() };
+        let evidence = Evidence { path: WHOLE.into(), record: 0, what: what.into(), ..Evidence::default() };
         facts.entry(format!("count/{key}")).or_insert((number.to_string(), evidence));
     }
 }

@@ -289,9 +289,9 @@ fn doing_stages(tight: &Observed, context: &Context<'_>) -> Vec<Stage> {
             ((first.start + earlier).max(low), (last.end + later).min(high))
         };
         let evidence = Evidence {
-            path: (context.seen.path)(first.source),
+            path: (context.seen.path)(first.source).into(),
             record: first.record,
-            what: record.what.to_owned(),
+            what: record.what.into(),
             ..Evidence::default()
         };
         let at = Observed {
@@ -356,9 +356,9 @@ fn unseen(
     }
     let look = last.any.last_look;
     let evidence = Evidence {
-        path: (context.seen.path)(look.source),
+        path: (context.seen.path)(look.source).into(),
         record: look.record,
-        what: if wanted { "last look, not there yet" } else { "last look, still there" }.to_owned(),
+        what: if wanted { "last look, not there yet" } else { "last look, still there" }.into(),
         ..Evidence::default()
     };
     let never = Observed {
@@ -373,9 +373,9 @@ fn unseen(
 
 fn observed(presence: &Presence, one: &Change, path: &dyn Fn(i32) -> String) -> Observed {
     let evidence = |look: &Look, what: &str| Evidence {
-        path: path(look.source),
+        path: path(look.source).into(),
         record: look.record,
-        what: what.to_owned(),
+        what: what.into(),
         ..Evidence::default()
     };
     // Where a witness goes on showing endpoints that get nothing any more, the look before proves no presence.

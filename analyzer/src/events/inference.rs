@@ -77,9 +77,9 @@ impl Reasons {
                 _ => continue,
             };
             found.add(Worth::State, dataplane, || Evidence {
-                path: path(rule.source),
+                path: path(rule.source).into(),
                 record: rule.record,
-                what: what.to_owned(),
+                what: what.into(),
                 ..Evidence::default()
             });
         }
@@ -106,9 +106,9 @@ impl Reasons {
                 _ => continue,
             };
             self.add(Worth::Output, dataplane, || Evidence {
-                path: source.path.clone(),
+                path: source.path.clone().into(),
                 record: 0,
-                what: what.to_owned(),
+                what: what.into(),
                 ..Evidence::default()
             });
         }
@@ -124,9 +124,9 @@ impl Reasons {
             }
             let dataplane = if row.name.starts_with("cilium_") { "cilium" } else { SOME_MODE };
             self.add(Worth::Metrics, dataplane, || Evidence {
-                path: path(row.source),
+                path: path(row.source).into(),
                 record: row.record,
-                what: row.name.to_string(),
+                what: row.name.into(),
                 ..Evidence::default()
             });
         }
@@ -235,9 +235,9 @@ mod tests {
         let mut found = Reasons::default();
         for (record, (worth, name)) in all.iter().enumerate() {
             found.add(*worth, name, || Evidence {
-                path: "x".to_owned(),
+                path: "x".into(),
                 record: record as i64,
-                what: String::new(),
+                what: String::new().into(),
                 ..Evidence::default()
             });
         }

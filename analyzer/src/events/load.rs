@@ -316,7 +316,12 @@ fn scenario(
             let told = stated.iter().find_map(|one| Some((*one, windows::scenario_of(one.command.as_deref()?)?)));
             let (marker, guess) = told.unwrap_or((start, "unknown"));
             let what = marker.command.as_deref().unwrap_or(&marker.label).to_owned();
-            let evidence = Evidence { path: path(marker.source), record: marker.record, what, ..Evidence::default() };
+            let evidence = Evidence {
+                path: path(marker.source).into(),
+                record: marker.record,
+                what: what.into(),
+                ..Evidence::default()
+            };
             (guess, "the commands around which times stand", vec![evidence])
         }
         (None, None) => ("steady-state", "the absence of any scaling, restart or deletion", Vec::new()),

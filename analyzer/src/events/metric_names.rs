@@ -130,7 +130,8 @@ mod tests {
     use crate::events::facts::Facts;
 
     fn facts(pairs: &[(&str, &str)]) -> Facts {
-        let nowhere = || Evidence { path: String::new(), record: 0, what: String::new(), ..Evidence::default() };
+        let nowhere =
+            || Evidence { path: String::new().into(), record: 0, what: String::new().into(), ..Evidence::default() };
         pairs.iter().map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), nowhere()))).collect()
     }
 

@@ -58,9 +58,9 @@ pub fn of(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> S
             clock: presence.clock.clone(),
             witness: presence.format.clone(),
             evidence: vec![Evidence {
-                path: path(look.source),
+                path: path(look.source).into(),
                 record: look.record,
-                what: what.to_owned(),
+                what: what.into(),
                 ..Evidence::default()
             }],
         };
@@ -78,9 +78,9 @@ pub fn of(presences: &[Presence], service: Option<&str>, path: &dyn Fn(i32) -> S
                 at: at(Some(change.before.time), after.until, &after, "look that shows a change"),
                 shown: after.time,
                 before: Evidence {
-                    path: path(change.before.source),
+                    path: path(change.before.source).into(),
                     record: change.before.record,
-                    what: "last look with the state before".to_owned(),
+                    what: "last look with the state before".into(),
                     ..Evidence::default()
                 },
                 ..Step::default()

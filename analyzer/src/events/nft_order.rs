@@ -89,9 +89,9 @@ pub fn narrow(
 
 fn cite(rule: &Taken, path: &dyn Fn(i32) -> String) -> Evidence {
     Evidence {
-        path: path(rule.source),
+        path: path(rule.source).into(),
         record: rule.record,
-        what: "the kernel took the Service's new rule".to_owned(),
+        what: "the kernel took the Service's new rule".into(),
         ..Evidence::default()
     }
 }

@@ -84,8 +84,12 @@ fn watched(
             if kind == "created" && row.event != "ADDED" {
                 continue;
             }
-            let evidence =
-                Evidence { path: path(row.source), record: row.record, what: what.to_owned(), ..Evidence::default() };
+            let evidence = Evidence {
+                path: path(row.source).into(),
+                record: row.record,
+                what: what.into(),
+                ..Evidence::default()
+            };
             let told = Observed {
                 low: None,
                 high: row.time.map(|time| time.saturating_add(row.resolution.unwrap_or(0))),
@@ -119,9 +123,9 @@ fn lives(
         clock: row.clock.to_string(),
         witness: row.witness.to_string(),
         evidence: vec![Evidence {
-            path: path(row.source),
+            path: path(row.source).into(),
             record: row.record,
-            what: what.to_owned(),
+            what: what.into(),
             ..Evidence::default()
         }],
     };
@@ -135,9 +139,9 @@ fn lives(
         let pod = row.namespace.as_deref().zip(row.name.as_deref());
         let Some(uid) = pod.and_then(|pod| names.get(&pod)) else { continue };
         let evidence = Evidence {
-            path: path(row.source),
+            path: path(row.source).into(),
             record: row.record,
-            what: "the pod was bound".to_owned(),
+            what: "the pod was bound".into(),
             ..Evidence::default()
         };
         let at = Observed {

@@ -23,7 +23,7 @@ pub fn findings(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> Vec<Finding> {
     let mut evidence: Vec<Evidence> = Vec::new();
     let mut add = |source: i32, record: i64, text: &str| {
         let what = text.lines().find(|line| is_said(line)).unwrap_or_default().trim().to_owned();
-        evidence.push(Evidence { path: path(source), record, what, ..Evidence::default() });
+        evidence.push(Evidence { path: path(source).into(), record, what: what.into(), ..Evidence::default() });
     };
     // Events are most of the rows; what bpftrace says itself is none.
     for row in bundle.rows_or_note::<EventRow<'static>>(Some(col("event").is_null())) {
@@ -45,9 +45,9 @@ pub fn findings(bundle: &Bundle, path: &dyn Fn(i32) -> String) -> Vec<Finding> {
     for source in &bundle.manifest.sources {
         if let Some(nearest) = source.nearest.as_deref().filter(|nearest| is_said(nearest)) {
             evidence.push(Evidence {
-                path: source.path.clone(),
+                path: source.path.clone().into(),
                 record: 0,
-                what: nearest.to_owned(),
+                what: nearest.into(),
                 ..Evidence::default()
             });
         }

@@ -40,8 +40,12 @@ pub fn gather(
             continue;
         }
         let what = format!("{} {} was committed before the look that shows it was over", one.service, one.address);
-        let evidence =
-            Evidence { path: path(change.after.source), record: change.after.record, what, ..Evidence::default() };
+        let evidence = Evidence {
+            path: path(change.after.source).into(),
+            record: change.after.record,
+            what: what.into(),
+            ..Evidence::default()
+        };
         let constraint = Constraint {
             from: row.clock.to_string(),
             to: one.clock.clone(),

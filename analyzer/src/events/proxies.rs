@@ -142,9 +142,9 @@ fn overlaps(syncs: &[(String, SyncRow<'static>)], path: &dyn Fn(i32) -> String) 
                 continue;
             }
             let line = |row: &SyncRow<'_>| Evidence {
-                path: path(row.source),
+                path: path(row.source).into(),
                 record: row.record,
-                what: format!("sync of {:.1} ms", row.duration.unwrap_or(0) as f64 / 1e6),
+                what: format!("sync of {:.1} ms", row.duration.unwrap_or(0) as f64 / 1e6).into(),
                 ..Evidence::default()
             };
             let known = overlap.get_or_insert_with(|| Overlap {

@@ -49,9 +49,9 @@ pub fn read(
         for (version, line) in pairs {
             let key = (version.row.slice_uid.to_string(), version.row.resource_version.to_string());
             let evidence = Evidence {
-                path: path(line.source),
+                path: path(line.source).into(),
                 record: line.record,
-                what: "the proxy's handler was called".to_owned(),
+                what: "the proxy's handler was called".into(),
                 ..Evidence::default()
             };
             let at = Observed {

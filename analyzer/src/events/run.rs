@@ -1,5 +1,6 @@
 //! The model of one run that measurements work on.
 
+use arcstr::ArcStr;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -154,8 +155,8 @@ impl Run {
     }
 
     /// Evidence: one line of one source.
-    pub fn evidence(&self, source: i32, record: i64, what: impl Into<String>) -> Evidence {
-        Evidence { path: self.path(source).to_owned(), record, what: what.into(), ..Evidence::default() }
+    pub fn evidence(&self, source: i32, record: i64, what: impl Into<ArcStr>) -> Evidence {
+        Evidence { path: self.path(source).into(), record, what: what.into(), ..Evidence::default() }
     }
 
     /// Whether the dataplane is kube-proxy in any mode.

@@ -212,7 +212,7 @@ fn episodes(run: &Run, filter: &Filter, add: Add<'_>) -> anyhow::Result<()> {
                 kind: kind.to_owned(),
                 object: object.clone(),
                 what,
-                source: first.map(|one| one.path.clone()).unwrap_or_default(),
+                source: first.map(|one| one.path.to_string()).unwrap_or_default(),
                 record: first.map_or(0, |one| one.record),
                 order_open: false,
             }

@@ -62,7 +62,12 @@ pub fn actions(audit: &[AuditRow<'static>], path: &dyn Fn(i32) -> String) -> Vec
         };
         if let Some(scenario) = scenario {
             let what = format!("{} {} by {}", row.verb, row.uri, row.user);
-            let evidence = Evidence { path: path(row.source), record: row.record, what, ..Evidence::default() };
+            let evidence = Evidence {
+                path: path(row.source).into(),
+                record: row.record,
+                what: what.into(),
+                ..Evidence::default()
+            };
             found.push(Action { scenario, time: row.received, clock: row.clock.to_string(), evidence });
         }
     }
@@ -141,9 +146,9 @@ pub fn from_markers(markers: &[MarkerRow<'static>], path: &dyn Fn(i32) -> String
         return None;
     }
     let evidence = |marker: &MarkerRow<'_>| Evidence {
-        path: path(marker.source),
+        path: path(marker.source).into(),
         record: marker.record,
-        what: marker.label.to_string(),
+        what: marker.label.as_ref().into(),
         ..Evidence::default()
     };
     let named = [find("baseline_start"), find("baseline_end"), action_start, stated];

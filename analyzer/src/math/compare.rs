@@ -160,9 +160,12 @@ fn exactly_outside(m: usize, n: usize, tail: f64) -> Outside {
 /// The interval of the median pairwise value at a level; an end that is no number is open. `low` are the values that make
 /// it least, `high` those that make it greatest: the same ones, or each at an end of its own bounds.
 fn covered(mut low: Vec<f64>, mut high: Vec<f64>, (outside, coverage): (usize, f64)) -> Covered {
-    low.sort_by(f64::total_cmp);
-    high.sort_by(f64::total_cmp);
-    let ends = (low.get(outside - 1).copied(), high.len().checked_sub(outside).and_then(|at| high.get(at).copied()));
+    // Hundreds of runs a side are ten thousands of pairs: two of them are wanted, not their order.
+    let nth = |values: &mut Vec<f64>, at: usize| {
+        (at < values.len()).then(|| *values.select_nth_unstable_by(at, f64::total_cmp).1)
+    };
+    let last = high.len().checked_sub(outside);
+    let ends = (nth(&mut low, outside - 1), last.and_then(|at| nth(&mut high, at)));
     let finite = |end: Option<f64>| end.filter(|end| end.is_finite());
     Covered { low: finite(ends.0), high: finite(ends.1), coverage }
 }

@@ -13,6 +13,7 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use vecmap::VecMap;
 
 pub mod arithmetic;
 pub mod compare;
@@ -23,6 +24,10 @@ pub mod quantile;
 pub mod shape;
 pub mod shifts;
 pub mod turnbull;
+
+/// Values by name, a handful, in the order given. A thousand runs have two hundred thousand of these: a tree of so few takes many times their
+/// memory.
+pub type Named<V> = VecMap<String, V>;
 
 /// A number with bounds. `None` anywhere means "not given", never zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

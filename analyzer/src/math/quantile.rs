@@ -5,9 +5,8 @@
 //! An open end sorts last (above) or first (below), and a quantile that falls on it is open.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
-use super::Estimate;
+use super::{Estimate, Named};
 
 /// The quantiles that every distribution in a report carries.
 pub const REPORTED: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)];
@@ -36,14 +35,14 @@ pub fn of(values: &[f64], q: f64) -> Option<f64> {
 
 /// Middle value, or the mean of the two middle values (for few runs, where nearest rank would favour the lower one).
 pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    match n {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[n / 2]),
-        n => Some((sorted[n / 2 - 1] + sorted[n / 2]) / 2.0),
+    if values.is_empty() {
+        return None;
     }
+    let mut values = values.to_vec();
+    let (odd, middle) = (values.len() % 2 == 1, values.len() / 2);
+    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| !odd);
+    Some(lower.map_or(*upper, |lower| (lower + *upper) / 2.0))
 }
 
 /// Intervals whose lower ends, values and upper ends are sorted apart.
@@ -78,19 +77,19 @@ pub fn envelope(values: &[Estimate], q: f64) -> Estimate {
 }
 
 /// All reported quantiles of intervals.
-pub fn envelope_all(values: &[Estimate]) -> BTreeMap<String, Estimate> {
+pub fn envelope_all(values: &[Estimate]) -> Named<Estimate> {
     if values.is_empty() {
-        return BTreeMap::new();
+        return Named::new();
     }
     let envelope = Envelope::new(values);
     REPORTED.iter().map(|(name, q)| ((*name).to_owned(), envelope.at(*q))).collect()
 }
 
 /// All reported quantiles of exact values.
-pub fn exact_all(values: &[f64]) -> BTreeMap<String, Estimate> {
+pub fn exact_all(values: &[f64]) -> Named<Estimate> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let mut found = BTreeMap::new();
+    let mut found = Named::new();
     for (name, q) in REPORTED {
         if let Some(value) = of_sorted(&sorted, q) {
             found.insert(name.to_owned(), Estimate::exact(value));

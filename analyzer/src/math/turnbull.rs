@@ -14,10 +14,10 @@
 //! An innermost interval that is open above holds the mass of what never arrived: a quantile that falls on it is not
 //! given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::Estimate;
 use super::quantile::{Envelope, REPORTED, rank};
+use super::{Estimate, Named};
 
 /// Steps after which the shares are taken as they are, and the work that all steps together may cost: with very many
 /// values there are so many pieces that each is narrow, and a few steps do.
@@ -69,9 +69,9 @@ pub fn estimate(values: &[Estimate]) -> Distribution {
 
 /// All reported quantiles: bounds by the envelope (lower and upper ends sorted apart), values by the estimate. Where the
 /// upper bound is open, so many never arrived that no value is given.
-pub fn quantiles(values: &[Estimate]) -> BTreeMap<String, Estimate> {
+pub fn quantiles(values: &[Estimate]) -> Named<Estimate> {
     let (distribution, envelope) = (estimate(values), Envelope::new(values));
-    let mut found = BTreeMap::new();
+    let mut found = Named::new();
     for (name, q) in REPORTED {
         let bounds = envelope.at(q);
         let Some(rank) = rank(values.len(), q) else { continue };

@@ -214,7 +214,7 @@ fn size_ratio(column: &str, name: &str, source: &str, runs: &[&Subject<'_>], mea
         row.details.insert("largest_services".into(), last.0);
         row.details.insert("smallest".into(), first.1.value.unwrap_or_default());
         row.details.insert("largest".into(), last.1.value.unwrap_or_default());
-        row.method = format!("medians of {source} over the runs of each size");
+        row.method = format!("medians of {source} over the runs of each size").into();
     }
     row
 }

@@ -4,7 +4,7 @@
 //! longest stretch as a share of `for:` in between. Where the quantile has no value at all (no observations), nothing
 //! was judged and the measurement is missing: silence is no proof.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use syncline_promql::{AlertRange, MemoryStorage, Options, Value, alert, parse, range};
 
@@ -12,7 +12,7 @@ use super::{Measurement, Missing, THIS_RUN, could_have_shown};
 use crate::bundle::witnesses;
 use crate::events::metric_names::absence;
 use crate::events::{Phase, Run};
-use crate::math::Estimate;
+use crate::math::{Estimate, Named};
 
 /// One documented rule in its sound form.
 struct Rule {
@@ -57,15 +57,16 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
 
 fn evaluate(run: &Run, rule: &Rule) -> Measurement {
     let blank = Measurement {
-        run: run.name.clone(),
-        name: rule.name.to_owned(),
-        unit: "ratio".to_owned(),
-        statistic: "longest stretch above the threshold / for:".to_owned(),
-        window: "run".to_owned(),
+        run: run.name.clone().into(),
+        name: rule.name.into(),
+        unit: "ratio".into(),
+        statistic: "longest stretch above the threshold / for:".into(),
+        window: "run".into(),
         method: format!(
             "{} > {}, every second over the capture, for: {} s",
             rule.quantile, rule.threshold, rule.hold_seconds
-        ),
+        )
+        .into(),
         ..Measurement::default()
     };
     match attempt(run, rule) {
@@ -169,7 +170,7 @@ impl Found {
                 rule.title
             ));
         }
-        let details = BTreeMap::from([
+        let details = Named::from([
             ("highest quantile (s)".to_owned(), self.highest),
             ("longest stretch above (s)".to_owned(), self.longest_ms as f64 / 1e3),
             ("evaluations with a value".to_owned(), self.valued as f64),

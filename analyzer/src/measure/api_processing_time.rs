@@ -8,6 +8,8 @@
 //! What `time` printed for a command is its duration without any date (fact `command-duration`); where neither stands, there is none.
 //! A second command is the variant `action 2`, and so on.
 
+use arcstr::ArcStr;
+
 use syncline_schema::facts::FactRow;
 use syncline_schema::markers::MarkerRow;
 
@@ -49,7 +51,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         }
         let mut row = between(run, start, end);
         if at > 0 {
-            row.variant = format!("action {}", at + 1);
+            row.variant = format!("action {}", at + 1).into();
         }
         found.push(row);
     }
@@ -57,10 +59,10 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
     let timed = durations.into_iter().filter_map(|fact| timed(run, fact));
     found.extend(timed.enumerate().map(|(at, row)| match ahead + at {
         0 => row,
-        before => Measurement { variant: format!("action {}", before + 1), ..row },
+        before => Measurement { variant: format!("action {}", before + 1).into(), ..row },
     }));
     if let Some(first) = found.first_mut() {
-        first.variant.clear();
+        first.variant = ArcStr::new();
         return found;
     }
     let what = if waited {
@@ -79,8 +81,8 @@ fn timed(run: &Run, fact: &FactRow<'_>) -> Option<Measurement> {
     Some(Measurement {
         n: 1,
         estimate: Estimate::between((value - resolution).max(0.0), value, value + resolution),
-        method: "what `time` printed for the command: kubectl's own start and end are in it".to_owned(),
-        window: "action".to_owned(),
+        method: "what `time` printed for the command: kubectl's own start and end are in it".into(),
+        window: "action".into(),
         evidence: vec![run.evidence(fact.source?, fact.record, format!("time of {command}"))],
         notes: vec!["As the shell saw it: not the API server's own time, which is a part of it.".to_owned()],
         ..blank(run, NAME, "value")
@@ -97,8 +99,8 @@ fn between(run: &Run, start: &MarkerRow<'_>, end: &MarkerRow<'_>) -> Measurement
     Measurement {
         n: 1,
         estimate,
-        method: "between the two dates around the command: kubectl's own start and end are in it".to_owned(),
-        window: "action".to_owned(),
+        method: "between the two dates around the command: kubectl's own start and end are in it".into(),
+        window: "action".into(),
         evidence: vec![
             run.evidence(start.source, start.record, format!("ahead of {command}")),
             run.evidence(end.source, end.record, format!("behind {command}")),
@@ -125,7 +127,7 @@ mod tests {
         let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
             markers.iter().for_each(|one| tables.push(one).unwrap());
         });
-        let row = |one: Measurement| (one.variant, one.estimate.value, one.estimate.low, one.estimate.high);
+        let row = |one: Measurement| (one.variant.to_string(), one.estimate.value, one.estimate.low, one.estimate.high);
         measure(&run).into_iter().map(row).collect()
     }
 
@@ -168,7 +170,8 @@ mod tests {
                 tables.push(&fact).unwrap();
             }
         });
-        let found: Vec<_> = measure(&run).into_iter().map(|one| (one.variant, one.estimate.value)).collect();
+        let found: Vec<_> =
+            measure(&run).into_iter().map(|one| (one.variant.to_string(), one.estimate.value)).collect();
         assert_eq!(found, [(String::new(), Some(0.149)), ("action 2".to_owned(), Some(31.2))]);
     }
 

@@ -82,7 +82,7 @@ pub fn work(run: &Run) -> Measurement {
             row.method = format!(
                 "Δ cilium_bpf_map_ops_total of the load-balancer maps (witness: {}); it counts fewer than a kernel trace",
                 operations[0].witness
-            );
+            ).into();
             row.details.insert("operations".into(), count);
             row.details.insert("endpoint_changes".into(), changes as f64);
             row.evidence = last_lines(run, &operations);
@@ -155,7 +155,8 @@ fn map_ops(run: &Run) -> Vec<Measurement> {
             (Some(window), Some(count)) => {
                 row.n = count as u64;
                 row.estimate = per_second(count, window.seconds());
-                row.method = format!("Δ cilium_bpf_map_ops_total over all maps (witness: {})", operations[0].witness);
+                row.method =
+                    format!("Δ cilium_bpf_map_ops_total over all maps (witness: {})", operations[0].witness).into();
                 row.details.insert("operations".into(), count);
                 row.details.insert("seconds".into(), window.seconds());
                 row.evidence = last_lines(run, &operations);
@@ -251,7 +252,7 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
         row.method = format!(
             "Δsum/Δcount of cilium_endpoint_regeneration_time_stats_seconds{{scope=\"total\"}} per scrape interval with bpfCompilation or bpfLoadProg (witness: {}); means hide the spread within an interval",
             counts[0].witness
-        );
+        ).into();
     }
 
     let mut late = Measurement::new(run, "late_regenerations", "1");
@@ -288,7 +289,8 @@ fn regenerations(run: &Run) -> Vec<Measurement> {
             late.method = format!(
                 "increases of cilium_endpoint_regeneration_time_stats_seconds_count (witness: {})",
                 first.witness
-            );
+            )
+            .into();
             late.evidence = after.iter().take(3).map(|s| s.last.evidence(run, "regenerated late")).collect();
             // That none came late is shown by all that was read behind the last commit.
             late.evidence.extend(counts.iter().filter_map(|one| {
@@ -332,7 +334,7 @@ fn reconciler(run: &Run) -> Vec<Measurement> {
             row.method = format!(
                 "Δsum/Δcount of cilium_reconciler_duration_seconds{{module_id=~\".*{RECONCILER}\"}} per scrape interval (witness: {}): work, not waiting",
                 first.witness
-            );
+            ).into();
         } else {
             row.missing = Some(Missing {
                 what: "no operation of the load-balancer reconciler in the window".into(),
@@ -375,7 +377,8 @@ fn backends(run: &Run) -> Measurement {
     row.method = format!(
         "cilium_statedb_table_objects{{table=\"backends\"}} at the start of the action and at the end (witness: {})",
         series.witness
-    );
+    )
+    .into();
     row.details.insert("before".into(), before.value);
     row.details.insert("after".into(), after.value);
     row.details.insert("endpoints_net".into(), net as f64);
@@ -414,7 +417,7 @@ fn forwards(run: &Run) -> Measurement {
             row.method = format!(
                 "packets forwarded per second between scrapes, both directions (cilium_forward_count_total, witness: {})",
                 counters[0].witness
-            );
+            ).into();
             row.details.insert("baseline_p50".into(), usual);
             row.details.insert("action_p5".into(), least);
             row.evidence = last_lines(run, &counters);

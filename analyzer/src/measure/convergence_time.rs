@@ -50,7 +50,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             let missing = run.clocks.missing(&clock, &other);
             let mut found = vec![absent(run, NAME, missing.clone(), missing)];
             if let Ok(mut row) = from_looks(run, &|one| Some(one.clone())) {
-                row.variant = ONE_CLOCK.to_owned();
+                row.variant = ONE_CLOCK.into();
                 row.notes.insert(0, format!("Nothing relates the clocks {clock} and {other}: this is the figure if they are one machine's, and nothing may rest on it before same_host states so."));
                 found.push(row);
             }

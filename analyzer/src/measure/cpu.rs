@@ -88,7 +88,7 @@ const LONGER: &str = "Keep baseline, action and tail at 30 s or more and scrape 
 
 fn start(run: &Run, cpu: &ProxyCpu, name: &str, unit: &str, window: &str) -> Measurement {
     let mut row = Measurement::new(run, name, unit);
-    row.method = cpu.method.clone();
+    row.method = cpu.method.clone().into();
     row.window = window.into();
     // A quotient or difference of two lower bounds bounds nothing: only the levels say so.
     row.lower_bound_only = cpu.lower_bound_only;
@@ -233,7 +233,7 @@ fn excess(
                 _ => Estimate::default(),
             };
             row.estimate = arithmetic::difference(during.used, expected);
-            row.statistic = format!("CPU-seconds above the {against}'s rate");
+            row.statistic = format!("CPU-seconds above the {against}'s rate").into();
             describe(run, cpu, &mut row, &[("action", during), (against, quiet)]);
         }
         _ => {

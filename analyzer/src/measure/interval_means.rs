@@ -106,7 +106,7 @@ pub fn range(run: &Run, series: &Series, first: &Reading, last: &Reading, functi
     let (low, high) = (first.record.min(last.record), first.record.max(last.record));
     Some(Evidence {
         last: Some(high),
-        query: format!("{function}({}{{{}}}[{seconds:.0}s])", series.name, labels.join(",")),
+        query: format!("{function}({}{{{}}}[{seconds:.0}s])", series.name, labels.join(",")).into(),
         ..run.evidence(first.source, low, format!("readings of {}", series.name))
     })
 }

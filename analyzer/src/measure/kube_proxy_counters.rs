@@ -84,7 +84,7 @@ fn failures(run: &Run) -> Measurement {
     {
         row.n = 1;
         row.estimate = Estimate::exact(told.count as f64);
-        row.method = format!("failed syncs that kube-proxy's log tells of ({})", told.window);
+        row.method = format!("failed syncs that kube-proxy's log tells of ({})", told.window).into();
         row.window = told.window.into();
         return row;
     }
@@ -159,7 +159,8 @@ fn observations(run: &Run) -> Measurement {
             row.details.insert("observations".into(), count);
             row.details.insert("readiness_changes".into(), changes.len() as f64);
             row.method =
-                format!("Δ kubeproxy_network_programming_duration_seconds_count (witness: {})", counters[0].witness);
+                format!("Δ kubeproxy_network_programming_duration_seconds_count (witness: {})", counters[0].witness)
+                    .into();
             row.evidence = counters.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, &s.name))).collect();
         }
         Some(_) => {

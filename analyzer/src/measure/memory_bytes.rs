@@ -36,7 +36,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
             row.statistic = "median".into();
             fill(run, &found, phase, &mut row);
             if row.estimate.value.is_some() {
-                row.method = format!("{method} of {container} (witness: {})", found.first().map_or("", |s| &s.witness));
+                row.method = format!("{method} of {container} (witness: {})", found.first().map_or("", |s| &s.witness)).into();
             } else {
                 row.missing = Some(Missing {
                     what: format!("no memory gauge of {container} in the {}", proxy_cpu::word(phase)),

@@ -50,7 +50,7 @@ fn one(run: &Run, metric: &str) -> Measurement {
     let quiet: Vec<f64> = quiet.into_iter().map(|(.., value)| value).collect();
     let missing = |what: String| {
         let row = Measurement::missing(run, "metric_shape", "ratio", &what, REMEDY);
-        Measurement { variant: metric.to_owned(), ..row }
+        Measurement { variant: metric.into(), ..row }
     };
     if series.is_empty() {
         let why = absence(metric, &run.dataplane, &run.facts).map_or_else(String::new, |why| format!(": {why}"));
@@ -64,9 +64,9 @@ fn one(run: &Run, metric: &str) -> Measurement {
         ));
     };
     let mut row = Measurement::new(run, "metric_shape", "ratio");
-    row.variant = metric.to_owned();
-    row.window = "action".to_owned();
-    row.statistic = "share of the action that was high".to_owned();
+    row.variant = metric.into();
+    row.window = "action".into();
+    row.statistic = "share of the action that was high".into();
     row.n = action.len() as u64;
     row.estimate = Estimate::exact(seen.share);
     row.method = format!(
@@ -75,7 +75,8 @@ fn one(run: &Run, metric: &str) -> Measurement {
         seen.stretches,
         seen.threshold,
         seen.highest
-    );
+    )
+    .into();
     row.details.insert("stretches".to_owned(), seen.stretches as f64);
     row.details.insert("threshold".to_owned(), seen.threshold);
     row.details.insert("highest".to_owned(), seen.highest);

@@ -8,14 +8,13 @@ pub mod alerts;
 pub mod api_processing_time;
 pub mod background;
 
-use std::collections::BTreeMap;
-
+use arcstr::ArcStr;
 use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Evidence;
 use crate::events::Run;
-use crate::math::Estimate;
+use crate::math::{Estimate, Named};
 
 pub mod across;
 pub mod before_after;
@@ -163,38 +162,38 @@ pub const THIS_RUN: &str = "{this run}";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measurement {
     /// Name of the run.
-    pub run: String,
+    pub run: ArcStr,
     /// Name, as the design lists it.
-    pub name: String,
+    pub name: ArcStr,
     /// What it is measured over where one name has several readings (`iptables-save`, `ratio`, `upper bound`, node…); empty for the main one.
-    pub variant: String,
+    pub variant: ArcStr,
     /// `s`, `ratio`, `cores`, `bytes`, `1/s`, `1`, `points`, `core-s`.
-    pub unit: String,
+    pub unit: ArcStr,
     /// Number of things measured.
     pub n: u64,
     /// The main figure (the statistic that `statistic` names).
     pub estimate: Estimate,
     /// Which statistic `estimate` is: `max`, `p95`, `median`, `mean`, `total`, `ratio`, …
-    pub statistic: String,
+    pub statistic: ArcStr,
     /// Sampling interval of a proportion or a median, where one can be given.
     pub ci: Option<Interval>,
     /// `p50`, `p90`, `p95`, `p99`, `max` of a distribution.
-    pub quantiles: BTreeMap<String, Estimate>,
+    pub quantiles: Named<Estimate>,
     /// True where the figure bounds the claimed thing only from above.
     pub upper_bound_only: bool,
     /// True where the figure bounds it only from below (process CPU without iptables-restore).
     pub lower_bound_only: bool,
     /// How it was measured, in one sentence, with the witness used.
-    pub method: String,
+    pub method: ArcStr,
     /// Window it was measured in, in words.
-    pub window: String,
+    pub window: ArcStr,
     pub evidence: Vec<Evidence>,
     /// What a reader must know.
     pub notes: Vec<String>,
     /// Set where it could not be measured: what is missing and what would capture it.
     pub missing: Option<Missing>,
     /// Figures beside it (numerator, denominator, counts, spans), by name.
-    pub details: BTreeMap<String, f64>,
+    pub details: Named<f64>,
 }
 
 /// An interval with its level.
@@ -218,7 +217,7 @@ pub struct Missing {
 impl Measurement {
     /// An empty row of a run.
     pub fn new(run: &Run, name: &str, unit: &str) -> Self {
-        Self { run: run.name.clone(), name: name.into(), unit: unit.into(), ..Self::default() }
+        Self { run: run.name.clone().into(), name: name.into(), unit: unit.into(), ..Self::default() }
     }
 
     /// A row that says why there is no figure.

@@ -58,7 +58,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                         false => " of node-exporter",
                     },
                     all.first().map_or("", |s| &s.witness)
-                );
+                ).into();
                 if niced > 0.0 {
                     let share = 100.0 * niced / total;
                     row.notes.push(format!(

@@ -95,12 +95,13 @@ fn programs(run: &Run, name: &str, wanted: &[&str], all: bool) -> Measurement {
     }
     if sums.1 > 0.0 {
         row.n = sums.1 as u64;
-        row.window = window;
+        row.window = window.into();
         row.estimate = Estimate::exact(sums.0 / sums.1 / 1e9);
         row.method = format!(
             "Δrun_time_ns / Δrun_cnt of {} between two dumps of bpftool prog, by program id",
             wanted.join(", ")
-        );
+        )
+        .into();
         row.notes.push("bpftool counts the measuring itself; a packet may pass more than one program.".into());
         for (program, (nanoseconds, runs)) in by_name {
             row.details.insert(format!("{program}_seconds"), nanoseconds / runs / 1e9);
@@ -176,7 +177,8 @@ fn softirq(run: &Run) -> Measurement {
     row.n = packets as u64;
     // The fewest packets give the upper bound.
     row.estimate = arithmetic::ratio(rate, per_second);
-    row.method = format!("softirq CPU of the node (witness: {}) over packets of the workload: {told}", cpus[0].witness);
+    row.method =
+        format!("softirq CPU of the node (witness: {}) over packets of the workload: {told}", cpus[0].witness).into();
     row.notes.push("All softirq work of the node is charged to the workload: an upper bound.".into());
     row.details.insert("softirq_seconds".into(), used);
     row.details.insert("ticks".into(), ticks);

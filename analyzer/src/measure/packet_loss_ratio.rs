@@ -131,16 +131,18 @@ fn traced(run: &Run) -> Result<Vec<Evidence>, Missing> {
         Some(action) => last(*source).is_some_and(|last| last >= action.end - action.slack),
         None => true,
     };
-    let whole = |(source, _): &(i32, String)| Evidence {
+    let whole = |(source, _): &(i32, String)| {
+        Evidence {
         last: last_record(run, *source).filter(|last| *last > 1),
         query: format!(
             "SELECT count(*) FILTER (WHERE event = 'RETRANSMIT' AND text LIKE '%state=2%') FROM 'trace_events.parquet' WHERE source = {source}"
-        ),
+        ).into(),
         ..run.evidence(
             *source,
             1,
             "the whole trace: SYN retransmits of anyone; those of the client to the Service count",
         )
+    }
     };
     if sources.iter().any(reaches) {
         return Ok(sources.iter().filter(|one| reaches(one)).map(whole).collect());

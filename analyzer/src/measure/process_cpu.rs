@@ -205,7 +205,7 @@ fn traced(run: &Run, prints: &[Print], phase: Phase) -> Option<Found> {
         query: format!(
             "SELECT key, sum(value) / 1e9 / {seconds:.3} AS cores FROM 'trace_maps.parquet' WHERE source = {} AND record BETWEEN {} AND {} AND map = '{}' AND figure = 'value' AND key NOT LIKE 'swapper%' GROUP BY key ORDER BY cores DESC",
             first.source, first.record, last.record, first.map
-        ),
+        ).into(),
         ..run.evidence(first.source, first.record, "on-CPU time by command")
     };
     Some((cores, vec![evidence]))

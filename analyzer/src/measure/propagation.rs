@@ -15,12 +15,12 @@
 //! latency     d.low − c.high  …  d.high − c.low      then moved by the clocks' offset, which all endpoints share
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Measurement, Missing};
 use crate::clock::{Evidence, Offset};
 use crate::events::{Direction, Episode, Observed, Outcome, Phase, Run};
-use crate::math::{Estimate, quantile, turnbull};
+use crate::math::{Estimate, Named, quantile, turnbull};
 
 /// What to capture where no dataplane was seen.
 pub const SNAPSHOTS: &str = "while :; do echo \"# TIMESTAMP $(date +%s.%N)\"; iptables-save -t nat; sleep 0.1; done (Cilium: cilium-dbg bpf lb list -o json), with an audit log or a watch of EndpointSlices";
@@ -42,10 +42,10 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
 
 pub(super) fn blank(run: &Run, name: &str, statistic: &str) -> Measurement {
     Measurement {
-        run: run.name.clone(),
-        name: name.to_owned(),
-        unit: "s".to_owned(),
-        statistic: statistic.to_owned(),
+        run: run.name.clone().into(),
+        name: name.into(),
+        unit: "s".into(),
+        statistic: statistic.into(),
         ..Measurement::default()
     }
 }
@@ -102,7 +102,7 @@ pub struct Shifted {
 /// one node        quantile of (own.low)  + offset.low   …   quantile of (own.high) + offset.high
 /// several nodes   quantile of (own.low + offset.low)    …   quantile of (own.high + offset.high)
 /// ```
-pub fn quantiles(latencies: &[Shifted]) -> BTreeMap<String, Estimate> {
+pub fn quantiles(latencies: &[Shifted]) -> Named<Estimate> {
     let seconds = |time: i64| time as f64 / 1e9;
     let moved = |one: &Shifted, low: f64, high: f64| Estimate {
         value: None,
@@ -246,12 +246,12 @@ fn distribution(run: &Run, name: &str, direction: Direction) -> Measurement {
             if by_beacons > 0 { "beacons, " } else { "" },
             witnesses.join(", "),
             said(offset)
-        ),
+        ).into(),
         window: if direction == Direction::Added { "action and tail, first episodes" } else { "action and tail" }
-            .to_owned(),
+            .into(),
         evidence,
         notes,
-        details: BTreeMap::from([
+        details: Named::from([
             ("minimum".to_owned(), minimum),
             ("endpoints changed".to_owned(), episodes.len() as f64),
             ("never arrived".to_owned(), never as f64),
@@ -327,8 +327,8 @@ pub(super) fn single(run: &Run, name: &str, from: &Observed, to: &Observed, n: u
     Measurement {
         n: n as u64,
         estimate: latency(from, to),
-        method: method.to_owned(),
-        window: "action".to_owned(),
+        method: method.into(),
+        window: "action".into(),
         evidence: from.evidence.iter().chain(&to.evidence).cloned().collect(),
         ..blank(run, name, "value")
     }
@@ -413,8 +413,8 @@ fn pod_ready_to_dataplane(run: &Run) -> Measurement {
         n: latencies.len() as u64,
         estimate: quantiles.get("p50").copied().unwrap_or_default(),
         quantiles,
-        method: "the pod's Ready condition (whole seconds, the kubelet's clock) to the dataplane".to_owned(),
-        window: "action".to_owned(),
+        method: "the pod's Ready condition (whole seconds, the kubelet's clock) to the dataplane".into(),
+        window: "action".into(),
         ..blank(run, name, "p50")
     }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use arcstr::ArcStr;
 use polars::prelude::{col, lit};
 use syncline_schema::samples::{SampleRow, SeriesRow};
 
@@ -39,7 +40,7 @@ pub struct Reading {
 
 impl Reading {
     /// The line that it stands on.
-    pub fn evidence(&self, run: &Run, what: impl Into<String>) -> Evidence {
+    pub fn evidence(&self, run: &Run, what: impl Into<ArcStr>) -> Evidence {
         run.evidence(self.source, self.record, what)
     }
 }

@@ -134,8 +134,8 @@ fn recoveries(run: &Run, clock: &str, last_sent: Option<i64>) -> Vec<Measurement
     for (at, (low, high, marker)) in kills.iter().enumerate() {
         let until = kills.get(at + 1).map_or(i64::MAX, |next| next.0);
         let mut row = Measurement::new(run, "recovery_time", "s");
-        row.variant = if at == 0 { String::new() } else { format!("action {}", at + 1) };
-        row.window = marker.command.as_deref().unwrap_or("from the action on").to_owned();
+        row.variant = if at == 0 { String::new().into() } else { format!("action {}", at + 1).into() };
+        row.window = marker.command.as_deref().unwrap_or("from the action on").into();
         row.statistic = "kill to the last failure ahead of 5 quiet seconds".into();
         row.method =
             "failed new connections of the client; the kill lies between the action's start and its return".into();

@@ -181,7 +181,7 @@ pub fn cite(run: &Run, phase: Phase, kind: &str, figure: &str) -> Vec<Evidence> 
                 query: format!(
                     "SELECT {figure} FROM 'requests.parquet' WHERE source = {source} AND kind = '{kind}' AND time >= {} AND time < {}",
                     window.start, window.end
-                ),
+                ).into(),
                 ..run.evidence(source, first, format!("{n} requests ({kind}) of the {word}"))
             });
         }

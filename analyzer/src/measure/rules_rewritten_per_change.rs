@@ -195,7 +195,7 @@ fn metric(run: &Run) -> Measurement {
         return row;
     }
     fill(&mut row, &shares);
-    row.method = format!("kube-proxy's own gauges at scrapes that follow a sync (witness: {})", last[0].witness);
+    row.method = format!("kube-proxy's own gauges at scrapes that follow a sync (witness: {})", last[0].witness).into();
     row
 }
 

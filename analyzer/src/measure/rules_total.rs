@@ -211,7 +211,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                     row.method = format!(
                         "{}{{table=\"nat\"}} of kube-proxy, the larger address family (witness: {}); wrong in Kubernetes 1.26 and 1.27",
                         series.name, series.witness
-                    );
+                    ).into();
                     row.evidence = vec![reading.evidence(run, &series.name)];
                 }
                 None => {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::propagation::{Shifted, counted, quantiles};
 use super::{Measurement, Missing};
 use crate::events::{Direction, Episode, Observed, Outcome, Run};
-use crate::math::Estimate;
+use crate::math::{Estimate, Named};
 
 /// The moments, in order.
 pub const MOMENTS: [&str; 9] =
@@ -54,7 +54,7 @@ pub struct StageTime {
     /// Endpoints that have both moments with none between.
     pub n: usize,
     /// `p50`, `p90`, …, s.
-    pub quantiles: BTreeMap<String, Estimate>,
+    pub quantiles: Named<Estimate>,
 }
 
 /// The moments of one endpoint on one node.
@@ -75,7 +75,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
         for (at, stage) in breakdown.stages.iter().enumerate() {
             let mut row = Measurement::new(run, "stage_time", "s");
             let word = if direction == Direction::Added { "" } else { REMOVAL };
-            row.variant = format!("{word}{} → {}", stage.from, stage.to);
+            row.variant = format!("{word}{} → {}", stage.from, stage.to).into();
             row.statistic = "p50".into();
             row.n = stage.n as u64;
             row.estimate = stage.quantiles.get("p50").copied().unwrap_or_default();

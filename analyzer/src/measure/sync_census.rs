@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::bail;
 use polars::prelude::{col, lit};
 use syncline_schema::syncs::SyncRow;
 use syncline_schema::trace::EventRow;
@@ -45,9 +46,16 @@ pub struct Census {
     pub lower_bound_only: bool,
     /// Proxies whose syncs overlap, so that they are several without names.
     pub mixed: Vec<String>,
+    /// Why what there is shows none that could be counted.
+    pub refused: Option<String>,
 }
 
 impl Census {
+    /// Why there is no sync, in words.
+    pub fn none(&self) -> String {
+        self.refused.clone().unwrap_or_else(|| "no sync of kube-proxy was captured".to_owned())
+    }
+
     /// Syncs that ended in a phase.
     pub fn within<'a>(&'a self, run: &Run, phase: Phase) -> Vec<&'a Sync> {
         let inside = |s: &&Sync| s.end.zip(run.window(phase, &s.clock)).is_some_and(|(end, w)| w.contains(end));
@@ -105,7 +113,7 @@ pub fn worst(mut rows: Vec<(&str, Measurement)>) -> Vec<Measurement> {
         .collect();
     found.extend(rows.into_iter().map(|(proxy, mut row)| {
         let of = format!("proxy {proxy}");
-        row.variant = if row.variant.is_empty() { of } else { format!("{}, {of}", row.variant) };
+        row.variant = if row.variant.is_empty() { of.into() } else { format!("{}, {of}", row.variant).into() };
         row
     }));
     found
@@ -158,7 +166,7 @@ pub fn take(run: &Run) -> Census {
     if !syncs.is_empty() {
         sort(&mut syncs);
         let mixed = made.overlaps.into_iter().map(|one| one.proxy).collect();
-        return Census { syncs, witness: "log", lower_bound_only: false, mixed };
+        return Census { syncs, witness: "log", lower_bound_only: false, mixed, refused: None };
     }
     // nft also lists: only a child that sent a batch programmed anything.
     let batches: Vec<EventRow<'static>> = trace_events(run, "NFT_BATCH_SENDMSG");
@@ -192,10 +200,13 @@ pub fn take(run: &Run) -> Census {
         .collect();
     if !syncs.is_empty() {
         sort(&mut syncs);
-        return Census { syncs, witness: "trace", lower_bound_only: true, mixed: Vec::new() };
+        return Census { syncs, witness: "trace", lower_bound_only: true, ..Census::default() };
     }
-    let syncs = from_histogram(run);
-    if syncs.is_empty() { Census::default() } else { Census { syncs, witness: "histogram", ..Census::default() } }
+    match from_histogram(run) {
+        Ok(syncs) if syncs.is_empty() => Census::default(),
+        Ok(syncs) => Census { syncs, witness: "histogram", ..Census::default() },
+        Err(refused) => Census { refused: Some(refused.to_string()), ..Census::default() },
+    }
 }
 
 /// Events of one word, of one source per clock: a script captured twice (text and JSON) saw the same events twice.
@@ -239,18 +250,25 @@ pub fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 /// Observations by bucket.
 type Counted = BTreeMap<usize, (f64, Evidence)>;
 
+/// Syncs of a run at most: a proxy that syncs ten times a second for a day has 864,000. A counter that grows by more is no proxy's.
+const MOST_SYNCS: usize = 1 << 20;
+
 /// Each observation as a sync of unknown duration within its bucket, ended at the scrape that first counted it.
-fn from_histogram(run: &Run) -> Vec<Sync> {
+///
+/// # Errors
+/// Counters that grow by more than any proxy syncs: what could be kept of them would be another figure.
+fn from_histogram(run: &Run) -> anyhow::Result<Vec<Sync>> {
     let buckets = readings::series(run, "kubeproxy_sync_proxy_rules_duration_seconds_bucket", |_| true);
-    let mut edges: Vec<f64> = buckets.iter().filter_map(|s| s.label("le").parse().ok()).collect();
+    let edge = |le: &str| le.parse::<f64>().ok().filter(|edge| !edge.is_nan());
+    let mut edges: Vec<f64> = buckets.iter().filter_map(|s| edge(s.label("le"))).collect();
     edges.sort_by(f64::total_cmp);
     edges.dedup();
     // Δ per scrape and bucket, less the next lower bucket of the same series.
     let mut grid: BTreeMap<(String, String, i64), Counted> = BTreeMap::new();
     for series in &buckets {
-        let Some(at) = series.label("le").parse::<f64>().ok().and_then(|le| edges.iter().position(|e| *e == le)) else {
-            continue;
-        };
+        let Some(le) = edge(series.label("le")) else { continue };
+        // Both zeros are one edge.
+        let at = edges.partition_point(|edge| *edge < le);
         // A proxy is scraped at an instance; a page of one has no such label.
         let of = ["pod", "instance", "node"].into_iter().map(|name| series.label(name)).find(|value| !value.is_empty());
         let proxy = of.unwrap_or_default().to_owned();
@@ -266,12 +284,16 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
     let mut syncs = Vec::new();
     for ((proxy, clock, end), row) in grid {
         let mut below = 0.0;
-        for at in 0..edges.len() {
-            let Some((upto, evidence)) = row.get(&at) else { continue };
+        for (at, (upto, evidence)) in row {
             let low = if at == 0 { 0.0 } else { edges[at - 1] };
             let high = edges[at].is_finite().then_some(edges[at]);
             // A bucket that cannot be divided is no reason to make up more syncs than were counted: whole ones only.
-            for _ in 0..((upto - below).round().max(0.0) as u64).min(100_000) {
+            let whole = (upto - below).round().max(0.0);
+            if whole > (MOST_SYNCS - syncs.len()) as f64 {
+                let Evidence { path, record, what, .. } = evidence;
+                bail!("{path}:{record}: {what} grew by {whole}, more than any kube-proxy syncs: no count of them");
+            }
+            for _ in 0..whole as u64 {
                 syncs.push(Sync {
                     end: Some(end),
                     clock: clock.clone(),
@@ -280,11 +302,11 @@ fn from_histogram(run: &Run) -> Vec<Sync> {
                     evidence: evidence.clone(),
                 });
             }
-            below = *upto;
+            below = upto;
         }
     }
     sort(&mut syncs);
-    syncs
+    Ok(syncs)
 }
 
 fn sort(syncs: &mut [Sync]) {
@@ -319,6 +341,27 @@ mod tests {
             .map(|s| (s.end.unwrap() / SECOND, s.duration.low, s.duration.value, s.duration.high))
             .collect();
         assert_eq!(bounds, [(2, Some(0.002), None, Some(0.004)), (2, Some(16.384), None, None)]);
+    }
+
+    /// Edges that are no numbers bound nothing, and a counter that leaps makes no syncs.
+    #[test]
+    fn a_histogram_that_no_proxy_has_makes_nothing_up() {
+        let syncs = |edges: &[(&str, f64)]| {
+            let folder = tempfile::tempdir().unwrap();
+            let run = fixture::run(folder.path(), "kube-proxy-iptables", |tables| {
+                let name = "kubeproxy_sync_proxy_rules_duration_seconds_bucket";
+                for (id, (le, after)) in edges.iter().enumerate() {
+                    let labels = format!(r#"{{"le":"{le}"}}"#);
+                    fixture::series(tables, id as i64, "scrape", name, &labels, &[(1, 5.0), (2, *after)]);
+                }
+            });
+            take(&run).syncs.iter().map(|sync| (sync.duration.low, sync.duration.high)).collect::<Vec<_>>()
+        };
+        let nonsense = [("NaN", 9.0), ("-NaN", 9.0), ("x", 9.0), ("", 9.0), ("0.004", 6.0), ("1e999", 6.0)];
+        assert_eq!(syncs(&nonsense), [(Some(0.0), Some(0.004))]);
+        for leap in [1e9, 1e300, f64::INFINITY] {
+            assert_eq!(syncs(&[("0.004", 6.0), ("+Inf", leap)]), [], "{leap}");
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn share(run: &Run, census: &Census, part: &Part<'_>) -> Measurement {
             share.details.insert("action_seconds".into(), window.seconds());
             share.upper_bound_only = census.mixed.iter().any(|mixed| mixed == part.proxy);
         }
-        _ => absent(run, &mut share, &part.whole),
+        _ => absent(run, census, &mut share, &part.whole),
     }
     share
 }
@@ -96,7 +96,7 @@ fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Optio
                 .filter(|s| s.duration.value.or(s.duration.low).is_some_and(|d| d >= least))
                 .collect();
             counted.estimate = Estimate::exact(high.len() as f64);
-            counted.statistic = format!("syncs of {least:.3} s or more");
+            counted.statistic = format!("syncs of {least:.3} s or more").into();
             counted.details.insert("threshold_seconds".into(), least);
             // That none was so long is shown by the longest.
             counted.evidence = match high.as_slice() {
@@ -104,7 +104,7 @@ fn counted(run: &Run, census: &Census, part: &Part<'_>, name: &str, least: Optio
                 _ => high.iter().take(5).map(|s| s.evidence.clone()).collect(),
             };
         }
-        _ => absent(run, &mut counted, &part.whole),
+        _ => absent(run, census, &mut counted, &part.whole),
     }
     counted
 }
@@ -125,7 +125,7 @@ fn work(run: &Run, census: &Census, part: &Part<'_>) -> Measurement {
         }
         work.ci = of_work(action, changes as f64);
     } else {
-        absent(run, &mut work, &part.whole);
+        absent(run, census, &mut work, &part.whole);
         if changes == 0 && !part.action.is_empty() {
             work.missing = Some(super::Missing {
                 what: "no endpoint changed in the action".into(),
@@ -155,7 +155,7 @@ fn row(run: &Run, census: &Census, name: &str, unit: &str, syncs: &[&Sync]) -> M
     row.window = "action".into();
     row.n = syncs.len() as u64;
     row.lower_bound_only = census.lower_bound_only;
-    row.method = method(census);
+    row.method = method(census).into();
     row.evidence = lines(syncs, LINES);
     row
 }
@@ -193,9 +193,9 @@ fn undated(syncs: &[&Sync]) -> bool {
     !syncs.is_empty() && syncs.iter().all(|s| s.end.is_none())
 }
 
-fn absent(run: &Run, row: &mut Measurement, known: &[&Sync]) {
-    let (what, remedy) = sync_census::unplaced(run, known, Phase::Action)
-        .unwrap_or_else(|| ("no sync of kube-proxy was captured".into(), sync_census::REMEDY.into()));
+fn absent(run: &Run, census: &Census, row: &mut Measurement, known: &[&Sync]) {
+    let (what, remedy) =
+        sync_census::unplaced(run, known, Phase::Action).unwrap_or_else(|| (census.none(), sync_census::REMEDY.into()));
     row.missing = Some(super::Missing { what, remedy });
 }
 
@@ -221,7 +221,7 @@ fn duration(run: &Run, census: &Census, syncs: &[&Sync], variant: &str) -> Measu
                     remedy: "Nothing is missing: a quiet cluster has no syncs.".into(),
                 });
             }
-            None => absent(run, &mut row, &known),
+            None => absent(run, census, &mut row, &known),
         }
         return row;
     }

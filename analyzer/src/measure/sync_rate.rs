@@ -28,7 +28,7 @@ pub fn measure(run: &Run) -> Vec<Measurement> {
                     row.method = format!(
                         "Δ cilium_reconciler_duration_seconds_count of the load-balancer reconciler / length of the window (witness: {})",
                         operations[0].witness
-                    );
+                    ).into();
                     row.evidence = operations.iter().filter_map(|s| Some(s.readings.last()?.evidence(run, &s.name))).collect();
                 }
                 _ => {
@@ -56,7 +56,8 @@ fn of_proxies(run: &Run, census: &Census, phase: Phase, variant: &str) -> Vec<Me
         match run.window(phase, &clock) {
             Some(window) if !census.witness.is_empty() && dated => {
                 rate(&mut row, own.len() as f64, window.seconds(), window.slack);
-                row.method = format!("syncs that ended in the window / its length (witness: {})", census.witness);
+                row.method =
+                    format!("syncs that ended in the window / its length (witness: {})", census.witness).into();
                 row.evidence = own.iter().take(1).chain(own.last()).map(|s| s.evidence.clone()).collect();
                 row.upper_bound_only = census.mixed.iter().any(|mixed| mixed == proxy);
             }

@@ -114,7 +114,7 @@ pub fn quantile(one: &Distribution, q: f64) -> Estimate {
 
 fn row(run: &Run, one: &Distribution) -> Measurement {
     let mut row = Measurement::new(run, "trace_distribution", if one.scale.is_some() { "s" } else { "1" });
-    row.variant.clone_from(&one.name);
+    row.variant = one.name.as_str().into();
     row.window = "while the script ran".into();
     row.statistic = "p50".into();
     row.n = one.buckets.iter().map(|bucket| bucket.count).sum();

@@ -9,6 +9,7 @@
 //! | share more than half of the captures and of their records, of the one that has fewer | one run: no replicates |
 //! | share some captures (the audit log of a cluster, say) | two runs, and what rests on these is not independent |
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syncline_schema::manifest::{Manifest, Source};
@@ -20,7 +21,7 @@ pub trait Captured {
     /// Where it lies, for readers.
     fn place(&self) -> String;
     /// What it was made of.
-    fn manifest(&self) -> &Manifest;
+    fn manifest(&self) -> Cow<'_, Manifest>;
 }
 
 /// What runs are left, and what is to be said of them.
@@ -46,10 +47,11 @@ pub fn distinct<T: Captured>(given: Vec<T>) -> Distinct<T> {
     for run in given {
         let mut copy_of = None;
         let mut sharing = Vec::new();
-        let own: Vec<String> = captures(run.manifest()).into_keys().map(str::to_owned).collect();
+        let manifest = run.manifest().into_owned();
+        let own: Vec<String> = captures(&manifest).into_keys().map(str::to_owned).collect();
         let candidates: BTreeSet<usize> = own.iter().filter_map(|hash| holders.get(hash)).flatten().copied().collect();
         for at in candidates {
-            match shared(found.runs[at].manifest(), run.manifest()) {
+            match shared(&found.runs[at].manifest(), &manifest) {
                 Shared::Nothing => {}
                 Shared::All => copy_of = copy_of.or(Some((at, None))),
                 Shared::Most(pairs) => copy_of = copy_of.or(Some((at, Some(pairs)))),
@@ -61,7 +63,7 @@ pub fn distinct<T: Captured>(given: Vec<T>) -> Distinct<T> {
             holders.entry(hash).or_default().push(kept);
         }
         if let Some((at, pairs)) = copy_of {
-            let fuller = records(run.manifest()) > records(found.runs[at].manifest());
+            let fuller = records(&manifest) > records(&found.runs[at].manifest());
             let left = if fuller { std::mem::replace(&mut found.runs[at], run) } else { run };
             let finding = copied(&found.runs[at], &left, pairs.as_deref());
             found.findings.push((at, finding));
@@ -132,9 +134,9 @@ fn copied(kept: &impl Captured, left: &impl Captured, pairs: Option<&[(String, S
 
 fn evidence(pairs: &[(String, String)]) -> Vec<Evidence> {
     let one = |(path, other): &(String, String)| Evidence {
-        path: path.clone(),
+        path: path.clone().into(),
         record: 0,
-        what: format!("the same content as {other}"),
+        what: format!("the same content as {other}").into(),
         ..Evidence::default()
     };
     pairs.iter().take(6).map(one).collect()

@@ -1,6 +1,7 @@
 //! Paths that a person gave, as bundles: what is none (a capture directory or file) is bundled first. What cannot be read costs itself:
 //! the others are.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -50,8 +51,8 @@ impl Captured for Bundle {
         self.path.display().to_string()
     }
 
-    fn manifest(&self) -> &Manifest {
-        &self.manifest
+    fn manifest(&self) -> Cow<'_, Manifest> {
+        Cow::Borrowed(&self.manifest)
     }
 }
 

@@ -215,7 +215,7 @@ pub fn phrase(name: &str, value: Option<&str>) -> String {
 /// The fact of a node's CPUs.
 pub(super) fn cores(counted: Option<(f64, String)>) -> Option<(String, (String, Evidence))> {
     let (count, what) = counted.filter(|(count, _)| count.is_finite() && *count >= 1.0)?;
-    let evidence = Evidence { path: "the whole capture".to_owned(), record: 0, what, ..Evidence::default() };
+    let evidence = Evidence { path: "the whole capture".into(), record: 0, what: what.into(), ..Evidence::default() };
     Some((CORES.to_owned(), (format!("{count}"), evidence)))
 }
 
@@ -226,7 +226,7 @@ mod tests {
     fn run(name: &str, facts: &[(&str, &str)]) -> RunResult {
         let fact = |(key, value): &(&str, &str)| {
             let what = if key.starts_with("config/") { "minSyncPeriod: x" } else { "" };
-            let evidence = Evidence { what: what.to_owned(), ..Evidence::default() };
+            let evidence = Evidence { what: what.into(), ..Evidence::default() };
             ((*key).to_owned(), ((*value).to_owned(), evidence))
         };
         let run = Header {
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(found, [pair("min-sync-period 1s", 1), pair("min-sync-period 10s", 1)]);
         let mut listed = [proven("1s"), proven("10s")];
         for one in &mut listed {
-            one.run.facts.values_mut().for_each(|(_, evidence)| evidence.what = "config/min-sync-period".to_owned());
+            one.run.facts.values_mut().for_each(|(_, evidence)| evidence.what = "config/min-sync-period".into());
         }
         assert_eq!(words(&listed, &Keys::default()), [pair("", 2)]);
         assert_eq!(words(&listed, &Keys::of(Some("config/min-sync-period"), None).unwrap()).len(), 2);

@@ -1,5 +1,6 @@
 //! From paths to results: each run is opened, measured, and let go; of an archive they are there already.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
@@ -52,10 +53,10 @@ impl Captured for Known {
         }
     }
 
-    fn manifest(&self) -> &Manifest {
+    fn manifest(&self) -> Cow<'_, Manifest> {
         match self {
-            Known::Bundle(bundle) => &bundle.manifest,
-            Known::Result(result, _) => &result.run.manifest,
+            Known::Bundle(bundle) => Cow::Borrowed(&bundle.manifest),
+            Known::Result(result, _) => Cow::Owned(result.run.manifest.open()),
         }
     }
 }
@@ -214,7 +215,7 @@ fn unique(results: &[RunResult]) -> Vec<String> {
     let mut times: HashMap<&str, usize> = HashMap::new();
     plain.iter().for_each(|name| *times.entry(name).or_default() += 1);
     let of = |(name, one): (&&str, &RunResult)| {
-        let id: String = one.run.manifest.run_id.chars().take(6).collect();
+        let id: String = one.run.run_id.chars().take(6).collect();
         if times[name] > 1 { format!("{name}-{id}") } else { (*name).to_owned() }
     };
     let known: Vec<String> = plain.iter().zip(results).map(of).collect();
@@ -235,8 +236,8 @@ mod tests {
     #[test]
     fn names_are_unique_by_identity_then_by_position() {
         let result = |name: &str, id: &str| {
-            let manifest = Manifest { run_id: id.to_owned(), ..Manifest::default() };
-            RunResult { run: Header { name: name.to_owned(), manifest, ..Header::default() }, ..RunResult::default() }
+            let (name, run_id) = (name.to_owned(), id.to_owned());
+            RunResult { run: Header { name, run_id, ..Header::default() }, ..RunResult::default() }
         };
         let all = [result("a", "0123456789"), result("b", "x"), result("a", "abcdefghij"), result("a", "abcdefghij")];
         assert_eq!(unique(&all), ["a-012345", "b", "a-abcdef", "a-abcdef (run 4)"]);

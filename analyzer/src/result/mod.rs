@@ -7,6 +7,7 @@
 //! Everything that needs tables or episodes is computed once, while the bundle is open; [`load`] does so run by run, so that
 //! of many runs only their results are held.
 
+pub mod apart;
 pub mod archive;
 pub mod copies;
 pub mod curves;
@@ -14,11 +15,13 @@ pub mod given;
 pub mod group;
 pub mod load;
 pub mod propagation;
+pub mod shared;
 pub mod usage;
 pub mod work;
 
 use std::collections::BTreeMap;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Serialize};
 use syncline_schema::manifest::Manifest;
 
@@ -30,6 +33,7 @@ use crate::measure::stages::Breakdown;
 use crate::measure::trace_distribution::{self, Distribution};
 use crate::measure::{self, Made, Measurement, Part, THIS_RUN, node_busy, proxy_cpu};
 use crate::query::{self, QueryAnswer, Question};
+use apart::Apart;
 use curves::Curves;
 use propagation::{Propagated, Widest};
 
@@ -43,19 +47,19 @@ pub struct RunResult {
     /// Which file of measurements gave how many of them, in their order; those over several runs are of none.
     pub made: Vec<Made>,
     /// Its course over time.
-    pub curves: Curves,
+    pub curves: Apart<Curves>,
     /// Delays of its endpoints.
-    pub propagation: Propagated,
+    pub propagation: Apart<Propagated>,
     /// The widest bounds of a change that was seen: of additions, and of removals. What settles a verdict depends on them.
     pub widest: BTreeMap<Direction, Widest>,
     /// Where the time of additions goes, stage by stage.
-    pub stages: Option<Breakdown>,
-    /// What was read twice.
-    pub before_after: BeforeAfter,
+    pub stages: Apart<Option<Breakdown>>,
+    /// What was read twice: [`Self::before_after`].
+    pub(crate) before_after: Apart<BeforeAfter>,
     /// Histograms that a bpftrace script printed.
-    pub distributions: Vec<Distribution>,
-    /// Answers to the questions that were asked of it.
-    pub answers: Vec<QueryAnswer>,
+    pub distributions: Apart<Vec<Distribution>>,
+    /// Answers to the questions that were asked of it: [`Self::answers`].
+    pub(crate) answers: Apart<Vec<QueryAnswer>>,
     /// What of the captures they leave aside; a finding of the run too.
     pub aside: Option<Finding>,
     /// What could not be read, in words.
@@ -89,8 +93,10 @@ pub struct Header {
     pub facts: Facts,
     /// What a reader must know.
     pub findings: Vec<Finding>,
+    /// Whole identity of the bundle.
+    pub run_id: String,
     /// Sources, tables and losses of the bundle.
-    pub manifest: Manifest,
+    pub manifest: Apart<Manifest>,
 }
 
 impl Header {
@@ -111,23 +117,26 @@ impl RunResult {
         let (measurements, made) = measure::parts(&run, &kept)?;
         run.findings.extend(node_busy::load_findings(&measurements));
         let mut problems = Vec::new();
-        let curves = Curves::of(&run, &mut problems);
+        let curves = Apart::new(&Curves::of(&run, &mut problems));
         let asked = earlier.filter(|one| one.answered(questions));
         let (answers, aside) = match asked {
             Some(one) => (one.answers, one.aside),
-            None => query::answers(&run, questions).unwrap_or_else(|error| {
-                problems.push(format!("PromQL: {error:#}"));
-                (Vec::new(), None)
-            }),
+            None => {
+                let (answers, aside) = query::answers(&run, questions).unwrap_or_else(|error| {
+                    problems.push(format!("PromQL: {error:#}"));
+                    (Vec::new(), None)
+                });
+                (Apart::new(&answers), aside)
+            }
         };
         run.findings.extend(aside.clone());
         let found = RunResult {
             curves,
-            propagation: Propagated::of(&run),
+            propagation: Apart::new(&Propagated::of(&run)),
             widest: propagation::widest(&run),
-            stages: Breakdown::of(&run, &measurements, Direction::Added),
-            before_after: before_after::of(&run),
-            distributions: trace_distribution::distributions(&run),
+            stages: Apart::new(&Breakdown::of(&run, &measurements, Direction::Added)),
+            before_after: Apart::new(&before_after::of(&run)),
+            distributions: Apart::new(&trace_distribution::distributions(&run)),
             answers,
             aside,
             problems,
@@ -171,7 +180,8 @@ impl RunResult {
             service_under_test,
             facts,
             findings,
-            manifest: bundle.manifest,
+            run_id: bundle.manifest.run_id.clone(),
+            manifest: Apart::new(&bundle.manifest),
         };
         Ok(RunResult { run, ..found })
     }
@@ -186,7 +196,7 @@ impl RunResult {
     /// Whether it answers all of the questions, in their order, and no other.
     fn answered(&self, questions: &[Question]) -> bool {
         let mine = questions.iter().filter(|one| query::concerns(&one.text, &self.run.dataplane));
-        mine.map(|one| &one.text).eq(self.answers.iter().map(|one| &one.query))
+        mine.map(|one| &one.text).eq(self.answers.open().iter().map(|one| &one.query))
     }
 
     /// Whether it is what would be measured and asked today.
@@ -197,13 +207,31 @@ impl RunResult {
     /// Gives it the name that it has among the runs of a report, wherever that stands.
     pub fn rename(&mut self, name: &str) {
         name.clone_into(&mut self.run.name);
+        let shared = ArcStr::from(name);
         for one in &mut self.measurements {
-            name.clone_into(&mut one.run);
+            one.run = shared.clone();
             for note in one.notes.iter_mut().filter(|note| note.contains(THIS_RUN)) {
                 *note = note.replace(THIS_RUN, name);
             }
         }
-        self.answers.iter_mut().for_each(|one| name.clone_into(&mut one.run));
-        self.before_after.changes.iter_mut().for_each(|one| name.clone_into(&mut one.run));
+    }
+
+    /// Answers to the questions that were asked of it.
+    pub fn answers(&self) -> Vec<QueryAnswer> {
+        let mut answers = self.answers.open();
+        answers.iter_mut().for_each(|one| self.run.name.clone_into(&mut one.run));
+        answers
+    }
+
+    /// Takes these answers in place of those that it has.
+    pub fn answer(&mut self, answers: &Vec<QueryAnswer>) {
+        self.answers = Apart::new(answers);
+    }
+
+    /// What was read twice.
+    pub fn before_after(&self) -> BeforeAfter {
+        let mut found = self.before_after.open();
+        found.changes.iter_mut().for_each(|one| self.run.name.clone_into(&mut one.run));
+        found
     }
 }

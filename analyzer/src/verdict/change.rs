@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::{IntoParallelIterator, ParallelExtend, ParallelIterator};
 use serde::Serialize;
 
 use super::reason::Loaded;
@@ -197,9 +198,8 @@ pub fn compare_sets(a: &[&RunResult], b: &[&RunResult], wanted: &dyn Fn(&Figure)
         let (figures, of_b) = (figures(&own), figures(&others));
         found.unmatched[0].extend(figures.iter().filter(|one| wanted(one) && !of_b.contains(one)).cloned());
         found.unmatched[1].extend(of_b.iter().filter(|one| wanted(one) && !figures.contains(one)).cloned());
-        for figure in figures.into_iter().filter(|one| of_b.contains(one) && wanted(one)) {
-            found.all.extend(change(cell, figure, &own, &others));
-        }
+        let both: Vec<Figure> = figures.into_iter().filter(|one| of_b.contains(one) && wanted(one)).collect();
+        found.all.par_extend(both.into_par_iter().filter_map(|figure| change(cell, figure, &own, &others)));
     }
     correct(&mut found.all);
     found
@@ -219,7 +219,7 @@ fn figures(runs: &[&RunResult]) -> Vec<Figure> {
             false => &["value"],
         };
         for statistic in statistics {
-            let (measurement, variant) = (row.name.clone(), row.variant.clone());
+            let (measurement, variant) = (row.name.to_string(), row.variant.to_string());
             let figure = Figure { measurement, variant, statistic: (*statistic).to_owned() };
             if estimate(row, statistic).is_some() && seen.insert(figure.clone()) {
                 found.push(figure);
@@ -254,13 +254,13 @@ fn sample(figure: &Figure, runs: &[&RunResult]) -> Option<(Sample, String)> {
         loads.push(load(run, row));
         one_sided |= row.upper_bound_only || row.lower_bound_only;
     }
-    Some((Sample::of(own, loads, one_sided)?, unit?))
+    Some((Sample::of(own, loads, one_sided)?, unit?.to_string()))
 }
 
 /// How busy the node of a run was while something was measured.
 pub fn load(run: &RunResult, row: &Measurement) -> RunFigure {
     let (busy, against_busy) = saturation::of_figure(run, row);
-    RunFigure { run: run.run.name.clone(), busy, against_busy, ..RunFigure::default() }
+    RunFigure { run: run.run.name.clone().into(), busy, against_busy, ..RunFigure::default() }
 }
 
 fn compared((scenario, services): &Cell, figure: Figure, unit: String, a: Sample, b: Sample) -> Change {

@@ -22,10 +22,10 @@ impl Random {
 
 fn measured(name: &str, value: f64, width: f64) -> Measurement {
     Measurement {
-        name: name.to_owned(),
-        unit: "s".to_owned(),
+        name: name.into(),
+        unit: "s".into(),
         estimate: Estimate::between(value - width, value, value + width),
-        statistic: "value".to_owned(),
+        statistic: "value".into(),
         n: 43,
         ..Measurement::default()
     }
@@ -174,8 +174,8 @@ fn load_on_one_side_explains_what_it_could_have_made_and_nothing_else() {
     let with = |values: &[f64], busy: f64| {
         let mut runs = of(values, 0.0);
         for one in &mut runs {
-            one.measurements[0].name = "endpoint_propagation".to_owned();
-            let row = Measurement { variant: "action".to_owned(), ..measured("node_busy", busy, 0.0) };
+            one.measurements[0].name = "endpoint_propagation".into();
+            let row = Measurement { variant: "action".into(), ..measured("node_busy", busy, 0.0) };
             one.measurements.push(row);
         }
         runs

@@ -1,5 +1,6 @@
 //! From the measurements of the runs of a group to one figure for a reading.
 
+use arcstr::ArcStr;
 use serde::Serialize;
 
 use super::catalogue::Reading;
@@ -12,16 +13,16 @@ use crate::measure::{Measurement, Missing, before_after};
 /// What one run gives for a reading.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunFigure {
-    pub run: String,
+    pub run: ArcStr,
     pub measured: Option<f64>,
     /// `[low, high]`, null where unbounded.
     pub bounds: [Option<f64>; 2],
-    pub unit: String,
+    pub unit: ArcStr,
     pub n: u64,
     /// Why it does not count, if it does not.
     pub left_out: Option<String>,
     /// How it was measured.
-    pub method: String,
+    pub method: ArcStr,
     /// Share of the node's CPU that was busy meanwhile (niced time not counted); null where nothing tells.
     pub busy: Option<f64>,
     /// The same in the window that it is compared with, where there is one.
@@ -61,7 +62,7 @@ pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>
         let (busy, against_busy) = saturation::of_figure(result, measurement);
         let too_few = min_samples.is_some_and(|least| measurement.n < least);
         all.runs.push(RunFigure {
-            run: result.run.name.clone(),
+            run: name(result, measurement),
             measured: estimate.value,
             bounds: [estimate.low, estimate.high],
             unit: unit_of(measurement, reading),
@@ -71,7 +72,7 @@ pub fn of_group(runs: &[&RunResult], reading: &Reading, min_samples: Option<u64>
             busy,
             against_busy,
         });
-        all.unit = unit_of(measurement, reading);
+        all.unit = unit_of(measurement, reading).to_string();
         if too_few { few.push((estimate, measurement)) } else { counted.push((estimate, measurement)) }
     }
     all.too_few = counted.is_empty() && !few.is_empty();
@@ -128,12 +129,17 @@ pub fn named<'a>(measurements: &'a [Measurement], name: &str, variant: Option<&s
     candidates.first().copied()
 }
 
+/// Name of a run, shared with its measurement: of a thousand runs there are sixty figures each.
+fn name(result: &RunResult, measurement: &Measurement) -> ArcStr {
+    if measurement.run == result.run.name { measurement.run.clone() } else { result.run.name.as_str().into() }
+}
+
 /// Unit of a reading's figure; empty where its scale brings it to the row's.
-fn unit_of(measurement: &Measurement, reading: &Reading) -> String {
+fn unit_of(measurement: &Measurement, reading: &Reading) -> ArcStr {
     match reading.statistic.as_str() {
-        _ if reading.scale.is_some() => String::new(),
-        "n" => "1".into(),
-        s if s.contains('/') => "ratio".into(),
+        _ if reading.scale.is_some() => ArcStr::new(),
+        "n" => arcstr::literal!("1"),
+        s if s.contains('/') => arcstr::literal!("ratio"),
         _ => measurement.unit.clone(),
     }
 }

@@ -165,10 +165,10 @@ pub fn pressure(effect: Effect, figures: &[RunFigure]) -> Pressure {
     for one in figures.iter().filter(|one| one.left_out.is_none()) {
         match (one.busy, one.against_busy) {
             (Some(action), Some(other)) if !alike(effect, action, other) => {
-                found.add(effect, action > other, Loaded::Windows { run: one.run.clone(), other, action });
+                found.add(effect, action > other, Loaded::Windows { run: one.run.to_string(), other, action });
             }
             (Some(busy), None) if busy > LOADED => {
-                found.add(effect, true, Loaded::While { run: one.run.clone(), busy });
+                found.add(effect, true, Loaded::While { run: one.run.to_string(), busy });
             }
             _ => {}
         }
@@ -282,7 +282,7 @@ mod tests {
     use crate::verdict::judge::{Figure, judge};
 
     fn figure(busy: f64, against: Option<f64>) -> RunFigure {
-        RunFigure { run: "a".to_owned(), busy: Some(busy), against_busy: against, ..RunFigure::default() }
+        RunFigure { run: "a".into(), busy: Some(busy), against_busy: against, ..RunFigure::default() }
     }
 
     fn verdict(effect: Effect, value: f64, figures: &[RunFigure]) -> (Status, Reason) {

@@ -345,8 +345,8 @@ proptest! {
             let measurements = readings.iter().zip(chunk.iter().cycle()).map(|(reading, (value, low, high, n, upper))| {
                 let estimate = Estimate { value: *value, low: *low, high: *high };
                 Measurement {
-                    name: reading.measurement.clone(),
-                    variant: reading.variant.clone().unwrap_or_default(),
+                    name: reading.measurement.clone().into(),
+                    variant: reading.variant.clone().unwrap_or_default().into(),
                     n: *n,
                     estimate,
                     quantiles: ["p50", "p95", "max"].map(|q| (q.to_owned(), estimate)).into(),

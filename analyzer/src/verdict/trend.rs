@@ -245,7 +245,7 @@ fn known(results: &[RunResult], question: &Question) -> anyhow::Result<()> {
     let own: Vec<&Measurement> = results.iter().filter_map(|run| row(run, question)).collect();
     if own.is_empty() {
         let name = |row: &Measurement| match row.variant.as_str() {
-            "" => row.name.clone(),
+            "" => row.name.to_string(),
             variant => format!("{} ({variant})", row.name),
         };
         let names: BTreeSet<String> =
@@ -281,7 +281,8 @@ fn row<'r>(run: &'r RunResult, question: &Question) -> Option<&'r Measurement> {
 pub fn began(run: &Header) -> Option<i64> {
     let windows = [&run.windows.baseline, &run.windows.action, &run.windows.tail];
     let of_windows = windows.into_iter().flatten().map(|window| window.start).filter(|time| *time >= EPOCH).min();
-    let sources = || run.manifest.sources.iter().filter_map(|source| source.first).filter(|time| *time >= EPOCH).min();
+    let sources =
+        || run.manifest.open().sources.iter().filter_map(|source| source.first).filter(|time| *time >= EPOCH).min();
     of_windows.or_else(sources)
 }
 
@@ -313,9 +314,9 @@ fn point(run: &RunResult, question: &Question, order: Option<&Order>) -> Result<
         time,
         by: order.and_then(|order| order.value(run)),
         figure,
-        unit: row.unit.clone(),
+        unit: row.unit.to_string(),
         n: row.n,
-        statistic: question.quantile.clone().unwrap_or_else(|| row.statistic.clone()),
+        statistic: question.quantile.clone().unwrap_or_else(|| row.statistic.to_string()),
         one_sided: match (row.upper_bound_only, row.lower_bound_only) {
             (true, _) => Some("upper"),
             (false, true) => Some("lower"),

@@ -1,9 +1,13 @@
 //! Tests of trends over runs that are made up: order, series, groups, what has no figure, shifts and what doubts them.
 
+use syncline_schema::manifest::Manifest;
+
 use super::*;
 use crate::clock::Evidence;
 use crate::events::Window;
+use crate::math::Named;
 use crate::measure::Missing;
+use crate::result::apart::Apart;
 
 const DAY: i64 = 86_400 * 1_000_000_000;
 const START: i64 = 1_770_000_000 * 1_000_000_000;
@@ -23,13 +27,13 @@ fn run(day: i64, p95: f64, facts: &[(&str, &str)]) -> RunResult {
     };
     header.windows.baseline = Some(Window { start, end: start + 60_000_000_000, slack: 0 });
     let measurement = Measurement {
-        run: header.name.clone(),
-        name: "endpoint_propagation".to_owned(),
-        unit: "s".to_owned(),
+        run: header.name.clone().into(),
+        name: "endpoint_propagation".into(),
+        unit: "s".into(),
         n: 100,
-        statistic: "max".to_owned(),
+        statistic: "max".into(),
         estimate: Estimate::between(p95 * 1.1, p95 * 1.2, p95 * 1.3),
-        quantiles: BTreeMap::from([("p95".to_owned(), Estimate::between(p95 * 0.98, p95, p95 * 1.02))]),
+        quantiles: Named::from([("p95".to_owned(), Estimate::between(p95 * 0.98, p95, p95 * 1.02))]),
         ..Measurement::default()
     };
     RunResult { run: header, measurements: vec![measurement], ..RunResult::default() }
@@ -139,7 +143,8 @@ fn a_run_without_the_figure_is_listed_with_the_reason() {
     assert_eq!((found.points.len(), found.nothing), (1, Some(Nothing::TooFew)));
     // A clock since boot is no time of day; a file's first record is.
     let source = |first: i64| syncline_schema::manifest::Source { first: Some(first), ..Default::default() };
-    results[4].run.manifest.sources = vec![source(DAY), source(START + 7), source(START + 9)];
+    let sources = vec![source(DAY), source(START + 7), source(START + 9)];
+    results[4].run.manifest = Apart::new(&Manifest { sources, ..Manifest::default() });
     assert_eq!(began(&results[4].run), Some(START + 7));
 }
 
@@ -180,11 +185,11 @@ fn a_shift_that_load_can_have_made_is_told_and_is_none() {
     let mut results = runs(near(0.2, 10).into_iter().chain(near(0.5, 10)), &[]);
     for (at, one) in results.iter_mut().enumerate() {
         let share = if at < 10 { 0.2 } else { 0.95 };
-        one.measurements[0].window = "action".to_owned();
+        one.measurements[0].window = "action".into();
         one.measurements.push(Measurement {
-            name: "node_busy".to_owned(),
-            variant: "action".to_owned(),
-            unit: "ratio".to_owned(),
+            name: "node_busy".into(),
+            variant: "action".into(),
+            unit: "ratio".into(),
             n: 1,
             estimate: Estimate::exact(share),
             ..Measurement::default()
@@ -204,7 +209,7 @@ fn a_shift_that_load_can_have_made_is_told_and_is_none() {
 #[test]
 fn another_unit_is_not_mixed_in() {
     let mut results = runs(near(0.2, 3), &[]);
-    results[2].measurements[0].unit = "1/s".to_owned();
+    results[2].measurements[0].unit = "1/s".into();
     let found = only(&results, None);
     assert_eq!((found.points.len(), found.absent[0].run.as_str()), (2, "run-2"));
     assert_eq!(found.absent[0].reason, "its figure is in 1/s, those of other runs in s");

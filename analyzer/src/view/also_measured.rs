@@ -104,12 +104,12 @@ pub fn every(result: &RunResult) -> Vec<Measured> {
 fn measured(one: &Measurement, run: &str) -> Measured {
     Measured {
         run: run.to_owned(),
-        name: one.name.clone(),
-        variant: one.variant.clone(),
+        name: one.name.to_string(),
+        variant: one.variant.to_string(),
         measured: with_bounds(one.estimate.value, [one.estimate.low, one.estimate.high], &one.unit, Show::Unit),
-        statistic: one.statistic.clone(),
+        statistic: one.statistic.to_string(),
         n: number::count(one.n),
-        window: one.window.clone(),
+        window: one.window.to_string(),
         method: sentence(&one.method),
         notes: one.notes.iter().map(|note| sentence(note)).collect(),
         evidence: one.evidence.iter().take(3).map(evidence_line).collect(),

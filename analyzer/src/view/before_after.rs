@@ -47,11 +47,10 @@ pub struct Row {
 /// Builds it: every run has its share of the page.
 pub fn build(runs: &[RunResult]) -> BeforeAfter {
     let mut section = BeforeAfter::default();
-    let found: Vec<_> = runs.iter().map(|result| &result.before_after).collect();
-    let speaking = found.iter().filter(|one| !one.changes.is_empty()).count().max(1);
+    let speaking = runs.iter().filter(|one| !one.before_after().changes.is_empty()).count().max(1);
     let share = (MOST / speaking).max(1);
     let mut unchanged = 0;
-    for one in found {
+    for one in runs.iter().map(RunResult::before_after) {
         section.rows.extend(one.changes.iter().take(share).map(row));
         section.more += one.changes.len().saturating_sub(share);
         unchanged += one.unchanged;

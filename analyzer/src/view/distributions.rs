@@ -45,7 +45,7 @@ pub struct BucketView {
 pub fn build(runs: &[RunResult]) -> Distributions {
     let mut section = Distributions::default();
     for result in runs {
-        for one in &result.distributions {
+        for one in &result.distributions.open() {
             if section.all.len() == MOST {
                 section.more += 1;
                 continue;

@@ -28,8 +28,9 @@ pub fn build(runs: &[RunResult]) -> Environment {
         let own: BTreeSet<String> = runs
             .iter()
             .filter_map(|r| {
-                let stated = r.run.facts.get(&fact).map(|(value, _)| value.as_str());
-                Some(rows::cut(stated.or_else(|| r.run.manifest.versions.get(key).map(String::as_str))?, 40))
+                let stated = r.run.facts.get(&fact).map(|(value, _)| value.clone());
+                let stated = stated.or_else(|| r.run.manifest.open().versions.remove(key));
+                Some(rows::cut(&stated?, 40))
             })
             .collect();
         if !own.is_empty() {

@@ -21,15 +21,13 @@ pub mod rows;
 pub mod stages;
 pub mod trend;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use crate::query::QueryAnswer;
 use crate::result::RunResult;
 use crate::result::group::Keys;
 use crate::verdict::{Beside, Catalogue, Verdict, beside, judge};
 use chart::{Chart, Multiples};
+use page::{Fit, More};
 
 /// What the user asks for.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +80,7 @@ pub struct View {
     /// Figures that could not be read from a bundle, in words.
     pub problems: Vec<String>,
     /// Of each list that was cut to fit, how much only `report.json` has.
-    pub more: BTreeMap<&'static str, usize>,
+    pub more: More,
     /// Pages of the runs, where they are asked for.
     #[serde(skip)]
     pub pages: Vec<page::RunPage>,
@@ -103,10 +101,10 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
     let columns = head_to_head::compared::columns(runs, &options.keys);
     let charts = pictures::build(runs, &columns);
     let head_to_head = head_to_head::build(runs, columns, options.nodes);
-    let answers: Vec<&QueryAnswer> = runs.iter().flat_map(|result| &result.answers).collect();
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
     let of_runs = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what)));
     let problems = options.unread.iter().cloned().chain(of_runs).collect();
+    let mut more = More::new();
     let view = View {
         title: options.title.clone().unwrap_or_else(|| title(runs)),
         synthetic: runs.iter().filter(|r| r.run.synthetic).map(|r| r.run.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -117,25 +115,25 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
         head_to_head,
         procedure: procedure::build(runs),
         overview: pictures::overview(&verdicts, catalogue),
-        sections: rows::sections(&verdicts, catalogue),
+        sections: rows::sections(&verdicts, catalogue).fitting(&mut more),
         beside: rows::beside_rows(&shown, catalogue),
         cited: rows::cited(&verdicts),
         timelines: charts.timelines,
-        propagation: propagation::build(runs, charts.propagation),
-        stages: stages::build(runs),
-        before_after: before_after::build(runs),
+        propagation: propagation::build(runs, charts.propagation).fitting(&mut more),
+        stages: stages::build(runs).fitting(&mut more),
+        before_after: before_after::build(runs).fitting(&mut more),
         comparison: comparison::build(runs, &options.keys),
         cpu: charts.cpu,
-        distributions: distributions::build(runs),
-        queries: queries::build(&answers, catalogue),
-        also_measured: also_measured::build(runs, catalogue),
-        runs: quality::run_views(runs, options.per_run),
-        quality: quality::build(runs),
+        distributions: distributions::build(runs).fitting(&mut more),
+        queries: queries::build(runs, catalogue, queries::MOST, &mut more).fitting(&mut more),
+        also_measured: also_measured::build(runs, catalogue).fitting(&mut more),
+        runs: quality::run_views(runs, options.per_run).fitting(&mut more),
+        quality: quality::build(runs).fitting(&mut more),
         method: method(),
         problems,
-        more: BTreeMap::new(),
+        more,
         pages: if options.per_run {
-            runs.iter().filter_map(|one| page::run_page(one, catalogue)).collect()
+            runs.iter().enumerate().filter_map(|(at, one)| page::run_page(at, one, catalogue)).collect()
         } else {
             Vec::new()
         },

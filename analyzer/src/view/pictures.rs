@@ -104,7 +104,7 @@ pub fn build(runs: &[RunResult], columns: &[Column]) -> Charts {
                 run: result.run.name.clone(),
                 class: column.class.clone(),
                 label: column.name.clone(),
-                delays: result.propagation.delays.clone(),
+                delays: result.propagation.open().delays,
             })
         })
         .filter(|c| !c.delays.is_empty())
@@ -153,7 +153,7 @@ fn curve(result: &RunResult, column: &Column) -> Option<cpu::Curve> {
         run: run.name.clone(),
         name: column.name.clone(),
         class: column.class.clone(),
-        points: result.curves.cpu.iter().copied().filter(|p| shown.contains(&p.0)).collect(),
+        points: result.curves.open().cpu.into_iter().filter(|p| shown.contains(&p.0)).collect(),
         baseline: level(result),
         action_end: run.windows.action.as_ref().map_or(0.0, crate::events::Window::seconds),
     })
@@ -190,7 +190,7 @@ fn level(result: &RunResult) -> Option<[f64; 3]> {
 
 /// What happened in one run; `None` where it has no window.
 pub fn course(result: &RunResult, name: &str, class: &str) -> Option<multiples::Course> {
-    let (run, curves) = (&result.run, result.curves.clone());
+    let (run, curves) = (&result.run, result.curves.open());
     let action = run.windows.action.as_ref().or(run.windows.baseline.as_ref())?;
     Some(multiples::Course {
         run: run.name.clone(),

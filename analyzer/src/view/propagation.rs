@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::chart::Chart;
 use super::{dataplane_name, number};
 use crate::result::RunResult;
+use crate::result::propagation::Propagated;
 
 /// The section.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,6 +44,7 @@ pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
     let mut section = Propagation { chart, ..Propagation::default() };
     for result in runs {
         let run = &result.run;
+        let found = result.propagation.open();
         for m in result.measurements.iter().filter(|m| m.name == "endpoint_propagation" && m.missing.is_none()) {
             let quantile = |q: &str| {
                 m.quantiles
@@ -54,7 +56,7 @@ pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
                 run: name,
                 dataplane: dataplane_name(&run.dataplane),
                 n: number::count(m.n),
-                never: number::count(result.propagation.never),
+                never: number::count(found.never),
                 p50: quantile("p50"),
                 p90: quantile("p90"),
                 p95: quantile("p95"),
@@ -62,15 +64,15 @@ pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
                 max: quantile("max"),
             });
         }
-        section.slowest.extend(slowest(result));
+        section.slowest.extend(slowest(&run.name, &found));
     }
     section
 }
 
 /// The slowest of a run.
-fn slowest(result: &RunResult) -> impl Iterator<Item = SlowRow> + '_ {
-    result.propagation.slowest.iter().map(|one| SlowRow {
-        run: result.run.name.clone(),
+fn slowest(run: &str, found: &Propagated) -> impl Iterator<Item = SlowRow> {
+    found.slowest.iter().map(|one| SlowRow {
+        run: run.to_owned(),
         endpoint: one.endpoint.clone(),
         target: one.target.clone(),
         delay: number::interval(one.low, one.high, "s", number::Show::Unit),

@@ -1,6 +1,7 @@
 //! What the figures rest on: runs, clocks, losses, sources.
 
 use serde::Serialize;
+use syncline_schema::manifest::LossEntry;
 
 use super::rows::{cut, evidence_line};
 use super::{dataplane_name, number};
@@ -160,47 +161,50 @@ fn facts_first(run: &crate::result::Header) -> Vec<(&String, &(String, crate::cl
 /// Places of a loss that a page lists.
 const MOST_PLACES: usize = 12;
 
-/// Losses by name: one row each, since what a loss means does not depend on the run.
-fn losses(runs: &[RunResult]) -> Vec<LossView> {
-    let mut names: Vec<&str> = Vec::new();
-    for loss in runs.iter().flat_map(|r| &r.run.manifest.losses) {
-        if !names.contains(&loss.name.as_str()) {
-            names.push(&loss.name);
+/// Losses by name, as they are met: what a loss means does not depend on the run.
+#[derive(Default)]
+struct Losses {
+    all: Vec<LossView>,
+    /// Of each: how often in all, in how many runs, and the last run that has it.
+    counts: Vec<(u64, usize, usize)>,
+}
+
+impl Losses {
+    fn add(&mut self, at: usize, run: &str, loss: &LossEntry) {
+        let own = self.all.iter().position(|one| one.name == loss.name).unwrap_or_else(|| {
+            self.all.push(LossView {
+                name: loss.name.clone(),
+                severity: loss.severity.clone(),
+                count: String::new(),
+                runs: String::new(),
+                places: Vec::new(),
+                more: 0,
+                meaning: loss.meaning.clone(),
+                remedy: loss.remedy.clone(),
+            });
+            self.counts.push((0, 0, usize::MAX));
+            self.all.len() - 1
+        });
+        let (view, (sum, runs, last)) = (&mut self.all[own], &mut self.counts[own]);
+        *sum = sum.saturating_add(loss.count);
+        *runs += usize::from(*last != at);
+        *last = at;
+        if view.places.len() == MOST_PLACES {
+            view.more += 1;
+            return;
         }
+        let source = cut(loss.source.as_deref().unwrap_or("the whole bundle"), 120);
+        view.places.push(format!("{run}: {source}, {}", number::count(loss.count)));
     }
-    names
-        .into_iter()
-        .filter_map(|name| {
-            let own: Vec<_> = runs
-                .iter()
-                .flat_map(|r| r.run.manifest.losses.iter().map(move |l| (&r.run.name, l)))
-                .filter(|(_, l)| l.name == name)
-                .collect();
-            let (_, first) = own.first()?;
-            let mut touched: Vec<&String> = own.iter().map(|(run, _)| *run).collect();
-            touched.dedup();
-            Some(LossView {
-                name: name.to_owned(),
-                severity: first.severity.clone(),
-                count: number::count(own.iter().map(|(_, l)| l.count).fold(0, u64::saturating_add)),
-                runs: super::plural(touched.len(), "run"),
-                places: own
-                    .iter()
-                    .take(MOST_PLACES)
-                    .map(|(run, l)| {
-                        format!(
-                            "{run}: {}, {}",
-                            cut(l.source.as_deref().unwrap_or("the whole bundle"), 120),
-                            number::count(l.count)
-                        )
-                    })
-                    .collect(),
-                more: own.len().saturating_sub(MOST_PLACES),
-                meaning: first.meaning.clone(),
-                remedy: first.remedy.clone(),
-            })
-        })
-        .collect()
+
+    fn views(self) -> Vec<LossView> {
+        let counted = |(mut view, (sum, runs, _)): (LossView, (u64, usize, usize))| {
+            view.count = number::count(sum);
+            view.runs = super::plural(runs, "run");
+            view
+        };
+        self.all.into_iter().zip(self.counts).map(counted).collect()
+    }
 }
 
 /// Rows of a table in a page; the rest is in `report.json`.
@@ -209,7 +213,8 @@ const MOST_SOURCES: usize = 400;
 /// Builds it.
 pub fn build(runs: &[RunResult]) -> Quality {
     let mut quality = Quality::default();
-    for r in runs {
+    let mut losses = Losses::default();
+    for (at, r) in runs.iter().enumerate() {
         let run = &r.run;
         for finding in run.findings.iter().chain(&run.clocks.findings) {
             let (detail, script) = finding.detail.split_once('\n').unwrap_or((&finding.detail, ""));
@@ -242,7 +247,13 @@ pub fn build(runs: &[RunResult]) -> Quality {
                     .collect(),
             });
         }
-        for source in &run.manifest.sources {
+        let manifest = run.manifest.open();
+        manifest.losses.iter().for_each(|loss| losses.add(at, &run.name, loss));
+        for source in &manifest.sources {
+            if quality.sources.len() == MOST_SOURCES {
+                quality.sources_more += 1;
+                continue;
+            }
             quality.sources.push(SourceView {
                 run: run.name.clone(),
                 path: source.path.clone(),
@@ -255,10 +266,8 @@ pub fn build(runs: &[RunResult]) -> Quality {
             });
         }
     }
-    quality.losses = losses(runs);
+    quality.losses = losses.views();
     let rank = |severity: &str| ["error", "warning", "info"].iter().position(|s| *s == severity).unwrap_or(3);
     quality.losses.sort_by_key(|l| rank(&l.severity));
-    quality.sources_more = quality.sources.len().saturating_sub(MOST_SOURCES);
-    quality.sources.truncate(MOST_SOURCES);
     quality
 }

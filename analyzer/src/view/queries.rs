@@ -1,5 +1,7 @@
 //! The catalogue's PromQL over the runs: what each query gives in each phase, what limits it, and its course over time.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::Serialize;
 
 use super::chart::{Drawing, Scale, class_of};
@@ -7,6 +9,7 @@ use super::number::{self, Show};
 use super::rows;
 use crate::events::Phase;
 use crate::query::{Asker, Form, QueryAnswer};
+use crate::result::RunResult;
 use crate::verdict::Catalogue;
 
 /// One query over all runs that it is about.
@@ -43,41 +46,69 @@ pub struct QueryLine {
     pub evidence: Vec<String>,
 }
 
-/// Groups the answers by query, in the order of the catalogue.
-pub fn build(answers: &[&QueryAnswer], catalogue: &Catalogue) -> Vec<QueryView> {
-    let mut queries: Vec<&String> = Vec::new();
-    for row in &catalogue.rows {
-        for text in row.documented.query.iter().chain(&row.sound.query) {
-            if !queries.contains(&text) {
-                queries.push(text);
-            }
-        }
-    }
-    queries.into_iter().filter_map(|text| view(text, answers)).collect()
+/// Lines of a query on the page of several runs.
+pub const MOST: usize = 8;
+
+/// What all runs say of a query.
+#[derive(Default)]
+struct Together {
+    askers: Vec<Asker>,
+    /// Limits that all runs share, in the order of the first.
+    shared: Vec<String>,
+    lines: Vec<QueryLine>,
+    silent: Vec<String>,
 }
 
-fn view(text: &str, answers: &[&QueryAnswer]) -> Option<QueryView> {
-    let own: Vec<&QueryAnswer> = answers.iter().copied().filter(|one| one.query == text).collect();
-    let mut askers: Vec<&Asker> = Vec::new();
-    for asker in own.iter().flat_map(|one| &one.rows) {
-        if !askers.contains(&asker) {
-            askers.push(asker);
+/// Groups the answers by query, in the order of the catalogue. The answers of one run are open at a time. Of each query so many lines are
+/// made, and the others counted in `more`.
+pub fn build(
+    runs: &[RunResult],
+    catalogue: &Catalogue,
+    most: usize,
+    more: &mut BTreeMap<&'static str, usize>,
+) -> Vec<QueryView> {
+    let mut all: HashMap<String, Together> = HashMap::new();
+    for answer in runs.iter().flat_map(RunResult::answers) {
+        let QueryAnswer { query, rows, limits, phases, run, .. } = answer;
+        let met = all.contains_key(&query);
+        let one = all.entry(query).or_default();
+        for asker in rows {
+            if !one.askers.contains(&asker) {
+                one.askers.push(asker);
+            }
+        }
+        if met {
+            one.shared.retain(|limit| limits.contains(limit));
+        } else {
+            one.shared = limits;
+        }
+        if phases.is_empty() {
+            one.silent.push(run);
         }
     }
+    for answer in runs.iter().flat_map(RunResult::answers).filter(|one| !one.phases.is_empty()) {
+        let Some(one) = all.get_mut(&answer.query) else { continue };
+        if one.lines.len() == most {
+            *more.entry("queries").or_default() += 1;
+        } else {
+            one.lines.push(line(&answer, &one.shared));
+        }
+    }
+    let queries = catalogue.rows.iter().flat_map(|row| row.documented.query.iter().chain(&row.sound.query));
+    queries.filter_map(|text| Some(view(text.clone(), all.remove(text)?))).collect()
+}
+
+fn view(query: String, found: Together) -> QueryView {
+    let Together { askers, shared, lines, silent } = found;
     let of = |form| askers.iter().filter(|one| one.form == form).map(|one| one.id.clone()).collect();
-    let first = own.first()?;
-    let shared: Vec<String> =
-        first.limits.iter().filter(|limit| own.iter().all(|one| one.limits.contains(limit))).cloned().collect();
-    let (speaking, silent): (Vec<&QueryAnswer>, Vec<&QueryAnswer>) =
-        own.iter().copied().partition(|one| !one.phases.is_empty());
-    Some(QueryView {
+    QueryView {
         documented: of(Form::Documented),
         sound: of(Form::Sound),
-        query: text.to_owned(),
-        lines: speaking.into_iter().map(|one| line(one, &shared)).collect(),
+        query,
+        lines,
         limits: shared.iter().map(|limit| rows::sentence(limit)).collect(),
-        silent: silent.into_iter().map(|one| one.run.clone()).collect(),
-    })
+        silent,
+    }
 }
 
 fn line(answer: &QueryAnswer, shared: &[String]) -> QueryLine {
@@ -151,7 +182,16 @@ mod tests {
             evidence: Vec::new(),
         };
         let phase = PhaseAnswer { phase: Phase::Action, n: 3, least: 1.0, median: 1.5, greatest: 2.0 };
-        let views = build(&[&answer("a", vec![phase]), &answer("b", Vec::new())], &catalogue);
+        let run = |name: &str, phases: Vec<PhaseAnswer>| {
+            let mut result = RunResult::default();
+            result.run.name = name.to_owned();
+            result.answer(&vec![answer(name, phases)]);
+            result
+        };
+        let runs = [run("a", vec![phase.clone()]), run("b", Vec::new()), run("c", vec![phase])];
+        let mut more = BTreeMap::new();
+        let views = build(&runs, &catalogue, 1, &mut more);
+        assert_eq!(more["queries"], 1, "a line that is left out is counted");
         assert_eq!(views.len(), 1);
         assert_eq!((views[0].documented.len(), views[0].sound.len()), (0, 1));
         assert_eq!(views[0].silent, ["b"]);

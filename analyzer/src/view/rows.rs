@@ -280,7 +280,7 @@ fn group(verdict: &Verdict, show: Show) -> Group {
             .runs
             .iter()
             .map(|r| RunLine {
-                run: r.run.clone(),
+                run: r.run.to_string(),
                 measured: match r.unit.as_str() {
                     // Of a ratio over runs each run has its own figure, in its own unit.
                     unit if !unit.is_empty() && unit != verdict.unit => {
@@ -290,7 +290,7 @@ fn group(verdict: &Verdict, show: Show) -> Group {
                 },
                 n: number::count(r.n),
                 left_out: r.left_out.as_ref().map_or_else(String::new, |why| format!("left out: {why}")),
-                method: r.method.clone(),
+                method: r.method.to_string(),
             })
             .collect(),
         runs_more: 0,
@@ -358,7 +358,7 @@ pub fn with_bounds(value: Option<f64>, bounds: [Option<f64>; 2], unit: &str, sho
 /// `path:line  what stands there`.
 pub fn evidence_line(evidence: &Evidence) -> String {
     let place =
-        if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.clone() };
+        if evidence.record > 0 { format!("{}:{}", evidence.path, evidence.record) } else { evidence.path.to_string() };
     let place = match evidence.last {
         Some(last) => format!("{place}–{last}"),
         None => place,

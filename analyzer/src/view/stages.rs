@@ -62,7 +62,7 @@ pub fn build(runs: &[RunResult]) -> Stages {
     let mut lanes = Vec::new();
     for result in runs {
         let run = &result.run;
-        let Some(found) = &result.stages else { continue };
+        let Some(found) = &result.stages.open() else { continue };
         let stage = |at: usize| {
             let one = &found.stages[at];
             format!("{} → {}", word(&one.from), word(&one.to))

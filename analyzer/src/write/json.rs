@@ -24,7 +24,7 @@ pub fn write(out: &mut dyn Write, judged: &Judged, runs: &[RunResult]) -> io::Re
     let mut fields = Fields { out, first: true };
     let f = &mut fields;
     f.one("answer", &answer(judged))?;
-    f.each("before_after", runs.iter().flat_map(|one| &one.before_after.changes), |one| json!(one))?;
+    f.each("before_after", runs.iter().flat_map(|one| one.before_after().changes), |one| json!(one))?;
     f.each("beside", &judged.beside, |one| json!(one))?;
     f.each("clocks", runs, |r| {
         let clocks = &r.run.clocks;
@@ -33,7 +33,7 @@ pub fn write(out: &mut dyn Write, judged: &Judged, runs: &[RunResult]) -> io::Re
     f.one("environment", &judged.view.environment)?;
     f.one("generator", &format!("syncline {}", env!("CARGO_PKG_VERSION")))?;
     f.one("head_to_head", &head_to_head(judged))?;
-    let losses = runs.iter().flat_map(|r| r.run.manifest.losses.iter().map(move |loss| (r, loss)));
+    let losses = runs.iter().flat_map(|r| r.run.manifest.open().losses.into_iter().map(move |loss| (r, loss)));
     f.each("losses", losses, |(r, l)| {
         json!({ "run": r.run.name, "name": l.name, "severity": l.severity, "count": l.count, "source": l.source,
                 "meaning": l.meaning, "remedy": l.remedy })
@@ -43,7 +43,7 @@ pub fn write(out: &mut dyn Write, judged: &Judged, runs: &[RunResult]) -> io::Re
     f.each("next", &judged.view.next, |one| json!(one))?;
     f.one("notes", &judged.view.notes)?;
     f.each("problems", &judged.view.problems, |one| json!(one))?;
-    f.each("queries", runs.iter().flat_map(|one| &one.answers), |one| json!(one))?;
+    f.each("queries", runs.iter().flat_map(RunResult::answers), |one| json!(one))?;
     f.one("report_version", &REPORT_VERSION)?;
     f.each("runs", runs, run)?;
     f.each("summary", summary(&judged.verdicts), |one| one)?;
@@ -126,7 +126,7 @@ fn summary(verdicts: &[Verdict]) -> Vec<Value> {
 
 fn run(result: &RunResult) -> Value {
     let run = &result.run;
-    let manifest = &run.manifest;
+    let manifest = run.manifest.open();
     let facts: Map<String, Value> = run
         .facts
         .iter()

@@ -104,8 +104,8 @@ pub fn render<'a>(judged: &'a Judged, runs: &'a [RunResult], formats: &[Format])
         match format {
             Format::Html => {
                 files.push(File::of("report.html", html::render(&judged.view)?));
-                for (page, view) in judged.view.pages.iter().zip(judged.view.runs.iter()) {
-                    files.push(File::of(view.page.clone(), html::run_page(page)?));
+                for page in &judged.view.pages {
+                    files.push(File::of(page.path.clone(), html::run_page(page)?));
                 }
             }
             Format::Short => files.push(File::of("summary.md", markdown::summary(&judged.view)?)),

@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::{Evidence, Finding};
 use crate::math::Estimate;
 use crate::measure::Measurement;
+use crate::result::apart::Apart;
 use crate::result::{Header, RunResult};
 use crate::verdict::Catalogue;
 use crate::view::{Options, build};
@@ -42,7 +43,7 @@ fn run(name: &str, dataplane: &str) -> Header {
             (EVIL.to_owned(), Evidence { path: EVIL.into(), record: 1, what: EVIL.into(), ..Evidence::default() }),
         )]),
         findings: vec![Finding { title: EVIL.into(), detail: EVIL.into(), evidence: vec![] }],
-        manifest,
+        manifest: Apart::new(&manifest),
         ..Header::default()
     }
 }
@@ -275,9 +276,9 @@ fn many(n: usize) -> Vec<RunResult> {
             header.services = Some([5, 500, 2000][at / 12 % 3]);
             for fact in 0..60 {
                 let evidence = Evidence {
-                    path: format!("config/file-{fact}.txt"),
+                    path: format!("config/file-{fact}.txt").into(),
                     record: 1,
-                    what: long.clone(),
+                    what: long.clone().into(),
                     ..Evidence::default()
                 };
                 header.facts.insert(format!("config/key-{fact}"), (format!("value {fact}"), evidence));
@@ -289,12 +290,14 @@ fn many(n: usize) -> Vec<RunResult> {
                     evidence: vec![],
                 });
             }
-            let source = header.manifest.sources[0].clone();
-            header.manifest.sources = vec![source; 60];
+            let mut manifest = header.manifest.open();
+            manifest.sources = vec![manifest.sources[0].clone(); 60];
+            header.manifest = Apart::new(&manifest);
             let mut measurements: Vec<Measurement> =
                 names.iter().map(|name| measured(name, 0.1 + 0.01 * at as f64)).collect();
             for other in 0..40 {
-                measurements.push(Measurement { method: long.clone(), ..measured(&format!("another_{other}"), 1.0) });
+                measurements
+                    .push(Measurement { method: long.clone().into(), ..measured(&format!("another_{other}"), 1.0) });
             }
             RunResult { run: header, measurements, ..RunResult::default() }
         })

@@ -143,7 +143,7 @@ fn blank(run: &Run, name: &str, unit: &str, changes: &[&Change]) -> Measurement 
     let mut row = Measurement::new(run, name, unit);
     row.variant = VARIANT.into();
     row.window = match changes.first().and_then(|change| change.seconds.value) {
-        Some(seconds) => format!("between the two readings, {seconds:.3} s"),
+        Some(seconds) => format!("between the two readings, {seconds:.3} s").into(),
         None => "between the two readings".into(),
     };
     for change in changes {
@@ -172,7 +172,9 @@ fn per_target(mut rows: Vec<(String, Measurement)>) -> Vec<Measurement> {
         main.notes.push(format!("{target} of {}: never pooled; the costliest stands here.", names.join(", ")));
         found.push(main);
     }
-    found.extend(rows.into_iter().map(|(target, row)| Measurement { variant: format!("{VARIANT} {target}"), ..row }));
+    found.extend(
+        rows.into_iter().map(|(target, row)| Measurement { variant: format!("{VARIANT} {target}").into(), ..row }),
+    );
     found
 }
 
@@ -207,7 +209,7 @@ fn durations(run: &Run, name: &str, changes: &[&Change], things: &str) -> Vec<Me
             "{n} {things} took {total:.4} s in all, {:.4} s each in the mean: Δsum ÷ Δcount of {} between two readings; a mean is no percentile, so that the buckets and the sum bound it",
             mean,
             changes.first().map_or("", |change| &change.name)
-        );
+        ).into();
         row.notes.push(if n < ENOUGH {
             format!("{n} {things}: the longest of them is judged. It took the mean at least, and no more than all of them together.")
         } else {
@@ -250,7 +252,7 @@ fn rate(run: &Run, name: &str, changes: &[&Change], things: &str) -> Vec<Measure
         row.estimate = arithmetic::ratio(events, seconds);
         row.details = [("count".to_owned(), n)].into();
         row.details.extend(seconds.value.map(|seconds| ("seconds".to_owned(), seconds)));
-        row.method = format!("{n} {things} between two readings / the time between them");
+        row.method = format!("{n} {things} between two readings / the time between them").into();
         if row.estimate == Estimate::default() {
             row.missing = Some(Missing {
                 what: format!("{n} {things} were counted between two readings, but nobody stated when these were made"),
@@ -303,7 +305,7 @@ fn used(run: &Run, changes: &[&Change]) -> Option<Measurement> {
     row.method = format!(
         "Δ {} between two readings / the time between them: the action's work is in it, so that the use at rest is no more",
         first.name
-    );
+    ).into();
     row.details.extend(first.difference.value.map(|value| ("cpu_seconds".to_owned(), value)));
     if reset(changes) {
         row.missing = Some(after_a_reset("the proxy's CPU seconds"));
@@ -328,7 +330,8 @@ fn held(run: &Run, changes: &[&Change]) -> Option<Measurement> {
     let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
     row.estimate =
         Estimate::between(ends().fold(f64::INFINITY, f64::min), mean, ends().fold(f64::NEG_INFINITY, f64::max));
-    row.method = format!("{} at the reading before, between the least and the greatest of both readings", first.name);
+    row.method =
+        format!("{} at the reading before, between the least and the greatest of both readings", first.name).into();
     (!before.is_empty()).then_some(row)
 }
 

@@ -110,7 +110,7 @@ fn of_partition(
             let questions = asks(&run.dataplane);
             let token =
                 if stored.result.is_current(&questions) { current(&questions, &run.dataplane) } else { String::new() };
-            let entry = Entry { part: 0, manifest: digest(&run.manifest), current: token };
+            let entry = Entry { part: 0, manifest: digest(&run.manifest.open()), current: token };
             let place = Place { below: stored.path.clone(), stamp: String::new(), held: Held::Run(stored.id.clone()) };
             places.insert(stored.path.clone(), place);
             let own = foreign.get_or_insert_with(|| Foreign {

@@ -44,7 +44,7 @@ use select::Condition;
 
 /// Version of what is kept of a run: raised where a result has another shape, or where what opens a run (clocks, episodes, windows,
 /// facts) gives another answer than before. Results of other versions are measured again.
-pub const RESULTS_VERSION: u32 = 1;
+pub const RESULTS_VERSION: u32 = 2;
 
 /// Hex digits of an identity.
 const DIGITS: usize = 32;
@@ -116,7 +116,7 @@ impl Archive {
             Some(wanted) => {
                 let results = self.results(&nothing)?.into_iter().map(|(result, _)| result).collect();
                 let kept = wanted.of(results)?;
-                let first = |one: &RunResult| places.get(identity(&one.run.manifest).as_str())?.first().copied();
+                let first = |one: &RunResult| places.get(identity(&one.run.manifest.open()).as_str())?.first().copied();
                 kept.iter().filter_map(first).collect()
             }
         };
@@ -166,10 +166,22 @@ impl Archive {
 
 /// Leaves of a result the answers to these questions, and says which were not asked.
 fn asked(result: &mut RunResult, questions: &[Question]) {
-    let mut answers: BTreeMap<String, QueryAnswer> =
-        std::mem::take(&mut result.answers).into_iter().map(|one| (one.query.clone(), one)).collect();
+    // What they leave aside is no matter where nothing is asked.
+    if questions.is_empty() {
+        result.answer(&Vec::new());
+        result.run.findings.retain(|one| Some(one) != result.aside.as_ref());
+        result.aside = None;
+        return;
+    }
+    let answers = result.answers();
     let dataplane = &result.run.dataplane;
-    for one in questions.iter().filter(|one| query::concerns(&one.text, dataplane)) {
+    let asked: Vec<&Question> = questions.iter().filter(|one| query::concerns(&one.text, dataplane)).collect();
+    if asked.iter().map(|one| (&one.text, &one.rows)).eq(answers.iter().map(|one| (&one.query, &one.rows))) {
+        return;
+    }
+    let mut answers: BTreeMap<String, QueryAnswer> = answers.into_iter().map(|one| (one.query.clone(), one)).collect();
+    let mut found = Vec::new();
+    for one in asked {
         let unasked = || QueryAnswer {
             run: result.run.name.clone(),
             dataplane: dataplane.clone(),
@@ -185,11 +197,7 @@ fn asked(result: &mut RunResult, questions: &[Question]) {
             curve: Vec::new(),
         };
         let answer = answers.remove(&one.text).unwrap_or_else(unasked);
-        result.answers.push(QueryAnswer { rows: one.rows.clone(), ..answer });
+        found.push(QueryAnswer { rows: one.rows.clone(), ..answer });
     }
-    // What the questions leave aside is no matter where none is asked.
-    if questions.is_empty() {
-        result.run.findings.retain(|one| Some(one) != result.aside.as_ref());
-        result.aside = None;
-    }
+    result.answer(&found);
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use arrow_array::RecordBatch;
 use serde::Serialize;
 use syncline_schema::Text;
+use syncline_schema::manifest::Manifest;
 use syncline_schema::requests::RequestRow as Request;
 
 use super::select::begun;
@@ -48,6 +49,7 @@ impl OfRun {
 /// None that data can cause.
 pub fn rows(stored: &Stored, of_run: &OfRun) -> anyhow::Result<Vec<RecordBatch>> {
     let (id, result) = (stored.id.as_str(), &stored.result);
+    let manifest = result.run.manifest.open();
     let mut filler = Filler::default();
     for (key, (value, evidence)) in &result.run.facts {
         let (path, record) = (evidence.path.as_str().into(), evidence.record);
@@ -75,7 +77,7 @@ pub fn rows(stored: &Stored, of_run: &OfRun) -> anyhow::Result<Vec<RecordBatch>>
             ..FindingRow::default()
         });
     }
-    for one in &result.run.manifest.losses {
+    for one in &manifest.losses {
         filler.push(&LossRow {
             run_id: id.into(),
             name: one.name.as_str().into(),
@@ -87,7 +89,7 @@ pub fn rows(stored: &Stored, of_run: &OfRun) -> anyhow::Result<Vec<RecordBatch>>
             ..LossRow::default()
         });
     }
-    filler.push(&run(stored));
+    filler.push(&run(stored, &manifest));
     filler.finish()
 }
 
@@ -108,12 +110,12 @@ fn first(evidence: &[Evidence]) -> (Option<Text<'_>>, Option<i64>) {
     (one.map(|one| one.path.as_str().into()), one.map(|one| one.record))
 }
 
-fn run(stored: &Stored) -> RunRow<'_> {
+fn run<'r>(stored: &'r Stored, manifest: &Manifest) -> RunRow<'r> {
     let (result, header) = (&stored.result, &stored.result.run);
     let fact = |key: &str| text(&header.facts, key);
     let windows = &header.windows;
     let length = |window: &Option<Window>| window.as_ref().map(Window::seconds);
-    let sources = &header.manifest.sources;
+    let sources = &manifest.sources;
     let sum = |of: fn(&syncline_schema::manifest::Source) -> u64| {
         signed(sources.iter().fold(0, |sum: u64, one| sum.saturating_add(of(one))))
     };
@@ -142,7 +144,7 @@ fn run(stored: &Stored) -> RunRow<'_> {
         sources: sources.len() as i64,
         records: sum(|one| one.records),
         rejected: sum(|one| one.rejected),
-        losses: header.manifest.losses.len() as i64,
+        losses: manifest.losses.len() as i64,
         findings: header.findings.len() as i64,
         measured: measured as i64,
         not_measured: (result.measurements.len() - measured) as i64,
@@ -281,7 +283,7 @@ fn requests(run: &Run, id: &str) -> anyhow::Result<Vec<RequestRow<'static>>> {
 }
 
 fn queries(result: &RunResult, id: &str, filler: &mut Filler) {
-    for answer in &result.answers {
+    for answer in &result.answers() {
         let blank = || QueryRow {
             run_id: id.into(),
             query: answer.query.as_str().into(),

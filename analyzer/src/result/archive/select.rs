@@ -288,7 +288,7 @@ fn column(name: &str, quoted: bool, result: &RunResult) -> anyhow::Result<Cell> 
         "nodes" => count("count/nodes"),
         "cores" => count("count/cores"),
         "label" => text(fact("label")),
-        "run_id" => text(Some(&super::identity(&run.manifest))),
+        "run_id" => text(Some(&super::identity(&run.manifest.open()))),
         _ if run.facts.contains_key(name) => text(fact(name)),
         // A setting that this run does not tell.
         _ if name.contains('/') => Cell::Null,

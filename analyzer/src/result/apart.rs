@@ -1,0 +1,111 @@
+//! What of a result only one section of a report shows: held packed, opened while that section is made.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Level of the compression: the fastest.
+const LEVEL: i32 = 1;
+/// Bytes below which compression saves nothing.
+const SHORT: usize = 256;
+/// The largest part that is opened, bytes: more than any run gives.
+const LARGEST: usize = 1 << 30;
+
+/// A value, packed (MessagePack, compressed where that saves something). A thousand runs are held as long as a report is made, their curves, answers
+/// and sources as a twentieth of what they take open.
+#[derive(Clone, PartialEq)]
+pub struct Apart<T> {
+    bytes: Box<[u8]>,
+    compressed: bool,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned + Default> Apart<T> {
+    /// Packs a value.
+    pub fn new(value: &T) -> Self {
+        // No value of ours fails to be written: keys are texts, lengths are known.
+        rmp_serde::to_vec_named(value).map_or_else(|_| Self::default(), |bytes| Self::packed(&bytes))
+    }
+
+    /// The value. What was read from a file was opened once when it was read.
+    pub fn open(&self) -> T {
+        rmp_serde::from_slice(&self.plain()).unwrap_or_default()
+    }
+
+    fn packed(bytes: &[u8]) -> Self {
+        let smaller = (bytes.len() >= SHORT).then(|| zstd::bulk::compress(bytes, LEVEL).ok()).flatten();
+        let smaller = smaller.filter(|packed| packed.len() < bytes.len() && bytes.len() <= LARGEST);
+        let compressed = smaller.is_some();
+        Self { bytes: smaller.unwrap_or_else(|| bytes.to_vec()).into(), compressed, of: PhantomData }
+    }
+}
+
+impl<T> Apart<T> {
+    fn plain(&self) -> std::borrow::Cow<'_, [u8]> {
+        if !self.compressed {
+            return (&*self.bytes).into();
+        }
+        let size = zstd::bulk::Decompressor::upper_bound(&self.bytes).unwrap_or(LARGEST).min(LARGEST);
+        zstd::bulk::decompress(&self.bytes, size).unwrap_or_default().into()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Default> Default for Apart<T> {
+    fn default() -> Self {
+        let bytes = rmp_serde::to_vec_named(&T::default()).unwrap_or_default();
+        Self { bytes: bytes.into(), compressed: false, of: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Apart<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, packed", self.bytes.len())
+    }
+}
+
+impl<T> Serialize for Apart<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.plain())
+    }
+}
+
+impl<'de, T: Serialize + DeserializeOwned + Default> Deserialize<'de> for Apart<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes<T>(PhantomData<fn() -> T>);
+        impl<T: Serialize + DeserializeOwned + Default> Visitor<'_> for Bytes<T> {
+            type Value = Apart<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a packed part of a result")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Apart<T>, E> {
+                rmp_serde::from_slice::<T>(bytes).map_err(E::custom)?;
+                Ok(Apart::packed(bytes))
+            }
+        }
+        from.deserialize_bytes(Bytes(PhantomData)).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_is_what_is_opened_and_damage_is_an_error() {
+        for value in [Vec::new(), vec!["short".to_owned()], vec!["a long text, again and again".to_owned(); 500]] {
+            let packed = Apart::new(&value);
+            assert_eq!(packed.open(), value);
+            let stored = rmp_serde::to_vec_named(&packed).unwrap();
+            let back: Apart<Vec<String>> = rmp_serde::from_slice(&stored).unwrap();
+            assert_eq!((back.open(), &back), (value.clone(), &packed));
+            assert!(value.len() < 500 || packed.bytes.len() < 500, "{packed:?}");
+            assert!(rmp_serde::from_slice::<Apart<Vec<u8>>>(&stored).is_err() || value.is_empty());
+            assert!(rmp_serde::from_slice::<Apart<Vec<String>>>(&stored[..stored.len() - 1]).is_err());
+        }
+        assert_eq!(Apart::<Vec<String>>::default().open(), Vec::<String>::new());
+    }
+}
