@@ -10,15 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const LEVEL: i32 = 1;
 /// Bytes below which compression saves nothing.
 const SHORT: usize = 256;
-/// The largest part that is opened, bytes: more than any run gives.
-const LARGEST: usize = 1 << 30;
 
 /// A value, packed (MessagePack, compressed where that saves something). A thousand runs are held as long as a report is made, their curves, answers
 /// and sources as a twentieth of what they take open.
 #[derive(Clone, PartialEq)]
 pub struct Apart<T> {
     bytes: Box<[u8]>,
-    compressed: bool,
+    /// Bytes before compression; none where they are not compressed.
+    open: Option<usize>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -36,26 +35,25 @@ impl<T: Serialize + DeserializeOwned + Default> Apart<T> {
 
     fn packed(bytes: &[u8]) -> Self {
         let smaller = (bytes.len() >= SHORT).then(|| zstd::bulk::compress(bytes, LEVEL).ok()).flatten();
-        let smaller = smaller.filter(|packed| packed.len() < bytes.len() && bytes.len() <= LARGEST);
-        let compressed = smaller.is_some();
-        Self { bytes: smaller.unwrap_or_else(|| bytes.to_vec()).into(), compressed, of: PhantomData }
+        let smaller = smaller.filter(|packed| packed.len() < bytes.len());
+        let open = smaller.as_ref().map(|_| bytes.len());
+        Self { bytes: smaller.unwrap_or_else(|| bytes.to_vec()).into(), open, of: PhantomData }
     }
 }
 
 impl<T> Apart<T> {
     fn plain(&self) -> std::borrow::Cow<'_, [u8]> {
-        if !self.compressed {
-            return (&*self.bytes).into();
+        match self.open {
+            None => (&*self.bytes).into(),
+            Some(size) => zstd::bulk::decompress(&self.bytes, size).unwrap_or_default().into(),
         }
-        let size = zstd::bulk::Decompressor::upper_bound(&self.bytes).unwrap_or(LARGEST).min(LARGEST);
-        zstd::bulk::decompress(&self.bytes, size).unwrap_or_default().into()
     }
 }
 
 impl<T: Serialize + DeserializeOwned + Default> Default for Apart<T> {
     fn default() -> Self {
         let bytes = rmp_serde::to_vec_named(&T::default()).unwrap_or_default();
-        Self { bytes: bytes.into(), compressed: false, of: PhantomData }
+        Self { bytes: bytes.into(), open: None, of: PhantomData }
     }
 }
 

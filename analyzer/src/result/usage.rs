@@ -2,7 +2,8 @@
 
 use std::fs;
 
-/// CPU time by stage, s. Threads of the libraries are none of a stage's: what they took is `elsewhere`.
+/// CPU time by stage, s. Where several runs are worked on at once, threads of the libraries are none of a stage's: what they took is
+/// `elsewhere`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Stages {
     /// Opening a bundle and checking it, and bundling what is none.
@@ -52,6 +53,11 @@ impl Stopwatch {
     /// Of this thread.
     pub fn thread() -> Self {
         Self { of: of_thread, begun: of_thread() }
+    }
+
+    /// Of a stage of one of so many runs that are worked on at once: with all threads, where it is alone.
+    pub fn stage(jobs: usize) -> Self {
+        if jobs == 1 { Self::process() } else { Self::thread() }
     }
 
     /// Of all threads of this process.

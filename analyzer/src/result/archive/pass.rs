@@ -358,7 +358,7 @@ fn one(
     room: &Room,
     stages: &mut Stages,
 ) -> anyhow::Result<Worked> {
-    let watch = Stopwatch::thread();
+    let watch = Stopwatch::stage(options.jobs);
     let mut held = room.take(if found.is_bundle { 1 } else { share });
     let Opened { bundle, temporary: _temporary, .. } = given::open(&found.path, options.how, share)?;
     let (id, manifest) = (identity(&bundle.manifest), digest(&bundle.manifest));
@@ -377,7 +377,7 @@ fn one(
         _ => None,
     };
     held.resize(bundle.bytes.saturating_mul(ANALYSIS));
-    let watch = Stopwatch::thread();
+    let watch = Stopwatch::stage(options.jobs);
     let place = || found.path.display().to_string();
     let (result, of_run) = measure(bundle, kept, options.asks, |run| {
         stages.load += watch.seconds();
@@ -385,7 +385,7 @@ fn one(
     })
     .with_context(place)?;
     stages.measure += watch.seconds() - stages.load;
-    let watch = Stopwatch::thread();
+    let watch = Stopwatch::stage(options.jobs);
     let questions: Vec<Question> = (options.asks)(&result.run.dataplane);
     let current = current(&questions, &result.run.dataplane);
     let (dataplane, scenario) = (result.run.dataplane.clone(), result.run.scenario.clone());
