@@ -250,6 +250,20 @@ fn query_answers_as_the_http_api_does() {
     assert_eq!(values[2], serde_json::json!([1_700_000_060, "2"]));
     let vector = json(&ask("count(kubeproxy_sync_proxy_rules_duration_seconds_count)", &[]));
     assert_eq!(vector["data"]["resultType"], "vector");
+    // Since when a counter counts is part of its rate: OpenMetrics says it.
+    let page =
+        |time: i64, total: i64| format!("# SCRAPE {time}.0\n# TYPE a counter\na_total {total}\na_created 1795407705\n");
+    let capture = folder.path().join("openmetrics");
+    fs::create_dir(&capture).expect("a folder");
+    let pages = [page(1_795_407_710, 10), page(1_795_407_715, 12), page(1_795_407_720, 30)].concat();
+    fs::write(capture.join("metrics.prom"), pages).expect("a file");
+    let said = |expression: &str| {
+        let fixed = ["query", "openmetrics", expression, "--format", "json", "--time", "1795407720"];
+        json(&syncline(folder.path(), &fixed))["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+    };
+    assert_eq!(said("start_timestamp(a_total)").as_deref(), Some("1795407705"));
+    assert_eq!(said("start_timestamp(a_created)"), None);
+    assert_eq!(said("increase(a_total[16s])").as_deref(), Some("30"), "all of it since it began, not 20 within 10 s");
     for wrong in ["sum(", "foo{", "rate(up)", "1 + \"a\""] {
         let output = ask(wrong, &[]);
         assert_eq!(code(&output), 1, "{wrong}");

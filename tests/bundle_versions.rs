@@ -44,6 +44,7 @@ fn count(bundle: &Bundle, table: &str) -> usize {
         "trace_histograms" => rows::<trace::HistogramRow<'static>>(bundle),
         "series" => rows::<samples::SeriesRow<'static>>(bundle),
         "samples" => rows::<samples::SampleRow<'static>>(bundle),
+        "starts" => rows::<samples::StartRow<'static>>(bundle),
         "histograms" => rows::<histograms::NativeHistogramRow<'static>>(bundle),
         "flows" => rows::<flows::FlowRow<'static>>(bundle),
         "logs" => rows::<logs::LogRow<'static>>(bundle),

@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 
 use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
 use syncline_schema::histograms::NativeHistogramRow;
-use syncline_schema::samples::{SampleRow, SeriesRow};
+use syncline_schema::samples::{SampleRow, SeriesRow, StartRow};
 
 use super::components::{self, Class};
 pub use super::identity::Chosen;
@@ -112,6 +112,12 @@ pub fn select(
     for row in bundle.rows_of_series::<NativeHistogramRow<'static>>(&ids)? {
         native[owners[&row.series]].push(histograms::sample(&row)?);
     }
+    // By row and time, both in ms: few captures have any.
+    let mut starts: HashMap<i64, Starts> = HashMap::new();
+    for row in bundle.rows_of_series::<StartRow<'static>>(&ids)? {
+        let [time, start] = [row.time, row.start].map(|time| time.div_euclid(1_000_000));
+        starts.entry(row.series).or_default().insert(time, start);
+    }
     let mut native = native.into_iter();
     let mut witnesses: Vec<Vec<Witness>> = Vec::with_capacity(chosen.len());
     for one in &chosen {
@@ -156,15 +162,29 @@ pub fn select(
             pairs.retain(|(name, _)| name != label);
             pairs.push((label.to_owned(), value.to_owned()));
         }
+        let own = [&one.row].into_iter().chain(&one.parts).chain(&one.others);
+        let own: Vec<&Starts> = own.filter_map(|row| starts.get(&row.series)).collect();
         found.push(Series {
             labels: Labels::new(pairs),
+            start_times: begun(&own, points.times.iter().copied()),
+            histogram_start_times: begun(&own, histograms.iter().map(|one| one.time)),
             times: points.times,
             values: points.values,
             histograms,
-            ..Series::default()
         });
     }
     Ok(Selected { series: found, aside })
+}
+
+/// Start time of each sample of a row, by the sample's time; ms.
+type Starts = HashMap<i64, i64>;
+
+/// Start times of samples at these times, 0 where they have none; nothing where none has any.
+fn begun(own: &[&Starts], times: impl Iterator<Item = i64>) -> Vec<i64> {
+    if own.is_empty() {
+        return Vec::new();
+    }
+    times.map(|time| own.iter().find_map(|starts| starts.get(&time)).copied().unwrap_or(0)).collect()
 }
 
 /// Everything of a bundle as one storage.

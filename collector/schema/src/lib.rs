@@ -36,7 +36,7 @@ pub mod trace;
 pub use table::{Column, ColumnSink, ColumnSource, ColumnType, Row, Text, is_possible};
 
 /// Version of the bundle. Change it with any column of any table; old versions stay readable.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// All tables of a bundle, in the order of the manifest: name and columns.
 pub const TABLES: &[(&str, &[Column])] = &[
@@ -53,6 +53,7 @@ pub const TABLES: &[(&str, &[Column])] = &[
     (trace::HistogramRow::TABLE, trace::HistogramRow::COLUMNS),
     (samples::SeriesRow::TABLE, samples::SeriesRow::COLUMNS),
     (samples::SampleRow::TABLE, samples::SampleRow::COLUMNS),
+    (samples::StartRow::TABLE, samples::StartRow::COLUMNS),
     (histograms::NativeHistogramRow::TABLE, histograms::NativeHistogramRow::COLUMNS),
     (flows::FlowRow::TABLE, flows::FlowRow::COLUMNS),
     (logs::LogRow::TABLE, logs::LogRow::COLUMNS),

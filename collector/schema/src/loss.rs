@@ -74,7 +74,7 @@ losses! {
     WHOLE_SECONDS = "whole-seconds", Info, "Times in whole seconds: each is known to a second only.", "Use `date +%s.%N`.";
     DELETED_SAMPLES = "deleted-samples", Info, "Samples that had been deleted in Prometheus (tombstones); they were left out.", "Take the snapshot ahead of deleting series.";
     STALE_OR_NAN = "stale-or-nan", Info, "A dump prints staleness markers as NaN; both were read as NaN.", "Give the database itself (a snapshot) instead of its dump.";
-    START_TIMES = "start-times", Info, "Chunks or records whose samples carry start times, which were left out.", "Nothing: rates are computed without them.";
+    START_TIMES = "start-times", Info, "Start times of samples that no clock can show, left out.", "Nothing: rates are computed without them.";
     BACKENDS_MAP_MISSING = "backends-map-missing", Warning, "Dumps of the map of services alone: it names backends by number, and no address can be told.", "Dump cilium_lb4_backends_v3 (and cilium_lb6_…) behind it in the same stream, or use cilium-dbg bpf lb list.";
     SERVICES_MAP_MISSING = "services-map-missing", Warning, "Dumps of load-balancer maps without that of services: which Service a backend belongs to cannot be told.", "Dump cilium_lb4_services_v2 (and cilium_lb6_…) in the same stream, or use cilium-dbg bpf lb list.";
     KIND_NOT_USED = "kind-not-used", Info, "Kubernetes objects of kinds, or ConfigMaps, that nothing is read from.", "Nothing: they do not tell of the dataplane.";

@@ -39,5 +39,20 @@ table! {
     }
 }
 
+table! {
+    /// Since when a sample's counter or histogram counts, where its source says so: start timestamps of a TSDB, and of OpenMetrics
+    /// (`_created`, `st@`). Samples without a row have none.
+    pub struct StartRow<'a> in "starts" {
+        /// Identifier of the series.
+        series: i64,
+        /// Line (or record) of the source.
+        record: i64,
+        /// Time of the sample, ns.
+        time: i64,
+        /// When it began to count, ns.
+        start: i64,
+    }
+}
+
 /// Bits of the NaN that marks a series as stale (Prometheus, `model/value`).
 pub const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;

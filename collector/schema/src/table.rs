@@ -30,7 +30,7 @@ pub struct Column {
 }
 
 /// Columns that are times or spans of time, ns.
-const TIMES: [&str; 23] = [
+const TIMES: [&str; 24] = [
     "a_high",
     "a_low",
     "b_high",
@@ -48,6 +48,7 @@ const TIMES: [&str; 23] = [
     "returned",
     "returned_boottime",
     "sent",
+    "start",
     "sent_boottime",
     "stage_time",
     "started",

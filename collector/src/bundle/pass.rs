@@ -21,6 +21,7 @@ use crate::bundle::options::{BundleError, BundleOptions, Summary};
 use crate::bundle::pipeline::{self, Step};
 use crate::bundle::said::Said;
 use crate::form::Context;
+use crate::form::batch::NAME_SERIES;
 use crate::form::ledger::Ledger;
 use crate::write::gaps::Stamps;
 use crate::write::samples::{REFUSED, Samples};
@@ -181,13 +182,12 @@ impl Pass {
             self.reject(&context, record, 0, why)?;
         }
         for (table, columns, batch) in &parsed.tables {
-            match *table {
-                "histograms" => {
-                    for rows in numbered(batch, &taken.ids) {
-                        self.tables.append(table, columns, &rows)?;
-                    }
+            if NAME_SERIES.contains(table) {
+                for rows in numbered(batch, &taken.ids) {
+                    self.tables.append(table, columns, &rows)?;
                 }
-                _ => self.tables.append(table, columns, batch)?,
+            } else {
+                self.tables.append(table, columns, batch)?;
             }
             if *table == "facts" {
                 self.remember_versions(batch);

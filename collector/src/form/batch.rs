@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use syncline_schema::facts::FactRow;
+use syncline_schema::histograms::NativeHistogramRow;
 use syncline_schema::loss::{self, Loss};
 use syncline_schema::rejects::RejectRow;
+use syncline_schema::samples::StartRow;
 use syncline_schema::{Row, TABLES};
 
 use super::columns::TableBuilder;
 use super::dissector::Dissector;
 use super::file_series::FileSeries;
 use super::line::{Around, Context, Line};
+
+/// Tables whose rows name a series of their batch by its index: `write` gives it its identifier.
+pub const NAME_SERIES: [&str; 2] = [NativeHistogramRow::TABLE, StartRow::TABLE];
 
 /// Identity of a series within its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -138,11 +143,16 @@ impl Batch {
             && let Some(mut hand_on) = self.hand_on.take()
         {
             let tables = self.take_tables();
-            let names_series = tables.iter().any(|table| table.table == "histograms");
+            let names_series = tables.iter().any(|table| NAME_SERIES.contains(&table.table));
             let series = if names_series { self.series.clone() } else { Vec::new() };
             hand_on(tables, Self { series, witness: self.witness, ..Self::default() });
             self.hand_on = Some(hand_on);
         }
+    }
+
+    /// Notes since when a sample of a series counts; times in ns.
+    pub fn start(&mut self, series: u32, record: i64, time: i64, start: i64) {
+        self.push(&StartRow { series: i64::from(series), record, time, start, ..StartRow::default() });
     }
 
     /// Counts a record and remembers its time.

@@ -5,10 +5,11 @@
 //! XOR2   count <u16> start <u8>     the same two first samples · then one control a sample for time and value together:
 //!        0 same step, same value · 10 same step, 0 + old window | 1 + new window · 110 + 13 | 1110 + 20 | 11110 + 64 bits
 //!        of ΔΔt and then 0 same | 10 old window | 110 new window | 111 stale · 11111 same step, stale
-//! start  bit 7: the first sample has a start time (varint t − start); bits 0–6: from which sample on each has one (varbit_int)
+//! start  bit 7: the first sample has a start time (varint t − start), which holds on; bits 0–6: from which sample on each has its own
+//!        (varbit_int: the time before − start, then the change of that)
 //! ```
 //!
-//! A staleness marker does not change what the next value of XOR2 is compared with. Start times are stepped over.
+//! A staleness marker does not change what the next value of XOR2 is compared with. A start time of 0 is none.
 
 use syncline_schema::samples::STALE_NAN;
 
@@ -40,25 +41,32 @@ fn counted(data: &[u8]) -> Result<(u16, &[u8]), Expected> {
     Ok((u16::from_be_bytes([count[0], count[1]]), rest))
 }
 
-/// Where a chunk has start times.
-#[derive(Clone, Copy, Debug)]
-pub struct StartTimes(pub u8);
+/// The start times of a chunk's samples, read along with these.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StartTimes {
+    header: u8,
+    start: i64,
+    /// The time of the sample before, less the start time.
+    difference: i64,
+}
 
 impl StartTimes {
-    /// Whether there are any.
-    pub fn any(self) -> bool {
-        self.0 != 0
+    /// Of a chunk with this header.
+    pub fn new(header: u8) -> Self {
+        Self { header, ..Self::default() }
     }
 
-    /// Steps over the start time of sample `number` (from 0).
-    pub fn skip(self, number: u16, bits: &mut Bits) -> Result<(), Expected> {
-        let from = u16::from(self.0 & 0x7f);
-        if number == 0 && self.0 & 0x80 != 0 {
-            bits.varint()?;
+    /// The start time, ms, of sample `number` (from 0) at `time`, ms, behind one at `before`; none where it has none.
+    pub fn next(&mut self, number: u16, before: i64, time: i64, bits: &mut Bits) -> Result<Option<i64>, Expected> {
+        let from = u16::from(self.header & 0x7f);
+        if number == 0 && self.header & 0x80 != 0 {
+            self.start = time.wrapping_sub(bits.varint()?);
         } else if number > 0 && from > 0 && number >= from {
-            bits.varbit_int()?;
+            let read = bits.varbit_int()?;
+            self.difference = if number == from { read } else { self.difference.wrapping_add(read) };
+            self.start = before.wrapping_sub(self.difference);
         }
-        Ok(())
+        Ok((self.start != 0).then_some(self.start))
     }
 }
 
@@ -91,22 +99,21 @@ impl Value {
     }
 }
 
-/// Gives each sample of an XOR2 chunk's data; true where it has start times, which are left out.
-pub fn xor2(data: &[u8], mut each: impl FnMut(i64, f64)) -> Result<bool, Expected> {
+/// Gives each sample of an XOR2 chunk's data: time and start time, ms, and value.
+pub fn xor2(data: &[u8], mut each: impl FnMut(i64, Option<i64>, f64)) -> Result<(), Expected> {
     let (count, rest) = counted(data)?;
     let (start, rest) = rest.split_first().ok_or("expected the header of start times")?;
-    let starts = StartTimes(*start);
+    let mut starts = StartTimes::new(*start);
     let mut bits = Bits::new(rest);
     if count == 0 {
-        return Ok(starts.any());
+        return Ok(());
     }
     let mut time = bits.varint()?;
     let first = bits.float()?;
     // A marker at the beginning leaves nothing to compare with.
     let known = if first.to_bits() == STALE_NAN { 0 } else { first.to_bits() };
     let mut value = Value { bits: known, window: Window::default() };
-    starts.skip(0, &mut bits)?;
-    each(time, first);
+    each(time, starts.next(0, time, time, &mut bits)?, first);
     let mut step = 0i64;
     for number in 1..count {
         let control = if number == 1 { None } else { Some(bits.ones(5)?) };
@@ -131,9 +138,9 @@ pub fn xor2(data: &[u8], mut each: impl FnMut(i64, f64)) -> Result<bool, Expecte
                 value.any(&mut bits)?
             }
         };
+        let before = time;
         time = time.wrapping_add(step);
-        starts.skip(number, &mut bits)?;
-        each(time, found);
+        each(time, starts.next(number, before, time, &mut bits)?, found);
     }
-    Ok(starts.any())
+    Ok(())
 }

@@ -137,9 +137,9 @@ fn header(data: &[u8], with_starts: bool) -> Result<(Header, &[u8]), Expected> {
     let count = u16::from_be_bytes([header[0], header[1]]);
     Ok((
         if with_starts {
-            Header { count: count & 0x3fff, reset: header[0] >> 6, starts: StartTimes(header[2]) }
+            Header { count: count & 0x3fff, reset: header[0] >> 6, starts: StartTimes::new(header[2]) }
         } else {
-            Header { count, reset: header[2] >> 6, starts: StartTimes(0) }
+            Header { count, reset: header[2] >> 6, starts: StartTimes::default() }
         },
         rest,
     ))
@@ -172,12 +172,16 @@ impl Second {
     }
 }
 
-/// Gives each histogram of a chunk of integers; true where it has start times, which are left out.
-pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, NativeHistogram)) -> Result<bool, Expected> {
-    let (header, rest) = header(data, with_starts)?;
+/// Gives each histogram of a chunk of integers, with its time and start time, ms.
+pub fn integers(
+    data: &[u8],
+    with_starts: bool,
+    mut each: impl FnMut(i64, Option<i64>, NativeHistogram),
+) -> Result<(), Expected> {
+    let (mut header, rest) = header(data, with_starts)?;
     let mut bits = Bits::new(rest);
     if header.count == 0 {
-        return Ok(false);
+        return Ok(());
     }
     let layout = layout(&mut bits)?;
     let mut time = Second { value: bits.varbit_int()?, change: 0 };
@@ -190,6 +194,7 @@ pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, Native
         buckets.push(Second { value: bits.varbit_int()?, change: 0 });
     }
     for number in 0..header.count {
+        let before = time.value;
         if number > 0 {
             time.next(&mut bits)?;
             count.next(&mut bits)?;
@@ -201,9 +206,9 @@ pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, Native
                 }
             }
         }
-        header.starts.skip(number, &mut bits)?;
+        let start = header.starts.next(number, before, time.value, &mut bits)?;
         if sum.bits == STALE_NAN {
-            each(time.value, stale(header.hint(number)));
+            each(time.value, start, stale(header.hint(number)));
             continue;
         }
         let values: Vec<i64> = buckets.iter().map(|bucket| bucket.value).collect();
@@ -211,17 +216,21 @@ pub fn integers(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, Native
         // Counts are unsigned.
         let counts = (count.value as u64 as f64, zero.value as u64 as f64);
         let sides = (summed(positive), summed(negative));
-        each(time.value, layout.histogram(f64::from_bits(sum.bits), counts, sides, header.hint(number)));
+        each(time.value, start, layout.histogram(f64::from_bits(sum.bits), counts, sides, header.hint(number)));
     }
-    Ok(header.starts.any())
+    Ok(())
 }
 
-/// Gives each histogram of a chunk of floats; true where it has start times, which are left out.
-pub fn floats(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, NativeHistogram)) -> Result<bool, Expected> {
-    let (header, rest) = header(data, with_starts)?;
+/// Gives each histogram of a chunk of floats, with its time and start time, ms.
+pub fn floats(
+    data: &[u8],
+    with_starts: bool,
+    mut each: impl FnMut(i64, Option<i64>, NativeHistogram),
+) -> Result<(), Expected> {
+    let (mut header, rest) = header(data, with_starts)?;
     let mut bits = Bits::new(rest);
     if header.count == 0 {
-        return Ok(false);
+        return Ok(());
     }
     let layout = layout(&mut bits)?;
     let mut time = Second { value: bits.varbit_int()?, change: 0 };
@@ -233,6 +242,7 @@ pub fn floats(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, NativeHi
         buckets.push(Xored::new(bits.float()?));
     }
     for number in 0..header.count {
+        let before = time.value;
         if number > 0 {
             time.next(&mut bits)?;
             count.next(&mut bits)?;
@@ -244,17 +254,21 @@ pub fn floats(data: &[u8], with_starts: bool, mut each: impl FnMut(i64, NativeHi
                 }
             }
         }
-        header.starts.skip(number, &mut bits)?;
+        let start = header.starts.next(number, before, time.value, &mut bits)?;
         if sum.bits == STALE_NAN {
-            each(time.value, stale(header.hint(number)));
+            each(time.value, start, stale(header.hint(number)));
             continue;
         }
         let mut values: Vec<f64> = buckets.iter().map(|bucket| f64::from_bits(bucket.bits)).collect();
         let negative = values.split_off(layout.positives);
         let counts = (f64::from_bits(count.bits), f64::from_bits(zero.bits));
-        each(time.value, layout.histogram(f64::from_bits(sum.bits), counts, (values, negative), header.hint(number)));
+        each(
+            time.value,
+            start,
+            layout.histogram(f64::from_bits(sum.bits), counts, (values, negative), header.hint(number)),
+        );
     }
-    Ok(header.starts.any())
+    Ok(())
 }
 
 /// A staleness marker, which has no buckets.
@@ -316,7 +330,7 @@ mod tests {
         // Two samples, schema 0, one positive span of 65,536 buckets: then the bits end.
         let mut given = 0;
         let data = [0, 2, 0, 0, 0b0000_0000, 0b1010_1111, 0xff, 0xff, 0xff, 0xff];
-        assert!(super::integers(&data, false, |_, _| given += 1).is_err());
+        assert!(super::integers(&data, false, |_, _, _| given += 1).is_err());
         assert_eq!(given, 0);
     }
 }

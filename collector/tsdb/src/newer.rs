@@ -65,8 +65,11 @@ fn xor2_has_joint_controls() {
         .number(-4091i64 as u64, 64) // back to the first step
         .bits("111"); // stale
     let mut found = Vec::new();
-    let result = xor2(&laid.behind(&[0, 9, 0]), |time, value| found.push((time, value.to_bits())));
-    assert_eq!(result, Ok(false));
+    let result = xor2(&laid.behind(&[0, 9, 0]), |time, start, value| {
+        assert_eq!(start, None);
+        found.push((time, value.to_bits()));
+    });
+    assert_eq!(result, Ok(()));
     let (one, more, stale) = (1f64.to_bits(), 1.5f64.to_bits(), STALE_NAN);
     let expected = [
         (1000, one),
@@ -83,20 +86,31 @@ fn xor2_has_joint_controls() {
 }
 
 #[test]
-fn xor2_start_times_are_stepped_over() {
+fn xor2_start_times_hold_until_they_change() {
     let laid = Laid::default()
         .varint(1000)
         .float(1.0)
-        .varint(400) // the first start time
+        .varint(400) // the first start time: 600
         .number(10, 8)
         .bits("0")
-        .bits("0 11110 000000000001") // from the third sample on
-        .bits("0 0")
-        .bits("0 10 100");
+        .bits("0 11110 000000000001") // from the third sample on: 1 ahead of the sample before
+        .bits("0 0") // again
+        .bits("0 10 100"); // 4 more
     let mut found = Vec::new();
-    let result = xor2(&laid.behind(&[0, 5, 0x82]), |time, value| found.push((time, value)));
-    assert_eq!(result, Ok(true));
-    assert_eq!(found, [(1000, 1.0), (1010, 1.0), (1020, 1.0), (1030, 1.0), (1040, 1.0)]);
+    let result = xor2(&laid.behind(&[0, 5, 0x82]), |time, start, value| {
+        assert_eq!(value.to_bits(), 1f64.to_bits());
+        found.push((time, start));
+    });
+    assert_eq!(result, Ok(()));
+    assert_eq!(
+        found,
+        [(1000, Some(600)), (1010, Some(600)), (1020, Some(1009)), (1030, Some(1019)), (1040, Some(1025))]
+    );
+    // None at first, and none again: a start of 0.
+    let laid = Laid::default().varint(7).float(1.0).number(10, 8).bits("0 10 011").bits("0 10 010");
+    let mut found = Vec::new();
+    assert_eq!(xor2(&laid.behind(&[0, 3, 0x01]), |time, start, _| found.push((time, start))), Ok(()));
+    assert_eq!(found, [(7, None), (17, Some(4)), (27, Some(12))]);
 }
 
 /// Threshold 0, schema −53, one span of two buckets, none negative, bounds 0.5 and 1/3.
@@ -135,17 +149,21 @@ fn custom_bounds_are_read_with_and_without_start_times() {
         if with_starts {
             laid = laid.bits("10 011");
         }
-        let mut found = Vec::new();
-        let result = integers(&laid.behind(&header), with_starts, |time, one| found.push((time, one)));
-        assert_eq!(result, Ok(with_starts));
+        let (mut found, mut starts) = (Vec::new(), Vec::new());
+        let result = integers(&laid.behind(&header), with_starts, |time, start, one| {
+            found.push((time, one));
+            starts.push(start);
+        });
+        assert_eq!(result, Ok(()));
+        assert_eq!(starts, if with_starts { [Some(93), Some(97)] } else { [None; 2] });
         let counts = [expected(3.0, [1.0, 2.0], ResetHint::Reset), expected(5.0, [2.0, 3.0], ResetHint::NotReset)];
         assert_eq!(found, [(100, counts[0].clone()), (102, counts[1].clone())]);
     }
     let laid = custom_layout().bits("1110 001100100").float(3.0).float(0.0).float(2.5).float(1.0).float(2.0).varint(9);
     let mut found = Vec::new();
-    let result = floats(&laid.behind(&[0xc0, 1, 0x80]), true, |time, one| found.push((time, one)));
-    assert_eq!(result, Ok(true));
-    assert_eq!(found, [(100, expected(3.0, [1.0, 2.0], ResetHint::Gauge))]);
+    let result = floats(&laid.behind(&[0xc0, 1, 0x80]), true, |time, start, one| found.push((time, start, one)));
+    assert_eq!(result, Ok(()));
+    assert_eq!(found, [(100, Some(91), expected(3.0, [1.0, 2.0], ResetHint::Gauge))]);
 }
 
 #[test]
@@ -164,10 +182,14 @@ fn records_with_start_times() {
     }
     let mut found = Vec::new();
     assert_eq!(items(&record, |item| found.push(item)), Ok(()));
-    let float = |series, time, value| Item::Float { series, time, value };
-    let samples = [float(7, 5000, 1.0), float(8, 5000, 2.0), float(7, 5015, 2.0), float(9, 4997, 2.0)];
-    assert_eq!(found[0], Item::StartTimes);
-    assert_eq!(found[1..], samples);
+    let float = |series, time, start, value| Item::Float { series, time, start, value };
+    let samples = [
+        float(7, 5000, Some(4000), 1.0),
+        float(8, 5000, None, 2.0),
+        float(7, 5015, None, 2.0),
+        float(9, 4997, Some(3995), 2.0),
+    ];
+    assert_eq!(found, samples);
     assert!(items(&record[..record.len() - 1], |_| {}).is_err());
 }
 

@@ -6,7 +6,8 @@
 //! 3 tombstones         ref <8>, from, to <varint>
 //! 6 metadata           ref <uvarint>, type <1>, fields
 //! 7, 9 / 8, 10         histograms of integers / of floats: bases as in 2, Δref, Δtime, histogram
-//! 11, 12, 13           samples and histograms with start times: first ref, time, start <varint>; then Δref, Δtime, mark, [start]
+//! 11, 12, 13           samples and histograms with start times: first ref, time, start <varint>; then Δref, Δtime, mark and, where
+//!                      the mark is neither 0 (none) nor 1 (that of the sample before), what the start differs by from the first
 //! ```
 //!
 //! Exemplars (4), markers of chunks (5), boundaries and times of validity hold no samples. Types 12 and 13 stand for
@@ -38,15 +39,16 @@ pub enum Item<'a> {
     Float {
         series: u64,
         time: i64,
+        /// Start time, ms.
+        start: Option<i64>,
         value: f64,
     },
     Histogram {
         series: u64,
         time: i64,
+        start: Option<i64>,
         histogram: NativeHistogram,
     },
-    /// The samples that follow have start times, which are left out.
-    StartTimes,
 }
 
 /// Gives what a record says; what stands ahead of a fault is given too.
@@ -56,7 +58,7 @@ pub fn items<'a>(record: &'a [u8], mut each: impl FnMut(Item<'a>)) -> Result<(),
     match kind {
         1 => series(bytes, &mut each),
         12 if looks_like_series(bytes) => series(bytes, &mut each),
-        2 => based(bytes, |bytes, series, time| each_float(bytes, series, time, &mut each)),
+        2 => based(bytes, |bytes, series, time| each_float(bytes, (series, time, None), &mut each)),
         3 => {
             while !bytes.is_empty() {
                 each(Item::Deleted { series: bytes.u64()?, from: bytes.varint()?, to: bytes.varint()? });
@@ -67,37 +69,33 @@ pub fn items<'a>(record: &'a [u8], mut each: impl FnMut(Item<'a>)) -> Result<(),
         6 => metadata(bytes, &mut each),
         7 | 9 => based(bytes, |bytes, series, time| {
             let histogram = histogram(bytes, false)?;
-            each(Item::Histogram { series, time, histogram });
+            each(Item::Histogram { series, time, start: None, histogram });
             Ok(())
         }),
         8 | 10 => based(bytes, |bytes, series, time| {
             let histogram = histogram(bytes, true)?;
-            each(Item::Histogram { series, time, histogram });
+            each(Item::Histogram { series, time, start: None, histogram });
             Ok(())
         }),
         13 if bytes.is_empty() => Ok(()),
-        11..=13 => {
-            each(Item::StartTimes);
-            chained(bytes, |bytes, series, time| {
-                if kind == 11 {
-                    return each_float(bytes, series, time, &mut each);
-                }
-                let histogram = histogram(bytes, kind == 13)?;
-                each(Item::Histogram { series, time, histogram });
-                Ok(())
-            })
-        }
+        11..=13 => chained(bytes, |bytes, series, time, start| {
+            if kind == 11 {
+                return each_float(bytes, (series, time, start), &mut each);
+            }
+            let histogram = histogram(bytes, kind == 13)?;
+            each(Item::Histogram { series, time, start, histogram });
+            Ok(())
+        }),
         _ => Err("expected a type of record that is known (1 to 14)"),
     }
 }
 
 fn each_float<'a>(
     bytes: &mut Bytes<'a>,
-    series: u64,
-    time: i64,
+    (series, time, start): (u64, i64, Option<i64>),
     each: &mut impl FnMut(Item<'a>),
 ) -> Result<(), Expected> {
-    each(Item::Float { series, time, value: bytes.f64()? });
+    each(Item::Float { series, time, start, value: bytes.f64()? });
     Ok(())
 }
 
@@ -152,23 +150,27 @@ fn based<'a>(
     Ok(())
 }
 
-/// Samples with start times: the series differs from the one before, the time from the first.
+/// Samples with start times: the series differs from the one before, time and start time from the first.
 fn chained<'a>(
     mut bytes: Bytes<'a>,
-    mut each: impl FnMut(&mut Bytes<'a>, u64, i64) -> Result<(), Expected>,
+    mut each: impl FnMut(&mut Bytes<'a>, u64, i64, Option<i64>) -> Result<(), Expected>,
 ) -> Result<(), Expected> {
     if bytes.is_empty() {
         return Ok(());
     }
-    let (mut series, first, _start) = (bytes.varint()?, bytes.varint()?, bytes.varint()?);
-    each(&mut bytes, series as u64, first)?;
+    let known = |start: i64| (start != 0).then_some(start);
+    let (mut series, first, first_start) = (bytes.varint()?, bytes.varint()?, bytes.varint()?);
+    each(&mut bytes, series as u64, first, known(first_start))?;
+    let mut start = first_start;
     while !bytes.is_empty() {
         series = series.wrapping_add(bytes.varint()?);
         let time = first.wrapping_add(bytes.varint()?);
-        if bytes.u8()? > 1 {
-            bytes.varint()?;
-        }
-        each(&mut bytes, series as u64, time)?;
+        start = match bytes.u8()? {
+            0 => 0,
+            1 => start,
+            _ => first_start.wrapping_add(bytes.varint()?),
+        };
+        each(&mut bytes, series as u64, time, known(start))?;
     }
     Ok(())
 }

@@ -18,9 +18,9 @@ pub fn run(data: &[u8]) {
     let mut samples = 0usize;
     let _ = match kind % 8 {
         0 => floats::xor(bytes, |_, _| samples += 1).is_ok(),
-        1 => floats::xor2(bytes, |_, _| samples += 1).is_ok(),
-        2 | 3 => histograms::integers(bytes, kind % 8 == 3, |_, _| samples += 1).is_ok(),
-        4 | 5 => histograms::floats(bytes, kind % 8 == 5, |_, _| samples += 1).is_ok(),
+        1 => floats::xor2(bytes, |_, _, _| samples += 1).is_ok(),
+        2 | 3 => histograms::integers(bytes, kind % 8 == 3, |_, _, _| samples += 1).is_ok(),
+        4 | 5 => histograms::floats(bytes, kind % 8 == 5, |_, _, _| samples += 1).is_ok(),
         6 => records::items(bytes, |_| samples += 1).is_ok(),
         _ => return parcel(bytes),
     };

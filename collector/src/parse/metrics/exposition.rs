@@ -15,7 +15,8 @@
 //! cursor             ▲                    the next line is expected to begin with this
 //! ```
 //!
-//! Read: text format 0.0.4, OpenMetrics, UTF-8 names. Exemplars and help texts are left out.
+//! Read: text format 0.0.4, OpenMetrics, UTF-8 names. Exemplars and help texts are left out. Since when a counter, a histogram or a summary
+//! counts is told by OpenMetrics: `st@` of a line, or the sample `…_created` of the same scrape.
 //! A line's own time stamp wins over the scrape's. An integer stamp is milliseconds, unless it could only be seconds
 //! (see [`explicit_time`]).
 
@@ -27,6 +28,7 @@ use syncline_schema::loss::{NO_TIME, TIME_FROM_MTIME};
 use crate::form::batch::SeriesKey;
 use crate::form::instant;
 use crate::form::{Batch, Chunk, Context, Cut, Format, Head, Line, Reads, Sample, Sniff};
+use crate::parse::metrics::created::Created;
 use crate::parse::metrics::promtool_dump;
 use crate::parse::syntax::metric_line::{Stamp, identity, reading};
 
@@ -144,6 +146,7 @@ fn parse_scrape(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     for line in chunk.lines() {
         last_ended = line.ended;
         if let Some(rest) = line.bytes.strip_prefix(MARK) {
+            reader.created.settle(&reader.types, batch);
             finish_scrape(&mut scrape, batch);
             let word = rest.split(|byte| *byte == b' ').next().unwrap_or_default();
             match instant::epoch_seconds(word) {
@@ -162,6 +165,7 @@ fn parse_scrape(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     if !cut_off {
         finish_scrape(&mut scrape, batch);
     }
+    reader.created.settle(&reader.types, batch);
     reader.finish(batch);
 }
 
@@ -183,6 +187,7 @@ fn parse_exposition(context: &Context, chunk: &Chunk, batch: &mut Batch) {
     if named.is_none() && reader.undated > 0 && time.is_some() && chunk.first {
         batch.loss(TIME_FROM_MTIME, 1);
     }
+    reader.created.settle(&reader.types, batch);
     reader.finish(batch);
 }
 
@@ -203,6 +208,7 @@ struct Reader<'a> {
     undated: u64,
     /// Samples without any time.
     timeless: u64,
+    created: Created,
 }
 
 impl<'a> Reader<'a> {
@@ -217,6 +223,7 @@ impl<'a> Reader<'a> {
             stamps_in_seconds: end.ends_with(b"\n# EOF") || end == b"# EOF",
             undated: 0,
             timeless: 0,
+            created: Created::default(),
         }
     }
 
@@ -263,7 +270,13 @@ impl<'a> Reader<'a> {
         };
         batch.record(time);
         match time {
-            Some(time) => batch.samples.push(Sample { series, record, time, value: found.value }),
+            Some(time) => {
+                batch.samples.push(Sample { series, record, time, value: found.value });
+                if let Some(start) = found.start {
+                    batch.start(series, record, time, start);
+                }
+                self.created.sample(series, found.value);
+            }
             None => self.timeless += 1,
         }
         true
@@ -293,6 +306,7 @@ impl<'a> Reader<'a> {
         if known.is_none() {
             self.untyped.push((series, name));
         }
+        self.created.met(series, name);
         self.cursor = self.order.len() + 1;
         self.places.insert(raw, self.order.len());
         self.order.push((raw, series));

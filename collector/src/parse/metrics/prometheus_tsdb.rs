@@ -116,7 +116,6 @@ impl<'a> Unpacked<'a, '_> {
                         records::Item::Float { series, time, .. } | records::Item::Histogram { series, time, .. } => {
                             (*series, *time)
                         }
-                        records::Item::StartTimes => return self.batch.loss(START_TIMES, 1),
                         _ => return,
                     };
                     let Some(index) = self.wanted(series, time) else {
@@ -124,8 +123,10 @@ impl<'a> Unpacked<'a, '_> {
                         return;
                     };
                     match item {
-                        records::Item::Float { value, .. } => self.float(index, record, time, value),
-                        records::Item::Histogram { histogram, .. } => self.histogram(index, record, time, &histogram),
+                        records::Item::Float { value, start, .. } => self.float(index, record, (time, start), value),
+                        records::Item::Histogram { histogram, start, .. } => {
+                            self.histogram(index, record, (time, start), &histogram);
+                        }
                         _ => {}
                     }
                 });
@@ -176,15 +177,25 @@ impl<'a> Unpacked<'a, '_> {
         Some(index)
     }
 
-    fn float(&mut self, series: u32, record: i64, time: i64, value: f64) {
+    fn float(&mut self, series: u32, record: i64, (time, start): (i64, Option<i64>), value: f64) {
         let Some(time) = time.checked_mul(1_000_000) else {
             return self.refuse(record, record as u64 & 0xffff_ffff, "expected a time within the years 1678 to 2262");
         };
         self.batch.record(Some(time));
         self.batch.samples.push(Sample { series, record, time, value });
+        self.start(series, record, time, start);
     }
 
-    fn histogram(&mut self, series: u32, record: i64, time: i64, histogram: &NativeHistogram) {
+    /// Notes since when the sample counts, ms.
+    fn start(&mut self, series: u32, record: i64, time: i64, start: Option<i64>) {
+        match start.map(|start| start.checked_mul(1_000_000)) {
+            None => {}
+            Some(None) => self.batch.loss(START_TIMES, 1),
+            Some(Some(start)) => self.batch.start(series, record, time, start),
+        }
+    }
+
+    fn histogram(&mut self, series: u32, record: i64, (time, start): (i64, Option<i64>), histogram: &NativeHistogram) {
         let Some(time) = time.checked_mul(1_000_000) else {
             return self.refuse(record, record as u64 & 0xffff_ffff, "expected a time within the years 1678 to 2262");
         };
@@ -194,6 +205,7 @@ impl<'a> Unpacked<'a, '_> {
         }
         let row = histogram.row(series, record, time);
         self.batch.push(&row);
+        self.start(series, record, time, start);
     }
 
     fn chunk(&mut self, series: u64, record: i64, home: Home, bytes: &[u8]) -> Result<(), Expected> {
@@ -204,22 +216,21 @@ impl<'a> Unpacked<'a, '_> {
             Some(_) => {}
         }
         let (encoding, data) = checked(home, bytes)?;
-        let starts = match encoding {
+        match encoding {
             1 => floats::xor(data, |time, value| {
                 if let Some(index) = self.wanted(series, time) {
-                    self.float(index, record, time, value);
+                    self.float(index, record, (time, None), value);
                 }
-            })
-            .map(|()| false),
-            4 => floats::xor2(data, |time, value| {
+            }),
+            4 => floats::xor2(data, |time, start, value| {
                 if let Some(index) = self.wanted(series, time) {
-                    self.float(index, record, time, value);
+                    self.float(index, record, (time, start), value);
                 }
             }),
             2 | 3 | 5 | 6 => {
-                let each = |time: i64, histogram: NativeHistogram| {
+                let each = |time: i64, start: Option<i64>, histogram: NativeHistogram| {
                     if let Some(index) = self.wanted(series, time) {
-                        self.histogram(index, record, time, &histogram);
+                        self.histogram(index, record, (time, start), &histogram);
                     }
                 };
                 if matches!(encoding, 2 | 5) {
@@ -228,12 +239,8 @@ impl<'a> Unpacked<'a, '_> {
                     histograms::floats(data, encoding == 6, each)
                 }
             }
-            _ => return Err("expected an encoding of chunks that is known (1 to 6)"),
-        }?;
-        if starts {
-            self.batch.loss(START_TIMES, 1);
+            _ => Err("expected an encoding of chunks that is known (1 to 6)"),
         }
-        Ok(())
     }
 }
 

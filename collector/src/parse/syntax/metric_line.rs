@@ -4,6 +4,7 @@
 //! http_requests_total{code="200",method="get"} 1027 1395066363000
 //! {"http.requests","a.b"="c",} 1e3
 //! x_bucket{le="1"} 7 1520879607.789 # {trace_id="a"} 0.3 1520879607.1
+//! x_total 7 1520879607.789 st@1520879000.1
 //! ```
 //!
 //! Written after the descriptions at prometheus.io/docs/instrumenting/exposition_formats and in the OpenMetrics
@@ -26,6 +27,8 @@ pub struct Identity {
 pub struct Reading {
     pub value: f64,
     pub stamp: Stamp,
+    /// Since when it counts (`st@`, OpenMetrics 2), ns.
+    pub start: Option<i64>,
     pub exemplar: bool,
 }
 
@@ -191,18 +194,26 @@ pub fn reading(rest: &[u8]) -> Result<Reading, &'static str> {
     let value = value(&rest[at..token]).ok_or("expected a value")?;
     let at = skip_blanks(rest, token);
     if at == rest.len() {
-        return Ok(Reading { value, stamp: Stamp::None, exemplar: false });
+        return Ok(Reading { value, stamp: Stamp::None, start: None, exemplar: false });
     }
     let (stamp, at) = match rest[at] {
-        b'#' => (Stamp::None, at),
+        b'#' | b's' => (Stamp::None, at),
         _ => {
             let end = token_end(rest, at);
             (stamp(&rest[at..end]).ok_or("expected a time stamp behind the value")?, skip_blanks(rest, end))
         }
     };
+    let (start, at) = match rest[at..].strip_prefix(b"st@") {
+        None => (None, at),
+        Some(text) => {
+            let end = token_end(text, 0);
+            let start = seconds(&text[..end]).ok_or("expected seconds behind st@")?;
+            (Some(start), skip_blanks(rest, at + 3 + end))
+        }
+    };
     match &rest[at..] {
-        [] => Ok(Reading { value, stamp, exemplar: false }),
-        [b'#', b' ', b'{', ..] => Ok(Reading { value, stamp, exemplar: true }),
+        [] => Ok(Reading { value, stamp, start, exemplar: false }),
+        [b'#', b' ', b'{', ..] => Ok(Reading { value, stamp, start, exemplar: true }),
         _ => Err("expected the end of the line behind the time stamp"),
     }
 }
@@ -227,6 +238,15 @@ pub fn value(token: &[u8]) -> Option<f64> {
         }
     }
     fast_float2::parse(token).ok()
+}
+
+/// A moment in seconds, whole or not, ns.
+fn seconds(token: &[u8]) -> Option<i64> {
+    match stamp(token)? {
+        Stamp::Integer(seconds) => seconds.checked_mul(1_000_000_000),
+        Stamp::Seconds(time) => Some(time),
+        Stamp::None => None,
+    }
 }
 
 fn stamp(token: &[u8]) -> Option<Stamp> {
@@ -293,7 +313,11 @@ mod tests {
         assert_eq!(check(" -1 1520879607.789"), Ok((-1.0, Stamp::Seconds(1_520_879_607_789_000_000))));
         assert_eq!(check("\t1\t# {a=\"b\"} 1 2"), Ok((1.0, Stamp::None)));
         assert_eq!(check(" +Inf -3982045"), Ok((f64::INFINITY, Stamp::Integer(-3_982_045))));
-        for rest in ["", " ", " x", " 1 x", " 1 2 3", " 1 # x"] {
+        let started = |rest: &str| reading(rest.as_bytes()).map(|found| (found.stamp, found.start));
+        let second = 1_000_000_000;
+        assert_eq!(started(" 1 5 st@3"), Ok((Stamp::Integer(5), Some(3 * second))));
+        assert_eq!(started(" 1 st@1520879607.5 # {a=\"b\"} 1"), Ok((Stamp::None, Some(1_520_879_607_500_000_000))));
+        for rest in ["", " ", " x", " 1 x", " 1 2 3", " 1 # x", " 1 s", " 1 st@", " 1 st@x", " 1 st@1 2"] {
             assert!(check(rest).is_err(), "{rest}");
         }
         assert!(value(b"NaN").is_some_and(f64::is_nan));
