@@ -22,18 +22,16 @@ struct Cost {
     peak: u64,
 }
 
-/// Runs `syncline`, and looks at it every few milliseconds.
-fn cost(arguments: &[&str], threads: usize) -> Cost {
+/// Runs `syncline` (on so many threads, where it is said), and looks at it every few milliseconds.
+fn cost(arguments: &[&str], threads: Option<usize>) -> Cost {
     let begun = Instant::now();
-    let threads = threads.to_string();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_syncline"))
-        .args(arguments)
-        .env("RAYON_NUM_THREADS", &threads)
-        .env("POLARS_MAX_THREADS", &threads)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("syncline starts");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+    command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(threads) = threads {
+        let threads = threads.to_string();
+        command.env("RAYON_NUM_THREADS", &threads).env("POLARS_MAX_THREADS", &threads);
+    }
+    let mut child = command.spawn().expect("syncline starts");
     let (mut cpu, mut peak) = (0.0, 0);
     let place = PathBuf::from(format!("/proc/{}", child.id()));
     loop {
@@ -88,26 +86,26 @@ fn main() -> anyhow::Result<()> {
     varied("runs", 0, runs)?;
     let (root, archive) = (path("runs"), path("archive"));
     println!("{runs} runs; {} threads", syncline::result::work::cores());
-    say("archive, first", runs, &cost(&["archive", &root, "--out", &archive, "--memory", "1GiB"], 0));
-    say("archive, nothing changed", runs, &cost(&["archive", &root, "--out", &archive], 0));
+    say("archive, first", runs, &cost(&["archive", &root, "--out", &archive, "--memory", "1GiB"], None));
+    say("archive, nothing changed", runs, &cost(&["archive", &root, "--out", &archive], None));
     varied("runs", runs, runs + 1)?;
-    say("archive, one run more", 1, &cost(&["archive", &root, "--out", &archive], 0));
+    say("archive, one run more", 1, &cost(&["archive", &root, "--out", &archive], None));
     let report = path("report");
-    say("report, all formats", runs, &cost(&["report", &archive, "--out", &report], 0));
+    say("report, all formats", runs, &cost(&["report", &archive, "--out", &report], None));
     say(
         "report, html and md",
         runs,
-        &cost(&["report", &archive, "--out", &report, "--force", "--formats", "html,md"], 0),
+        &cost(&["report", &archive, "--out", &report, "--force", "--formats", "html,md"], None),
     );
-    say("check", runs, &cost(&["check", &archive], 0));
+    say("check", runs, &cost(&["check", &archive], None));
     let (a, b) = ("cilium < '1.19.2'", "cilium >= '1.19.2'");
-    say("compare", runs, &cost(&["compare", &archive, "--against", &archive, "--where-a", a, "--where-b", b], 0));
+    say("compare", runs, &cost(&["compare", &archive, "--against", &archive, "--where-a", a, "--where-b", b], None));
 
     let some = runs.min(160);
     varied("some", 0, some)?;
     let root = path("some");
     let jobs = |jobs: &str, threads: usize| {
-        cost(&["archive", &root, "--out", &path(&format!("jobs-{jobs}")), "--jobs", jobs], threads)
+        cost(&["archive", &root, "--out", &path(&format!("jobs-{jobs}")), "--jobs", jobs], Some(threads))
     };
     let (one, two) = (jobs("1", 1), jobs("2", 1));
     say("archive of some, one job", some, &one);
@@ -129,7 +127,11 @@ fn main() -> anyhow::Result<()> {
     for threads in [1, 2] {
         let arguments = of_few(&path(&format!("few-{threads}")));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        say(&format!("report of {} bundles, {threads} threads", few.len()), few.len(), &cost(&arguments, threads));
+        say(
+            &format!("report of {} bundles, {threads} threads", few.len()),
+            few.len(),
+            &cost(&arguments, Some(threads)),
+        );
     }
     Ok(())
 }
