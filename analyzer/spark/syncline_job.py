@@ -467,6 +467,8 @@ def run(spark: SparkSession, arguments: argparse.Namespace) -> dict[str, Any]:
     base = complete[-1] if complete else None
     program = hashlib.sha256(Path(arguments.binary).read_bytes()).hexdigest()
 
+    # Spark counts a file as 4 MiB at least: 32 a task, and tasks by the hundred thousand.
+    spark.conf.set("spark.sql.files.openCostInBytes", 64 << 10)
     scan = scanned(spark, [root.uri], contents=False)
     paths = scan._jdf.inputFiles()
     empty = empty_files(scan, paths, root)
