@@ -91,6 +91,11 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         &["check", "empty", "--ignore", "colour"],
         &["trend", "no-such-bundle", "--measurement", "sync_duration"],
         &["trend", "empty"],
+        &["alerts", "no-such-bundle", "--rules", "a-file"],
+        &["alerts", "empty"],
+        &["rules", "--format", "json"],
+        &["rules", "--expectations", "a-file"],
+        &["dashboards"],
         &["completions", "tcsh"],
         &["man", "a-file"],
     ] {
@@ -99,7 +104,8 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
     assert!(!folder.path().join("report").exists());
-    let commands = "report query expectations timeline clocks check compare trend completions man";
+    let commands =
+        "report query expectations timeline clocks check compare trend alerts rules dashboards completions man";
     for command in commands.split(' ') {
         let output = syncline(folder.path(), &[command, "--help"]);
         assert_eq!(code(&output), 0);

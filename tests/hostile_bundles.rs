@@ -10,6 +10,9 @@ use syncline_collector::write::tables::Tables;
 use syncline_schema::manifest::{MANIFEST, Manifest};
 use syncline_schema::markers::MarkerRow;
 
+/// Rules that ask for series of both dataplanes.
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../templates/rules/syncline.rules.yaml");
+
 fn syncline(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_syncline")).args(arguments).output().expect("syncline starts")
 }
@@ -34,13 +37,14 @@ fn text(path: &Path) -> &str {
 }
 
 /// Commands that read bundles, with the bundle's place.
-fn commands<'a>(bundle: &'a str, out: &'a str) -> [Vec<&'a str>; 7] {
+fn commands<'a>(bundle: &'a str, out: &'a str) -> [Vec<&'a str>; 8] {
     [
         vec!["report", bundle, "--out", out],
         vec!["check", bundle],
         vec!["compare", bundle, "--against", bundle],
         vec!["trend", bundle, "--measurement", "endpoint_propagation"],
         vec!["query", bundle, "up"],
+        vec!["alerts", bundle, "--rules", RULES],
         vec!["timeline", bundle],
         vec!["clocks", bundle],
     ]

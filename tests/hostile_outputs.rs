@@ -143,6 +143,15 @@ fn no_output_holds_what_a_stranger_wrote_as_more_than_text() {
         // Nothing is printed: an error is told, and what is told is looked at too.
         run(all, "trend.unknown", &[2], &unknown);
     }
+    let rules = folder.path().join("rules\u{1b}[2J.yaml");
+    let text = "groups:\n- name: g\n  \"key\\u202e\": 1\n  rules:\n  - alert: \"A\\e[2J\"\n    expr: '{__name__=~\".*seconds_total|hostile\"} >= 0'\n    labels: {n: '{{ $labels.__name__ }}'}\n    annotations: {a: \"{{ $labels.a }}\\u202e {{ if }}\"}\n  - alert: \"B\\e[2J\"\n    expr: \"up\\u202e\"\n";
+    fs::write(&rules, text).expect("written");
+    for format in ["table", "json", "junit"] {
+        let asked =
+            ["alerts", a, b, "--rules", rules.to_str().expect("UTF-8"), "--interval", "30s", "--format", format];
+        let text = run(all, &format!("alerts.{format}"), &[2], &asked);
+        assert!(text.contains("firing"), "{text}");
+    }
     for format in ["table", "csv", "json"] {
         for query in
             ["hostile", "process_cpu_seconds_total", "-hostile", "label_replace(hostile, \"x\", \"$0\", \"a\", \".*\")"]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use syncline::cli::{archive, clocks, compare, judged, query, shell, timeline, trend};
+use syncline::cli::{alerts, archive, clocks, compare, dashboards, judged, query, shell, timeline, trend};
 use syncline_collector::cli::usage;
 use syncline_schema::printable::tell_error;
 
@@ -11,9 +11,10 @@ use syncline_schema::printable::tell_error;
 ///
 /// Exit codes: report 0 when it is written, whatever it says; check 0 judged
 /// and nothing worse, 1 a value is worse; compare 1 --fail-on says so; query 1
-/// the expression is wrong, or --fail-if-any found a value; every command 2
-/// when it could not run, and check, compare and query when they could not read
-/// all that they were given (the rest is printed; a report names what it lacks).
+/// the expression is wrong, or --fail-if-any found a value; alerts 1 --fail-on
+/// says so; every command 2 when it could not run, and check, compare, query and
+/// alerts when they could not read or evaluate all that they were given (the
+/// rest is printed; a report names what it lacks).
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Program {
@@ -41,6 +42,12 @@ enum Command {
     Archive(archive::ArchiveArguments),
     /// Follow a figure over time and versions, and find where it shifts
     Trend(trend::TrendArguments),
+    /// Print alert and recording rules for the documented limits
+    Rules(dashboards::RulesArguments),
+    /// Replay alert rules: which would have fired, and when
+    Alerts(alerts::AlertsArguments),
+    /// Write Grafana dashboards of what the document asks
+    Dashboards(dashboards::DashboardsArguments),
     /// Print the completions of a shell
     Completions(shell::CompletionsArguments),
     /// Write the manual's pages into a directory
@@ -62,6 +69,9 @@ fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
         Command::Trend(arguments) => trend::run(&arguments),
+        Command::Alerts(arguments) => alerts::run(&arguments),
+        Command::Rules(arguments) => dashboards::rules(&arguments),
+        Command::Dashboards(arguments) => dashboards::dashboards(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
         Command::Man(arguments) => shell::man(&arguments, Program::command()),
     };

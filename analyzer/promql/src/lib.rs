@@ -58,7 +58,7 @@ pub use evaluate::{Options, instant, range};
 pub use histogram::{Histogram, IndexedBucket, ResetHint};
 pub use json::{error_to_json, eval_error_to_json, parse_error_to_json, to_json};
 pub use labels::{Label, Labels, METRIC_NAME};
-pub use number::{format_float, format_time};
+pub use number::{format_float, format_float_short, format_time};
 pub use series::{HistogramSample, STALE_BITS, Sample, Series, is_stale, stale_marker};
 pub use storage::{MatchOperator, Matcher, MemoryStorage, Storage};
 pub use syntax::{Expr, ParseError, parse};

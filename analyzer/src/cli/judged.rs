@@ -114,7 +114,8 @@ enum CatalogueFormat {
     Toml,
 }
 
-fn catalogue(path: Option<&PathBuf>) -> anyhow::Result<Catalogue> {
+/// The built-in catalogue, with the rows of a file in their place where one is given.
+pub(super) fn catalogue(path: Option<&PathBuf>) -> anyhow::Result<Catalogue> {
     Ok(match path {
         Some(path) => Catalogue::with_file(path)?,
         None => Catalogue::built_in()?,

@@ -1,11 +1,13 @@
 //! The commands of `syncline`: each reads its arguments, runs the stages, prints.
 
 pub mod against;
+pub mod alerts;
 pub mod answers;
 pub mod archive;
 mod budget;
 pub mod clocks;
 pub mod compare;
+pub mod dashboards;
 pub mod hints;
 pub mod judged;
 pub mod query;

@@ -123,9 +123,50 @@ pub fn absence(series: &str, dataplane: &str, facts: &Facts) -> Option<String> {
     Some(format!("{component} {shown} has it: it was not captured, or has counted nothing yet{instead}"))
 }
 
+/// Which versions, modes or exporters give a series, a clause for people; `None` where nothing is known of it. Where there is no run at hand;
+/// of a run: [`absence`].
+pub fn availability(series: &str) -> Option<String> {
+    let Some(one) = known(series) else {
+        let exporters = [
+            ("container_", "the kubelet's cAdvisor exports it"),
+            ("machine_", "the kubelet's cAdvisor exports it"),
+            ("node_", "node_exporter exports it"),
+            ("kube_", "kube-state-metrics exports it"),
+            ("endpoint_slice_", "kube-controller-manager exports it"),
+            ("process_", "every process with a Go or Python client exports it"),
+            ("http_", "the application's own, where it exposes it"),
+            ("client_", "the test client's own, where there is one"),
+        ];
+        let found = exporters.iter().find(|(prefix, _)| series.starts_with(prefix));
+        return found.map(|(_, what)| (*what).to_owned());
+    };
+    let component = match one.is_kube_proxy {
+        true => "kube-proxy",
+        false if one.name.starts_with("hubble_") => "Hubble",
+        false => "Cilium",
+    };
+    let instead = if one.instead.is_empty() { String::new() } else { format!("; ask {} instead", one.instead) };
+    if one.since == NEVER {
+        return Some(format!("no version of {component} has it{instead}"));
+    }
+    let versions = match (one.since, one.until) {
+        ("", "") => format!("{component} has it, once it has counted something"),
+        (since, "") => format!("{component} has it from {since} on"),
+        ("", until) => format!("{component} had it up to {until}"),
+        (since, until) => format!("{component} had it from {since} to {until}"),
+    };
+    let needs = match (one.needs, one.is_kube_proxy) {
+        ("", _) => String::new(),
+        (modes, true) => format!(", in mode {} only", modes.replace(',', " or ")),
+        (needs, false) => format!(", where {needs}'s metrics are switched on"),
+    };
+    let gone = if one.until.is_empty() { String::new() } else { instead };
+    Some(format!("{versions}{needs}{gone}"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{METRICS, NEVER, absence, is_foreign, known, only_modes, version};
+    use super::{METRICS, NEVER, absence, availability, is_foreign, known, only_modes, version};
     use crate::clock::Evidence;
     use crate::events::facts::Facts;
 
@@ -147,6 +188,21 @@ mod tests {
             assert!(one.since != NEVER || !one.instead.is_empty(), "{}: what to ask instead", one.name);
             assert_eq!(METRICS.iter().filter(|other| other.name == one.name).count(), 1, "{} stands twice", one.name);
         }
+    }
+
+    #[test]
+    fn where_a_series_is_to_be_found() {
+        let said = |series: &str| availability(series).unwrap_or_default();
+        assert!(said("cilium_events_total").starts_with("no version of Cilium has it; ask "));
+        assert_eq!(said("cilium_reconciler_duration_seconds_count"), "Cilium has it from 1.18 on");
+        assert_eq!(
+            said("kubeproxy_sync_proxy_rules_nftables_sync_failures_total"),
+            "kube-proxy has it from 1.31 on, in mode nftables only"
+        );
+        assert!(said("cilium_policy_l7_denied_total").starts_with("Cilium had it up to 1.14; ask "));
+        assert!(said("hubble_drop_total").ends_with("where hubble's metrics are switched on"));
+        assert!(said("container_memory_working_set_bytes").contains("cAdvisor"));
+        assert_eq!(availability("mine_total"), None);
     }
 
     #[test]

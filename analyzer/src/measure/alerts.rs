@@ -14,19 +14,19 @@ use crate::events::metric_names::absence;
 use crate::events::{Phase, Run};
 use crate::math::{Estimate, Named};
 
-/// One documented rule in its sound form.
-struct Rule {
-    name: &'static str,
-    title: &'static str,
+/// One documented rule in its sound form; a test holds it against the catalogue's.
+pub(crate) struct Rule {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
     /// Dataplanes that it speaks of begin with this.
     dataplane: &'static str,
     metric: &'static str,
     quantile: &'static str,
-    threshold: f64,
-    hold_seconds: i64,
+    pub(crate) threshold: f64,
+    pub(crate) hold_seconds: i64,
 }
 
-const RULES: [Rule; 2] = [
+pub(crate) const RULES: [Rule; 2] = [
     Rule {
         name: "alert:AL1",
         title: "CiliumEndpointUpdateSlow",

@@ -140,7 +140,7 @@ fn join(before: Answer, answer: Answer) -> Answer {
 }
 
 /// The label `run` of each bundle: its name, else its directory's, made unique by the run's identity.
-fn run_labels(bundles: &[Bundle]) -> Vec<String> {
+pub fn run_labels(bundles: &[Bundle]) -> Vec<String> {
     let names: Vec<String> = bundles
         .iter()
         .map(|bundle| {

@@ -1,13 +1,16 @@
 //! The expectation catalogue: what the source document claims, and what each claim is judged by.
 //!
 //! The built-in rows are `catalogue.toml`. A file given with `--expectations` has the same shape; a row whose `id`
-//! exists replaces that row as a whole, any other id is added after the last.
+//! exists replaces that row as a whole, any other id is added after the last; so it is with dashboards and their `uid`.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use syncline_collector::input::whole_text;
 use thiserror::Error;
+
+use super::dashboard::Dashboard;
+use super::watch::Watch;
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 /// Longest catalogue, bytes; the built-in one has 49 kB.
@@ -19,6 +22,9 @@ const LONGEST: u64 = 4 << 20;
 pub struct Catalogue {
     #[serde(rename = "row")]
     pub rows: Vec<Row>,
+    /// What Grafana shows of them.
+    #[serde(default, rename = "dashboard", skip_serializing_if = "Vec::is_empty")]
+    pub dashboards: Vec<Dashboard>,
 }
 
 /// One documented claim.
@@ -70,6 +76,9 @@ pub struct Row {
     /// What a reader should know.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub notes: String,
+    /// Why no alert rule watches it, or not both sides of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unwatched: String,
     pub documented: Documented,
     pub sound: Sound,
     pub cilium: Side,
@@ -77,6 +86,9 @@ pub struct Row {
     pub kube_proxy: Side,
     #[serde(rename = "reading")]
     pub readings: Vec<Reading>,
+    /// Alert rules that watch its limit.
+    #[serde(default, rename = "watch", skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<Watch>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -241,6 +253,8 @@ pub enum CatalogueError {
     Toml { path: String, error: Box<toml::de::Error> },
     #[error("{path}: row {row}: {problem}")]
     Row { path: String, row: String, problem: String },
+    #[error("{path}: dashboard {dashboard}: {problem}")]
+    Dashboard { path: String, dashboard: String, problem: String },
 }
 
 impl Catalogue {
@@ -268,6 +282,10 @@ impl Catalogue {
                 return Err(CatalogueError::Row { path: path.to_owned(), row, problem });
             }
         }
+        if let Some((dashboard, problem)) = catalogue.dashboards.iter().find_map(|one| Some((one, one.problem()?))) {
+            let dashboard = dashboard.uid.clone();
+            return Err(CatalogueError::Dashboard { path: path.to_owned(), dashboard, problem });
+        }
         Ok(catalogue)
     }
 
@@ -279,10 +297,17 @@ impl Catalogue {
         let name = path.display().to_string();
         let text = whole_text(path, LONGEST).map_err(|error| CatalogueError::Read { path: name.clone(), error })?;
         let mut catalogue = Self::built_in()?;
-        for row in Self::parse(&text, &name)?.rows {
+        let Catalogue { rows, dashboards } = Self::parse(&text, &name)?;
+        for row in rows {
             match catalogue.rows.iter_mut().find(|r| r.id == row.id) {
                 Some(place) => *place = row,
                 None => catalogue.rows.push(row),
+            }
+        }
+        for dashboard in dashboards {
+            match catalogue.dashboards.iter_mut().find(|d| d.uid == dashboard.uid) {
+                Some(place) => *place = dashboard,
+                None => catalogue.dashboards.push(dashboard),
             }
         }
         Ok(catalogue)
@@ -360,7 +385,7 @@ impl Row {
                 return Some("reading: scale must be a positive number".into());
             }
         }
-        None
+        self.watches.iter().find_map(|one| one.problem(self))
     }
 }
 
@@ -411,8 +436,8 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_wrong_and_where() {
-        let good = toml::to_string(&Catalogue { rows: vec![Catalogue::built_in().expect("built-in").rows[0].clone()] })
-            .expect("toml");
+        let rows = vec![Catalogue::built_in().expect("built-in").rows[0].clone()];
+        let good = toml::to_string(&Catalogue { rows, dashboards: Vec::new() }).expect("toml");
         for (from, to, words) in [
             ("scenario = \"scale-up\"", "scenario = \"scaleup\"", "row A1: scenario is \"scaleup\""),
             ("low = 0.05", "low = 0.9", "row A1: cilium: low (0.9) is above high (0.5)"),
@@ -437,7 +462,11 @@ mod tests {
         other.id = "X1".into();
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("mine.toml");
-        std::fs::write(&path, toml::to_string(&Catalogue { rows: vec![row, other] }).expect("toml")).expect("write");
+        std::fs::write(
+            &path,
+            toml::to_string(&Catalogue { rows: vec![row, other], dashboards: Vec::new() }).expect("toml"),
+        )
+        .expect("write");
         let merged = Catalogue::with_file(&path).expect("merged");
         assert_eq!(merged.rows.len(), 47);
         assert_eq!(merged.rows[0].claim, "mine");

@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod change;
 mod circumstances;
 pub mod compare;
+pub mod dashboard;
 pub mod figure;
 pub mod judge;
 pub mod list;
@@ -22,6 +23,7 @@ pub mod row;
 pub mod saturation;
 mod settle;
 pub mod trend;
+pub mod watch;
 
 use serde::Serialize;
 

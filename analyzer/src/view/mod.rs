@@ -6,6 +6,7 @@ pub mod changes;
 pub mod chart;
 pub mod claims;
 pub mod comparison;
+pub mod dashboards;
 pub mod distributions;
 pub mod environment;
 pub mod head_to_head;

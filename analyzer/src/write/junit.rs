@@ -14,21 +14,21 @@ use crate::view::rows::group_label;
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Passed,
     Failed,
     Skipped,
 }
 
 /// One case.
-struct Case {
-    suite: String,
-    name: String,
-    outcome: Outcome,
+pub(super) struct Case {
+    pub suite: String,
+    pub name: String,
+    pub outcome: Outcome,
     /// One line.
-    message: String,
+    pub message: String,
     /// Beside it: evidence, figures of runs.
-    detail: Vec<String>,
+    pub detail: Vec<String>,
 }
 
 /// The verdicts, and the comparisons with a baseline of which `costlier` says which fail. What is inconclusive or not measured
@@ -89,7 +89,7 @@ fn change(one: &Change, fails: &dyn Fn(&Change) -> bool) -> Case {
     }
 }
 
-fn document(name: &str, cases: Vec<Case>) -> String {
+pub(super) fn document(name: &str, cases: Vec<Case>) -> String {
     let mut suites: BTreeMap<String, Vec<Case>> = BTreeMap::new();
     for case in cases {
         suites.entry(case.suite.clone()).or_default().push(case);

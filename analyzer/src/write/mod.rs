@@ -2,14 +2,17 @@
 //!
 //! Files go to a temporary directory beside the target, which is renamed at the end: a report is whole or absent.
 
+pub mod alerts;
 pub mod changes;
 pub mod csv;
+pub mod dashboards;
 pub mod grid;
 pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod notes;
+pub mod rules;
 mod template;
 pub mod terminal;
 pub mod trend;
@@ -78,7 +81,8 @@ enum Body<'a> {
 }
 
 impl File<'_> {
-    fn of(path: impl Into<String>, text: String) -> Self {
+    /// A file of a text.
+    pub fn of(path: impl Into<String>, text: String) -> Self {
         Self { path: path.into(), body: Body::Text(text) }
     }
 
@@ -129,6 +133,32 @@ pub fn render<'a>(judged: &'a Judged, runs: &'a [RunResult], formats: &[Format])
 /// # Errors
 /// A directory that exists, or files that cannot be written.
 pub fn to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Result<Vec<PathBuf>> {
+    put(files, out, force, &REPORT)
+}
+
+/// What a directory holds that may be replaced.
+struct Ours {
+    what: &'static str,
+    holds: fn(&str) -> bool,
+}
+
+const REPORT: Ours = Ours {
+    what: "report",
+    holds: |name| ["report.html", "report.md", "summary.md", "report.json", "figures", "runs"].contains(&name),
+};
+
+const DASHBOARDS: Ours =
+    Ours { what: "set of dashboards", holds: |name| name == "configmap.yaml" || name.ends_with(".json") };
+
+/// As [`to_directory`], for dashboards.
+///
+/// # Errors
+/// As there.
+pub fn dashboards_to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Result<Vec<PathBuf>> {
+    put(files, out, force, &DASHBOARDS)
+}
+
+fn put(files: &[File<'_>], out: &Path, force: bool, ours: &Ours) -> anyhow::Result<Vec<PathBuf>> {
     let occupied = match fs::read_dir(out) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
@@ -137,7 +167,8 @@ pub fn to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Resu
         }
     };
     if occupied && !force {
-        bail!("{}: is not empty; give another --out, or --force to replace the report in it", out.display());
+        let what = ours.what;
+        bail!("{}: is not empty; give another --out, or --force to replace the {what} in it", out.display());
     }
     let claim = Claim::new(out).map_err(|error| match error.kind() {
         ErrorKind::ResourceBusy => anyhow!("{}: another process writes it now", out.display()),
@@ -155,7 +186,7 @@ pub fn to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Resu
         written.with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     if occupied {
-        only_reports(out)?;
+        only(ours, out)?;
     }
     let put = claim.commit(force || !occupied);
     put.with_context(|| format!("{}: cannot be put in place", out.display()))?;
@@ -163,14 +194,12 @@ pub fn to_directory(files: &[File<'_>], out: &Path, force: bool) -> anyhow::Resu
 }
 
 /// `--force` replaces a report, never somebody's home directory.
-fn only_reports(out: &Path) -> anyhow::Result<()> {
+fn only(ours: &Ours, out: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(out)? {
         let name = entry?.file_name();
-        if !["report.html", "report.md", "summary.md", "report.json", "figures", "runs"]
-            .iter()
-            .any(|known| name == *known)
-        {
-            bail!("{}: holds {}, which is no part of a report; nothing was replaced", out.display(), name.display());
+        if !name.to_str().is_some_and(ours.holds) {
+            let what = ours.what;
+            bail!("{}: holds {}, which is no part of a {what}; nothing was replaced", out.display(), name.display());
         }
     }
     Ok(())

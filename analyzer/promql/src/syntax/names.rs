@@ -24,6 +24,31 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// All selectors, in the order of the text: so that a caller can put further conditions into each.
+    pub fn selectors(&self) -> Vec<&Selector> {
+        let mut found = Vec::new();
+        selectors(&self.root, &mut found);
+        found.sort_by_key(|one| one.span.start);
+        found
+    }
+}
+
+fn selectors<'e>(node: &'e Node, found: &mut Vec<&'e Selector>) {
+    match &node.kind {
+        NodeKind::Number(_) | NodeKind::Text { .. } => {}
+        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => selectors(inner, found),
+        NodeKind::Binary(binary) => [&binary.left, &binary.right].iter().for_each(|one| selectors(one, found)),
+        NodeKind::Aggregate(aggregate) => {
+            selectors(&aggregate.operand, found);
+            aggregate.parameter.iter().for_each(|one| selectors(one, found));
+        }
+        NodeKind::Call(call) => call.arguments.iter().for_each(|one| selectors(one, found)),
+        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => found.push(selector),
+        NodeKind::Subquery(subquery) => selectors(&subquery.inner, found),
+    }
+}
+
 fn reach(node: &Node) -> f64 {
     let largest = |nodes: &[&Node]| nodes.iter().map(|one| reach(one)).fold(0.0, f64::max);
     match &node.kind {
@@ -84,6 +109,15 @@ mod tests {
         ] {
             assert_eq!(parse(query).expect(query).reach(), seconds * 1_000, "{query}");
         }
+    }
+
+    #[test]
+    fn selectors_stand_where_they_say() {
+        let query = "topk(scalar(k), a{x=\"y\"} / on (x) rate(b[5m] offset 1m)) > max_over_time({z=\"\",y=\"1\"}[1m:])";
+        let expr = parse(query).expect(query);
+        let found: Vec<&str> = expr.selectors().iter().map(|one| &query[one.span.start..]).collect();
+        let begin = ["k)", "a{", "b[", "{z"];
+        assert!(found.len() == 4 && found.iter().zip(begin).all(|(text, begin)| text.starts_with(begin)), "{found:?}");
     }
 
     #[test]

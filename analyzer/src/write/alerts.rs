@@ -1,0 +1,221 @@
+//! Replayed rules as a table, JSON and JUnit.
+
+use serde_json::{Value, json};
+use syncline_promql::{Labels, format_float_short};
+
+use super::grid::{Cell, Screen, Style, grid};
+use super::junit::{Case, Outcome, document};
+use crate::query::rules::alerts::{ALERT_NAME, Stretch};
+use crate::query::rules::judged::Status;
+use crate::query::rules::read::{Rules, What};
+use crate::query::rules::replay::{GroupHistory, Replay, RuleHistory};
+
+/// The rules over one run.
+#[derive(Clone, Debug)]
+pub struct RunAlerts {
+    pub run: String,
+    pub replay: Replay,
+}
+
+/// Whether any alert of any run fired.
+pub fn any_firing(runs: &[RunAlerts]) -> bool {
+    rules(runs).any(|(_, _, rule)| rule.status == Status::Firing)
+}
+
+/// Whether anything could be judged at all.
+pub fn any_judged(runs: &[RunAlerts]) -> bool {
+    rules(runs).any(|(_, _, rule)| rule.status == Status::Firing || rule.status.is_pass())
+}
+
+fn rules(runs: &[RunAlerts]) -> impl Iterator<Item = (&RunAlerts, &GroupHistory, &RuleHistory)> {
+    let groups = runs.iter().flat_map(|run| run.replay.groups.iter().map(move |group| (run, group)));
+    groups.flat_map(|(run, group)| group.rules.iter().map(move |rule| (run, group, rule)))
+}
+
+/// A table for each run: what fired first. Recording rules are listed only where they failed or gave nothing.
+pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
+    let mut out = String::new();
+    for run in runs {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let heading = match run.replay.span {
+            Some((start, end)) => {
+                format!("{}: {} to {} ({} s)", run.run, moment(start), moment(end), (end - start) as f64 / 1e3)
+            }
+            None => format!("{}: no samples", run.run),
+        };
+        out.push_str(&grid(&[vec![Cell::new(heading, Style::Bold)]], screen));
+        let start = run.replay.span.map_or(0, |(start, _)| start);
+        let head = ["STATUS", "RULE", "SINCE", "FIRING", "UNTIL", "VALUE", "LABELS, OR WHY"];
+        let mut lines = vec![head.map(|text| Cell::new(text, Style::Dim)).to_vec()];
+        let mut all: Vec<(&GroupHistory, &RuleHistory)> =
+            run.replay.groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
+        all.retain(|(_, rule)| rule.status != Status::Recorded);
+        all.sort_by_key(|(_, rule)| rule.status);
+        for (group, rule) in all {
+            let status = Cell::new(rule.status.word(), style(rule.status));
+            let blank = || Cell::from("");
+            if rule.stretches.is_empty() || !rule.why.is_empty() {
+                let every = format!("{} evaluations, one in {} s", group.evaluations, group.interval as f64 / 1e3);
+                let why = if rule.why.is_empty() { every } else { rule.why.clone() };
+                lines.push(vec![
+                    status.clone(),
+                    rule.name.clone().into(),
+                    blank(),
+                    blank(),
+                    blank(),
+                    blank(),
+                    why.into(),
+                ]);
+            }
+            for one in &rule.stretches {
+                let after = |time: i64| Cell::number(format!("+{} s", (time - start) as f64 / 1e3));
+                let firing = one.firing.map_or_else(|| Cell::number("–"), after);
+                let until = one.resolved.map_or_else(|| Cell::number("the end"), after);
+                let labels = one.labels.without(&[ALERT_NAME]).to_string();
+                let values = values(one);
+                lines.push(vec![
+                    status.clone(),
+                    rule.name.clone().into(),
+                    after(one.pending),
+                    firing,
+                    until,
+                    values.into(),
+                    labels.into(),
+                ]);
+            }
+        }
+        out.push_str(&grid(&lines, screen));
+    }
+    for one in &read.refused {
+        let line = format!("not evaluated: {}: {}", one.place, one.why);
+        out.push_str(&grid(&[vec![Cell::new(line, Style::Red)]], screen));
+    }
+    out
+}
+
+fn values(one: &Stretch) -> String {
+    let (low, high) = (short(one.minimum), short(one.maximum));
+    if low == high { low } else { format!("{low} to {high}") }
+}
+
+/// Four digits are enough to read.
+fn short(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return format_float_short(value);
+    }
+    let rounded: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    format_float_short(rounded)
+}
+
+fn style(status: Status) -> Style {
+    match status {
+        Status::Firing | Status::Failed => Style::Red,
+        Status::NoData | Status::Undecided | Status::InPart => Style::Yellow,
+        Status::Pending | Status::Inactive => Style::Green,
+        Status::Recorded => Style::Plain,
+    }
+}
+
+/// ms since 1970 in RFC 3339.
+fn moment(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
+}
+
+/// What stands beside the rules of a run: lines for people.
+pub fn notes(runs: &[RunAlerts], read: &Rules) -> Vec<String> {
+    let mut all = read.remarks.clone();
+    for run in runs {
+        for (name, number) in &run.replay.aside {
+            all.push(format!("{}: {number} captured series {name} left aside: a rule writes them", run.run));
+        }
+    }
+    for (run, group, rule) in rules(runs) {
+        all.extend(rule.notes.iter().map(|note| format!("{}: {}: {}: {note}", run.run, group.name, rule.name)));
+    }
+    all
+}
+
+/// The document of `--format json`.
+pub fn json(runs: &[RunAlerts], read: &Rules) -> Value {
+    let labels = |labels: &Labels| -> Value {
+        labels.pairs().iter().map(|(name, value)| (name.to_string(), Value::from(value.to_string()))).collect()
+    };
+    let number = |value: f64| if value.is_finite() { json!(value) } else { json!(format_float_short(value)) };
+    let stretch = |one: &Stretch| {
+        json!({
+            "labels": labels(&one.labels), "annotations": one.annotations,
+            "pending": moment(one.pending), "firing": one.firing.map(moment), "resolved": one.resolved.map(moment),
+            "evaluations": one.evaluations, "minimum": number(one.minimum), "maximum": number(one.maximum),
+        })
+    };
+    let rule = |one: &RuleHistory| {
+        let (kind, hold, keep) = match one.what {
+            What::Record => ("recording", None, None),
+            What::Alert { hold, keep } => ("alerting", Some(hold as f64 / 1e3), Some(keep as f64 / 1e3)),
+        };
+        json!({
+            "name": one.name, "type": kind, "query": one.expr, "for_seconds": hold, "keep_firing_for_seconds": keep,
+            "status": one.status.word().replace(' ', "_"), "why": one.why, "evaluations_with_value": one.valued, "series": one.series,
+            "stretches": one.stretches.iter().map(stretch).collect::<Vec<_>>(), "failures": one.failures, "notes": one.notes,
+        })
+    };
+    let group = |one: &GroupHistory| {
+        json!({
+            "file": one.file, "name": one.name, "interval_seconds": one.interval as f64 / 1e3, "evaluations": one.evaluations,
+            "rules": one.rules.iter().map(rule).collect::<Vec<_>>(),
+        })
+    };
+    let run = |one: &RunAlerts| {
+        json!({
+            "run": one.run, "start": one.replay.span.map(|(start, _)| moment(start)), "end": one.replay.span.map(|(_, end)| moment(end)),
+            "groups": one.replay.groups.iter().map(group).collect::<Vec<_>>(), "left_aside": one.replay.aside,
+        })
+    };
+    let refused: Vec<Value> = read.refused.iter().map(|one| json!({ "place": one.place, "why": one.why })).collect();
+    json!({ "runs": runs.iter().map(run).collect::<Vec<_>>(), "refused": refused, "remarks": read.remarks })
+}
+
+/// A case a rule and run: one that fired fails, one that is known not to have fired passes, every other is skipped. A rule that cannot
+/// be evaluated fails: nothing is known of it.
+pub fn junit(runs: &[RunAlerts], read: &Rules) -> String {
+    let case = |(run, group, rule): (&RunAlerts, &GroupHistory, &RuleHistory)| {
+        let detail = rule.stretches.iter().map(|one| {
+            let firing = one.firing.map_or_else(|| "never".to_owned(), moment);
+            let until = one.resolved.map_or_else(|| "the end".to_owned(), moment);
+            let words: Vec<String> = one.annotations.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+            format!(
+                "{}: pending {}, firing {firing}, until {until}, value {}. {}",
+                one.labels,
+                moment(one.pending),
+                values(one),
+                words.join(" ")
+            )
+        });
+        Case {
+            suite: format!("{}, {}", run.run, group.name),
+            name: rule.name.clone(),
+            outcome: match rule.status {
+                Status::Firing | Status::Failed => Outcome::Failed,
+                status if status.is_pass() => Outcome::Passed,
+                _ => Outcome::Skipped,
+            },
+            message: if rule.why.is_empty() {
+                rule.status.word().to_owned()
+            } else {
+                format!("{}: {}", rule.status.word(), rule.why)
+            },
+            detail: std::iter::once(rule.expr.clone()).chain(detail).collect(),
+        }
+    };
+    let mut cases: Vec<Case> = rules(runs).map(case).collect();
+    cases.extend(read.refused.iter().map(|one| Case {
+        suite: "not evaluated".to_owned(),
+        name: one.place.clone(),
+        outcome: Outcome::Failed,
+        message: one.why.clone(),
+        detail: Vec::new(),
+    }));
+    document("syncline alerts", cases)
+}
