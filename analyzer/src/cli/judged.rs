@@ -145,6 +145,7 @@ pub fn report(arguments: &ReportArguments) -> anyhow::Result<ExitCode> {
             keys: arguments.grouping.keys()?,
             nodes: arguments.nodes,
             per_run: arguments.per_run && formats.contains(&Format::Html),
+            brief: false,
             unread,
         },
     );
@@ -171,7 +172,8 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let wanted = arguments.selection.condition()?;
     let Loaded { results, unread } = load(&arguments.inputs, &asks, wanted.as_ref(), budget)?;
     let mut incomplete = !unread.is_empty();
-    let judged = view::build(&results, &catalogue, &Options { keys: keys.clone(), unread, ..Options::default() });
+    let judged =
+        view::build(&results, &catalogue, &Options { keys: keys.clone(), brief: true, unread, ..Options::default() });
     let before = match arguments.baseline.as_slice() {
         [] => None,
         paths => {

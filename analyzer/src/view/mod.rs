@@ -43,6 +43,8 @@ pub struct Options {
     pub nodes: Option<u64>,
     /// Whether each run has a page of its own.
     pub per_run: bool,
+    /// Whether only what a terminal shows is wanted: the rows and the claims, without the sections on how they came about.
+    pub brief: bool,
     /// Why runs that were given could not be read.
     pub unread: Vec<String>,
 }
@@ -100,7 +102,8 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
     let verdicts = judge(runs, catalogue, &options.keys);
     let shown = beside(runs, catalogue, &options.keys);
     let columns = head_to_head::compared::columns(runs, &options.keys);
-    let charts = pictures::build(runs, &columns);
+    let detailed = if options.brief { &[] } else { runs };
+    let charts = pictures::build(detailed, &columns);
     let head_to_head = head_to_head::build(runs, columns, options.nodes);
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
     let of_runs = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what)));
@@ -120,16 +123,16 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
         beside: rows::beside_rows(&shown, catalogue),
         cited: rows::cited(&verdicts),
         timelines: charts.timelines,
-        propagation: propagation::build(runs, charts.propagation).fitting(&mut more),
-        stages: stages::build(runs).fitting(&mut more),
-        before_after: before_after::build(runs).fitting(&mut more),
+        propagation: propagation::build(detailed, charts.propagation).fitting(&mut more),
+        stages: stages::build(detailed).fitting(&mut more),
+        before_after: before_after::build(detailed).fitting(&mut more),
         comparison: comparison::build(runs, &options.keys),
         cpu: charts.cpu,
-        distributions: distributions::build(runs).fitting(&mut more),
-        queries: queries::build(runs, catalogue, queries::MOST, &mut more).fitting(&mut more),
-        also_measured: also_measured::build(runs, catalogue).fitting(&mut more),
-        runs: quality::run_views(runs, options.per_run).fitting(&mut more),
-        quality: quality::build(runs).fitting(&mut more),
+        distributions: distributions::build(detailed).fitting(&mut more),
+        queries: queries::build(detailed, catalogue, queries::MOST, &mut more).fitting(&mut more),
+        also_measured: also_measured::build(detailed, catalogue).fitting(&mut more),
+        runs: quality::run_views(detailed, options.per_run).fitting(&mut more),
+        quality: quality::build(detailed).fitting(&mut more),
         method: method(),
         problems,
         more,

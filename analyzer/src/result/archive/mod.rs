@@ -26,7 +26,7 @@ pub mod select;
 pub mod store;
 pub mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -146,9 +146,12 @@ impl Archive {
             }
         }
         all.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
+        // Queries are parsed once for each dataplane, not for each of a thousand runs.
+        let mut questions: HashMap<String, Option<Vec<Question>>> = HashMap::new();
         let of = |Stored { id, path, mut result }: Stored| {
-            let questions = asks(&result.run.dataplane);
-            asked(&mut result, &questions);
+            let dataplane = result.run.dataplane.clone();
+            let own = questions.entry(dataplane).or_insert_with_key(|dataplane| concerning(asks(dataplane), dataplane));
+            asked(&mut result, own.as_deref());
             let others: Vec<&str> =
                 places.get(id.as_str()).into_iter().flatten().skip(1).map(|(_, path)| *path).collect();
             if !others.is_empty() {
@@ -164,18 +167,26 @@ impl Archive {
     }
 }
 
-/// Leaves of a result the answers to these questions, and says which were not asked.
-fn asked(result: &mut RunResult, questions: &[Question]) {
-    // What they leave aside is no matter where nothing is asked.
+/// Those of the questions that can be asked of a dataplane; nothing where there are none at all.
+fn concerning(mut questions: Vec<Question>, dataplane: &str) -> Option<Vec<Question>> {
     if questions.is_empty() {
+        return None;
+    }
+    questions.retain(|one| query::concerns(&one.text, dataplane));
+    Some(questions)
+}
+
+/// Leaves of a result the answers to these questions, and says which were not asked.
+fn asked(result: &mut RunResult, questions: Option<&[Question]>) {
+    let Some(asked) = questions else {
+        // What they leave aside is no matter where nothing is asked.
         result.answer(&Vec::new());
         result.run.findings.retain(|one| Some(one) != result.aside.as_ref());
         result.aside = None;
         return;
-    }
+    };
     let answers = result.answers();
     let dataplane = &result.run.dataplane;
-    let asked: Vec<&Question> = questions.iter().filter(|one| query::concerns(&one.text, dataplane)).collect();
     if asked.iter().map(|one| (&one.text, &one.rows)).eq(answers.iter().map(|one| (&one.query, &one.rows))) {
         return;
     }
