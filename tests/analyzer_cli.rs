@@ -1,4 +1,6 @@
 //! The analyzer's command line: what each command prints, where, with which exit code; the same bytes whatever the threads.
+//!
+//! Long because each command has its contract tried here.
 
 use std::collections::BTreeMap;
 use std::fs;
