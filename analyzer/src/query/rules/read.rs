@@ -82,8 +82,10 @@ pub enum What {
 pub fn read(path: &Path, rules: &mut Rules) -> anyhow::Result<()> {
     let name = path.display().to_string();
     let text = whole_text(path, LONGEST).with_context(|| name.clone())?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&text).map_err(|error| anyhow::anyhow!("{name}: is no YAML: {error}"))?;
+    // `n` and `on` are names, as in Prometheus.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(&text, options)
+        .map_err(|error| anyhow::anyhow!("{name}: is no YAML: {error}"))?;
     let before = rules.groups.len() + rules.refused.len();
     for document in documents {
         let mut reader = Reader { file: &name, rules };

@@ -300,8 +300,8 @@ fn timestamp(value: f64) -> Option<String> {
     if !value.is_finite() || value.abs() >= 9e9 {
         return None;
     }
-    let nanoseconds = i128::from(value.floor() as i64) * 1_000_000_000 + ((value - value.floor()) * 1e9) as i128;
-    let at = jiff::Timestamp::from_nanosecond(nanoseconds).ok()?.to_string();
+    // Prometheus knows milliseconds.
+    let at = jiff::Timestamp::from_millisecond((value * 1e3).floor() as i64).ok()?.to_string();
     Some(format!("{} +0000 UTC", at.trim_end_matches('Z').replace('T', " ")))
 }
 

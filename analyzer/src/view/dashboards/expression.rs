@@ -44,7 +44,7 @@ fn fitted(query: &str) -> String {
         let digits = window.trim_end_matches(['s', 'm']);
         let plain =
             digits.len() + 1 == window.len() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        if plain && !quoted(before) {
+        if plain && !quoted(&out) {
             out.push_str("[$__rate_interval]");
             rest = after.get(window.len() + 1..).unwrap_or_default();
         } else {
@@ -74,7 +74,7 @@ pub fn unit(query: &str) -> &'static str {
         "ratio"
     } else if has("_bytes") && !has("rate(") && !has("/") {
         "bytes"
-    } else if has("cpu_seconds_total") {
+    } else if has("cpu_seconds_total") || has("cpu_usage_seconds_total") {
         "cores"
     } else if has("rate(") && !has("_sum") && !has("last_timestamp") && !has("/") && !has("processing_seconds") {
         "1/s"
