@@ -13,9 +13,9 @@ pub mod copies;
 pub mod curves;
 pub mod given;
 pub mod group;
+pub mod interned;
 pub mod load;
 pub mod propagation;
-pub mod shared;
 pub mod usage;
 pub mod work;
 

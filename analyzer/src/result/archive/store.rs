@@ -32,7 +32,7 @@ use super::index::{
 };
 use super::tables::{RESULTS, TABLES};
 use super::{RESULTS_VERSION, Stored};
-use crate::result::shared::Shared;
+use crate::result::interned::Interned;
 
 /// Name of the file that a writer locks.
 const LOCK: &str = ".lock";
@@ -375,7 +375,7 @@ pub fn results(folder: &Path, index: &Index, wanted: &(dyn Fn(&str) -> bool + Sy
     let of_part = |number: u64| -> anyhow::Result<Vec<Stored>> {
         let part = index.parts.get(&number).with_context(|| format!("{}: no part {number}", folder.display()))?;
         let folder = partition(folder, RESULTS, &part.dataplane, &part.scenario);
-        let (mut found, mut shared) = (Vec::new(), Shared::default());
+        let (mut found, mut shared) = (Vec::new(), Interned::default());
         each_result(&file_of(&folder, number), wanted, |mut stored| {
             shared.share(&mut stored.result);
             found.push(stored);

@@ -9,11 +9,11 @@ use crate::clock::Evidence;
 
 /// Texts met so far. Names, methods, paths and what stands there are the same in most runs of an archive.
 #[derive(Debug, Default)]
-pub struct Shared {
+pub struct Interned {
     texts: HashSet<ArcStr>,
 }
 
-impl Shared {
+impl Interned {
     /// Makes a result hold the texts that others hold already.
     pub fn share(&mut self, result: &mut RunResult) {
         for one in &mut result.measurements {
