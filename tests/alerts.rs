@@ -1,11 +1,14 @@
 //! `syncline alerts`: against `promtool test rules` over series of real captures, and from the command line.
 
+mod promtool;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use promtool::promtool;
 use serde_json::Value as Json;
 use syncline::bundle::witnesses;
 use syncline::query::rules::read::{Rules, read};
@@ -29,16 +32,6 @@ fn printed(output: &Output) -> String {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Whether `promtool` is there; says where not.
-fn promtool() -> bool {
-    let found = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: no promtool (apt-get install prometheus)");
-    }
-    found
 }
 
 /// Series of a real run as `promtool test rules` can hold them: the last value of each second, stretched so that a second becomes `step` ms,

@@ -1,10 +1,13 @@
 //! The catalogue as rules for Prometheus and dashboards for Grafana: committed samples, `promtool`, and every query over real runs.
 
+mod promtool;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use promtool::promtool;
 use serde_json::Value as Json;
 use syncline::bundle::witnesses;
 use syncline::result::given;
@@ -112,16 +115,6 @@ fn a_row_of_a_file_changes_its_rule() {
     let rules = printed(&["rules", "--expectations", &path.to_string_lossy()]);
     assert!(rules.contains("container=\"cilium-agent\"}[5m])) > 0.75"), "{rules}");
     assert!(!printed(&["rules"]).contains("> 0.75"));
-}
-
-/// Whether `promtool` is there; says where not.
-fn promtool() -> bool {
-    let found = Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = found.is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: no promtool (apt-get install prometheus)");
-    }
-    found
 }
 
 #[test]

@@ -61,4 +61,4 @@ pub use labels::{Label, Labels, METRIC_NAME};
 pub use number::{format_float, format_float_short, format_time};
 pub use series::{HistogramSample, STALE_BITS, Sample, Series, is_stale, stale_marker};
 pub use storage::{MatchOperator, Matcher, MemoryStorage, Storage};
-pub use syntax::{Expr, ParseError, parse};
+pub use syntax::{Expr, ParseError, duration_milliseconds, parse};

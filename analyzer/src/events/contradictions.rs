@@ -55,8 +55,7 @@ mod tests {
 
     #[test]
     fn one_finding_counts_them_and_shows_the_worst() {
-        let evidence =
-            |record| [Evidence { path: "x".into(), record, what: String::new().into(), ..Evidence::default() }];
+        let evidence = |record| [Evidence { path: "x".into(), record, ..Evidence::default() }];
         let mut found = Contradictions::default();
         for (gap, record) in [(1_000_000, 1), (3_000_000, 2), (2_000_000, 3)] {
             found.add("a".to_owned(), gap, evidence(record));

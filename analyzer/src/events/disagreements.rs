@@ -193,7 +193,7 @@ mod tests {
     use crate::events::facts::{disagreeing, minor};
 
     fn told(key: &str, value: &str, path: &str, record: i64) -> Told {
-        let evidence = Evidence { path: path.into(), record, what: String::new().into(), ..Evidence::default() };
+        let evidence = Evidence { path: path.into(), record, ..Evidence::default() };
         Told { key: key.to_owned(), value: value.to_owned(), evidence, node: None, by: By::Capture }
     }
 

@@ -234,12 +234,7 @@ mod tests {
     fn reasons(all: &[(Worth, &'static str)]) -> Reasons {
         let mut found = Reasons::default();
         for (record, (worth, name)) in all.iter().enumerate() {
-            found.add(*worth, name, || Evidence {
-                path: "x".into(),
-                record: record as i64,
-                what: String::new().into(),
-                ..Evidence::default()
-            });
+            found.add(*worth, name, || Evidence { path: "x".into(), record: record as i64, ..Evidence::default() });
         }
         found
     }

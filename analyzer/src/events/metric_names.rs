@@ -171,9 +171,7 @@ mod tests {
     use crate::events::facts::Facts;
 
     fn facts(pairs: &[(&str, &str)]) -> Facts {
-        let nowhere =
-            || Evidence { path: String::new().into(), record: 0, what: String::new().into(), ..Evidence::default() };
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), nowhere()))).collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), ((*value).to_owned(), Evidence::default()))).collect()
     }
 
     #[test]

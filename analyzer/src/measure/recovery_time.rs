@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use arcstr::ArcStr;
 use syncline_schema::markers::MarkerRow;
 
 use super::requests::{self, Failure};
@@ -134,7 +135,7 @@ fn recoveries(run: &Run, clock: &str, last_sent: Option<i64>) -> Vec<Measurement
     for (at, (low, high, marker)) in kills.iter().enumerate() {
         let until = kills.get(at + 1).map_or(i64::MAX, |next| next.0);
         let mut row = Measurement::new(run, "recovery_time", "s");
-        row.variant = if at == 0 { String::new().into() } else { format!("action {}", at + 1).into() };
+        row.variant = if at == 0 { ArcStr::new() } else { format!("action {}", at + 1).into() };
         row.window = marker.command.as_deref().unwrap_or("from the action on").into();
         row.statistic = "kill to the last failure ahead of 5 quiet seconds".into();
         row.method =

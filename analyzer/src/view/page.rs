@@ -85,10 +85,10 @@ impl Fit for quality::Quality {
     fn fit(&mut self, level: usize, more: &mut More) {
         cut(&mut self.findings, 96, level, "findings", more);
         cut(&mut self.clocks, 192, level, "clocks", more);
-        cut(&mut self.sources, 400, level, "sources", more);
+        cut(&mut self.sources, quality::MOST_SOURCES, level, "sources", more);
         self.sources_more += more.remove("sources").unwrap_or(0);
         for loss in &mut self.losses {
-            let keep = 12 >> level;
+            let keep = quality::MOST_PLACES >> level;
             loss.more += loss.places.len().saturating_sub(keep);
             loss.places.truncate(keep);
         }

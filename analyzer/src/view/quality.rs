@@ -159,7 +159,7 @@ fn facts_first(run: &crate::result::Header) -> Vec<(&String, &(String, crate::cl
 }
 
 /// Places of a loss that a page lists.
-const MOST_PLACES: usize = 12;
+pub const MOST_PLACES: usize = 12;
 
 /// Losses by name, as they are met: what a loss means does not depend on the run.
 #[derive(Default)]
@@ -208,7 +208,7 @@ impl Losses {
 }
 
 /// Rows of a table in a page; the rest is in `report.json`.
-const MOST_SOURCES: usize = 400;
+pub const MOST_SOURCES: usize = 400;
 
 /// Builds it.
 pub fn build(runs: &[RunResult]) -> Quality {

@@ -11,6 +11,11 @@ const UNITS: [(&str, f64); 7] =
 
 /// The seconds of a duration literal, `None` if the text is none.
 pub(super) fn duration_seconds(text: &str) -> Option<f64> {
+    duration_milliseconds(text).map(|milliseconds| milliseconds as f64 / 1000.0)
+}
+
+/// The milliseconds of a duration literal (`1h30m`), `None` if the text is none or longer than Go's durations, 292 years.
+pub fn duration_milliseconds(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut next_unit = 0;
     let mut milliseconds: u64 = 0;
@@ -30,8 +35,7 @@ pub(super) fn duration_seconds(text: &str) -> Option<f64> {
         any = true;
         rest = &rest[digits + letters..];
     }
-    // Go's duration holds 292 years.
-    (any && milliseconds <= 9_223_372_036_854).then_some(milliseconds as f64 / 1000.0)
+    (any && milliseconds <= 9_223_372_036_854).then_some(milliseconds.cast_signed())
 }
 
 impl DurationNode {

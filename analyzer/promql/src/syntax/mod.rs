@@ -13,6 +13,7 @@ mod selector;
 mod signatures;
 pub mod tree;
 
+pub use duration::duration_milliseconds;
 pub use parser::parse;
 pub use tree::Expr;
 

@@ -10,8 +10,16 @@ impl Expr {
     /// Names of all metrics that the expression selects; `None` where a selector leaves the name open (a pattern, no
     /// name at all, or `info`, which looks for metrics of its own).
     pub fn metric_names(&self) -> Option<BTreeSet<String>> {
-        let mut names = BTreeSet::new();
-        collect(&self.root, &mut names).then_some(names)
+        let (mut names, mut all) = (BTreeSet::new(), true);
+        walk(&self.root, &mut |node| match &node.kind {
+            NodeKind::Call(call) => all &= call.function.name != "info",
+            NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => match name(selector) {
+                Some(name) => drop(names.insert(name.to_owned())),
+                None => all = false,
+            },
+            _ => {}
+        });
+        all.then_some(names)
     }
 }
 
@@ -28,25 +36,36 @@ impl Expr {
     /// All selectors, in the order of the text: so that a caller can put further conditions into each.
     pub fn selectors(&self) -> Vec<&Selector> {
         let mut found = Vec::new();
-        selectors(&self.root, &mut found);
+        walk(&self.root, &mut |node| {
+            if let NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } = &node.kind {
+                found.push(&**selector);
+            }
+        });
         found.sort_by_key(|one| one.span.start);
         found
     }
 }
 
-fn selectors<'e>(node: &'e Node, found: &mut Vec<&'e Selector>) {
+/// Shows a node and all below it.
+fn walk<'e>(node: &'e Node, see: &mut impl FnMut(&'e Node)) {
+    see(node);
     match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text { .. } => {}
-        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => selectors(inner, found),
-        NodeKind::Binary(binary) => [&binary.left, &binary.right].iter().for_each(|one| selectors(one, found)),
+        NodeKind::Number(_) | NodeKind::Text { .. } | NodeKind::Selector(_) | NodeKind::RangeSelector { .. } => {}
+        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => walk(inner, see),
+        NodeKind::Binary(binary) => [&binary.left, &binary.right].into_iter().for_each(|one| walk(one, see)),
         NodeKind::Aggregate(aggregate) => {
-            selectors(&aggregate.operand, found);
-            aggregate.parameter.iter().for_each(|one| selectors(one, found));
+            walk(&aggregate.operand, see);
+            aggregate.parameter.iter().for_each(|one| walk(one, see));
         }
-        NodeKind::Call(call) => call.arguments.iter().for_each(|one| selectors(one, found)),
-        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => found.push(selector),
-        NodeKind::Subquery(subquery) => selectors(&subquery.inner, found),
+        NodeKind::Call(call) => call.arguments.iter().for_each(|one| walk(one, see)),
+        NodeKind::Subquery(subquery) => walk(&subquery.inner, see),
     }
+}
+
+/// The one metric name that a selector asks for.
+fn name(selector: &Selector) -> Option<&str> {
+    let fixed = selector.matchers.iter().find(|one| one.name == METRIC_NAME && one.operator == MatchOperator::Equal);
+    fixed.map(|one| one.value.as_str()).filter(|name| !name.is_empty())
 }
 
 fn reach(node: &Node) -> f64 {
@@ -70,28 +89,6 @@ fn offset(duration: Option<&DurationNode>) -> f64 {
         Some(DurationNode::Seconds(seconds)) => seconds.max(0.0),
         _ => 0.0,
     }
-}
-
-fn collect(node: &Node, names: &mut BTreeSet<String>) -> bool {
-    match &node.kind {
-        NodeKind::Number(_) | NodeKind::Text { .. } => true,
-        NodeKind::Paren(inner) | NodeKind::Unary { operand: inner, .. } => collect(inner, names),
-        NodeKind::Binary(binary) => collect(&binary.left, names) && collect(&binary.right, names),
-        NodeKind::Aggregate(aggregate) => {
-            collect(&aggregate.operand, names) && aggregate.parameter.as_ref().is_none_or(|one| collect(one, names))
-        }
-        NodeKind::Call(call) => call.function.name != "info" && call.arguments.iter().all(|one| collect(one, names)),
-        NodeKind::Selector(selector) | NodeKind::RangeSelector { selector, .. } => named(selector, names),
-        NodeKind::Subquery(subquery) => collect(&subquery.inner, names),
-    }
-}
-
-fn named(selector: &Selector, names: &mut BTreeSet<String>) -> bool {
-    let fixed = selector.matchers.iter().find(|one| one.name == METRIC_NAME && one.operator == MatchOperator::Equal);
-    fixed.filter(|one| !one.value.is_empty()).is_some_and(|one| {
-        names.insert(one.value.clone());
-        true
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Map, Value};
 use syncline_collector::input::whole_text;
-use syncline_promql::{Expr, parse};
+use syncline_promql::{Expr, duration_milliseconds, parse};
 
 /// Longest file, bytes: all rules of a large cluster have a tenth of it.
 const LONGEST: u64 = 16 << 20;
@@ -300,27 +300,10 @@ fn strings(value: Option<Value>) -> Result<BTreeMap<String, String>, String> {
 
 /// A duration as Prometheus writes it (`1h30m`, `0`), ms; at most 292 years, so that sums of times stay numbers.
 pub fn milliseconds(text: &str) -> Option<i64> {
-    const UNITS: [(&str, i64); 7] = [
-        ("y", 365 * 86_400_000),
-        ("w", 7 * 86_400_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
     if text == "0" {
         return Some(0);
     }
-    let (mut rest, mut next, mut total) = (text, 0, 0_i64);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).filter(|at| *at > 0)?;
-        let letters = rest[digits..].find(|letter: char| letter.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
-        let at = UNITS[next..].iter().position(|(name, _)| *name == &rest[digits..letters])? + next;
-        total = rest[..digits].parse::<i64>().ok()?.checked_mul(UNITS[at].1)?.checked_add(total)?;
-        (rest, next) = (&rest[letters..], at + 1);
-    }
-    (!text.is_empty() && total < 292 * 365 * 86_400_000).then_some(total)
+    duration_milliseconds(text).filter(|total| *total < 292 * 365 * 86_400_000)
 }
 
 #[cfg(test)]

@@ -377,12 +377,10 @@ fn raw_length(line: &[u8]) -> Option<usize> {
 /// but one of 1970 to 1973 in milliseconds: it is taken as seconds.
 fn explicit_time(stamp: Stamp, in_seconds: bool) -> Option<i64> {
     match stamp {
-        Stamp::None => None,
-        Stamp::Seconds(time) => Some(time),
-        Stamp::Integer(seconds) if in_seconds || (100_000_000..100_000_000_000).contains(&seconds) => {
-            seconds.checked_mul(instant::SECOND)
+        Stamp::Integer(number) if !in_seconds && !(100_000_000..100_000_000_000).contains(&number) => {
+            number.checked_mul(1_000_000)
         }
-        Stamp::Integer(milliseconds) => milliseconds.checked_mul(1_000_000),
+        _ => stamp.in_seconds(),
     }
 }
 

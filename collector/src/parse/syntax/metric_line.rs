@@ -12,6 +12,8 @@
 
 use std::borrow::Cow;
 
+use crate::form::instant::{SECOND, epoch_seconds};
+
 /// Name and labels of a line, as they identify a series.
 #[derive(Debug, PartialEq)]
 pub struct Identity {
@@ -40,6 +42,17 @@ pub enum Stamp {
     Integer(i64),
     /// Seconds, in ns.
     Seconds(i64),
+}
+
+impl Stamp {
+    /// The moment, ns, of a stamp that counts seconds.
+    pub fn in_seconds(self) -> Option<i64> {
+        match self {
+            Stamp::None => None,
+            Stamp::Integer(seconds) => seconds.checked_mul(SECOND),
+            Stamp::Seconds(time) => Some(time),
+        }
+    }
 }
 
 /// Where white space ends.
@@ -207,7 +220,7 @@ pub fn reading(rest: &[u8]) -> Result<Reading, &'static str> {
         None => (None, at),
         Some(text) => {
             let end = token_end(text, 0);
-            let start = seconds(&text[..end]).ok_or("expected seconds behind st@")?;
+            let start = self::stamp(&text[..end]).and_then(Stamp::in_seconds).ok_or("expected seconds behind st@")?;
             (Some(start), skip_blanks(rest, at + 3 + end))
         }
     };
@@ -240,21 +253,12 @@ pub fn value(token: &[u8]) -> Option<f64> {
     fast_float2::parse(token).ok()
 }
 
-/// A moment in seconds, whole or not, ns.
-fn seconds(token: &[u8]) -> Option<i64> {
-    match stamp(token)? {
-        Stamp::Integer(seconds) => seconds.checked_mul(1_000_000_000),
-        Stamp::Seconds(time) => Some(time),
-        Stamp::None => None,
-    }
-}
-
 fn stamp(token: &[u8]) -> Option<Stamp> {
     let text = std::str::from_utf8(token).ok()?;
     if let Ok(integer) = text.parse::<i64>() {
         return Some(Stamp::Integer(integer));
     }
-    if let Some(exact) = crate::form::instant::epoch_seconds(token) {
+    if let Some(exact) = epoch_seconds(token) {
         return Some(Stamp::Seconds(exact));
     }
     let seconds: f64 = fast_float2::parse(token).ok()?;
