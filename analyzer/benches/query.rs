@@ -6,11 +6,14 @@
 //! load of the bundle included), the warm server, and how often the server's time holds ours. Both must answer with as many
 //! points. The same follows for a snapshot of a real run, where `../shared/captures` is there. Without a `prometheus` only
 //! the engine is timed.
+//!
+//! Then `syncline serve` over the bundle and the warm server are asked the same queries by as many clients for as long, one server
+//! after the other: answers a second, and how long the middle one and the slowest hundredth took. Last, what block and bundle take on disk.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -287,6 +290,96 @@ fn compare(queries: &[(&str, &str)], storage: &MemoryStorage, bundle: Option<&Pa
     }
 }
 
+/// Clients that ask at a time, and for how long.
+const CLIENTS: usize = 4;
+const LOAD: Duration = Duration::from_secs(15);
+
+/// What a server did under load: how long each answer took, ms.
+fn load(port: u16, queries: &[(&str, &str)], times: Times) -> Vec<f64> {
+    let seconds = |time: i64| format!("{}.{:03}", time / 1000, time % 1000);
+    let forms: Vec<String> = queries
+        .iter()
+        .map(|(_, text)| {
+            let (query, start, end) = (text.replace('+', "%2B"), seconds(times.start), seconds(times.end));
+            format!("query={query}&start={start}&end={end}&step={}", seconds(times.step))
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut all: Vec<f64> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let forms = &forms;
+                scope.spawn(move || {
+                    let mut took = Vec::new();
+                    for at in client.. {
+                        if begun.elapsed() > LOAD {
+                            break;
+                        }
+                        let asked = Instant::now();
+                        let answer = post(port, "/api/v1/query_range", FORM, forms[at % forms.len()].as_bytes());
+                        assert!(answer.is_some_and(|body| body.starts_with("{\"status\":\"success\"")), "an answer");
+                        took.push(asked.elapsed().as_secs_f64() * 1e3);
+                    }
+                    took
+                })
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+    });
+    all.sort_by(f64::total_cmp);
+    all
+}
+
+/// `syncline serve` over a bundle, and the warm server, under the same load.
+fn served(queries: &[(&str, &str)], bundle: &Path, port: Option<u16>, times: Times) {
+    let begun = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_syncline"))
+        .arg("serve")
+        .arg(bundle)
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("syncline serves");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let own = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok()).expect("a port");
+    println!("serving after {:.1} s", begun.elapsed().as_secs_f64());
+    let mut rates = Vec::new();
+    for (name, port) in [("syncline serve", Some(own)), ("prometheus", port)] {
+        let Some(port) = port else { continue };
+        let took = load(port, queries, times);
+        let rate = took.len() as f64 / LOAD.as_secs_f64();
+        let of = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
+        println!("{name:<16} {rate:>8.1} answers/s, p50 {:>8.1} ms, p99 {:>8.1} ms", of(0.5), of(0.99));
+        rates.push(rate);
+    }
+    if let [own, other] = rates.as_slice() {
+        println!("{:.1} times the throughput, {CLIENTS} clients", own / other);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Bytes of a folder.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            let path = entry.path();
+            if path.is_dir() { size(&path) } else { entry.metadata().map_or(0, |metadata| metadata.len()) }
+        })
+        .sum()
+}
+
+/// What a block and its bundle take for each sample.
+fn sizes(data: &Path, bundle: &Path, samples: usize) {
+    let [block, whole] = [data, bundle].map(|folder| size(folder) as f64 / samples as f64);
+    let table =
+        fs::metadata(bundle.join("samples.parquet")).map_or(0, |metadata| metadata.len()) as f64 / samples as f64;
+    println!("{block:.2} bytes a sample in the block, {whole:.2} in the bundle ({table:.2} in its table of samples)");
+}
+
 fn bundled(inputs: Vec<PathBuf>, folder: &Path) -> PathBuf {
     let out = folder.join("bundle");
     let begun = Instant::now();
@@ -310,7 +403,13 @@ fn generated(count: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let bundle = server.as_ref().map(|server| bundled(vec![server.folder.path().join("data")], folder.path()));
     let storage = MemoryStorage::new(all);
-    compare(&QUERIES, &storage, bundle.as_deref(), server.as_ref().map(|server| server.port), times);
+    let port = server.as_ref().map(|server| server.port);
+    compare(&QUERIES, &storage, bundle.as_deref(), port, times);
+    drop(storage);
+    if let (Some(bundle), Some(server)) = (&bundle, &server) {
+        served(&QUERIES, bundle, port, times);
+        sizes(&server.folder.path().join("data"), bundle, samples as usize);
+    }
 }
 
 /// A snapshot of a real run: a minute or two, 4,000 series.
@@ -340,16 +439,22 @@ fn real() {
     let data = tempfile::tempdir().expect("a folder");
     fs::rename(inner, data.path().join("data")).expect("the same file system");
     let server = server(data);
+    let port = server.as_ref().map(|server| server.port);
     let out = tempfile::tempdir().expect("a folder");
     let path = bundled(vec![tar], out.path());
     let series = witnesses::series(&Bundle::open(&path, MEMORY).expect("a bundle"), None, None).expect("its series");
     let start = series.iter().filter_map(|one| one.times.first()).min().copied().expect("samples");
     let end = series.iter().filter_map(|one| one.times.last()).max().copied().expect("samples");
     println!("{} series of a real run, {} s", series.len(), (end - start) / 1000);
+    let samples = series.iter().map(|one| one.times.len() + one.histograms.len()).sum();
     let storage = MemoryStorage::new(series);
     // Thousandths that no scrape has.
     let times = Times { start: start / 1000 * 1000 + 30_001, end, step: 1000 };
-    compare(&REAL, &storage, Some(&path), server.as_ref().map(|server| server.port), times);
+    compare(&REAL, &storage, Some(&path), port, times);
+    served(&REAL, &path, port, times);
+    if let Some(server) = &server {
+        sizes(&server.folder.path().join("data"), &path, samples);
+    }
 }
 
 /// The folder whose folders are blocks.

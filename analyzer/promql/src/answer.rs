@@ -108,4 +108,7 @@ pub enum EvalError {
     /// The evaluation failed (HTTP `execution`).
     #[error("{0}")]
     Execution(String),
+    /// The deadline passed (HTTP `timeout`).
+    #[error("query timed out in expression evaluation")]
+    Timeout,
 }

@@ -89,6 +89,7 @@ pub fn eval_error_to_json(error: &EvalError) -> String {
     let kind = match error {
         EvalError::BadData(_) => "bad_data",
         EvalError::Execution(_) => "execution",
+        EvalError::Timeout => "timeout",
     };
     error_to_json(kind, &error.to_string())
 }

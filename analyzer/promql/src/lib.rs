@@ -5,8 +5,9 @@
 //! modifiers, start timestamps in rates, and delayed removal of the metric's name. What differs from 2.42, which the
 //! differential test compares with, is tested by rule, each with the document or pull request that it comes from.
 //!
-//! Every query is bounded: by samples and by memory ([`Options::max_samples`], [`Options::memory`]), by the depth of
-//! its expression, and by regular expressions that match in linear time. What goes beyond is an error.
+//! Every query is bounded: by samples and by memory ([`Options::max_samples`], [`Options::memory`]), by time where
+//! that is asked for ([`Options::deadline`]), by the depth of its expression, and by regular expressions that match in
+//! linear time. What goes beyond is an error.
 //!
 //! The library reads no files; whoever has samples implements [`Storage`] or fills a [`MemoryStorage`].
 //!

@@ -16,10 +16,10 @@ pub fn format_float(value: f64) -> String {
     }
 }
 
-/// A float as Go's `%v` or `'g'` prints it: an exponent below 1e-4 and from 1e21 on.
+/// A float as Go's `%v` and `%g` print it: shortest, with an exponent below 1e-4 and from 1e6 on.
 pub fn format_float_short(value: f64) -> String {
     let magnitude = value.abs();
-    if value == 0.0 || !value.is_finite() || (1e-4..1e21).contains(&magnitude) {
+    if value == 0.0 || !value.is_finite() || (1e-4..1e6).contains(&magnitude) {
         return format_float(value);
     }
     let text = format!("{value:e}");
@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(format_float_short(1e21), "1e+21");
         assert_eq!(format_float_short(1.5e-7), "1.5e-07");
         assert_eq!(format_float_short(12345.678), "12345.678");
+        assert_eq!(format_float_short(123456789.0), "1.23456789e+08");
     }
 
     #[test]

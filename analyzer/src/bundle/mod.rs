@@ -4,6 +4,7 @@ pub mod apart;
 mod batches;
 mod columns;
 mod components;
+mod frames;
 mod histograms;
 mod identity;
 mod points;
@@ -17,9 +18,9 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use batches::Wanted;
+use frames::Frames;
 use polars::prelude::{
-    DataFrame, DataType, Expr, Field, IntoLazy, JoinArgs, JoinType, LazyFrame, NULL, PlRefPath, ScanArgsParquet,
-    Schema, col, df, lit,
+    DataFrame, DataType, Expr, Field, IntoLazy, JoinArgs, JoinType, LazyFrame, NULL, Schema, col, df, lit,
 };
 use syncline_collector::write::integrity;
 pub use syncline_collector::write::integrity::MEMORY;
@@ -37,6 +38,7 @@ pub struct Bundle {
     pub bytes: u64,
     /// Why tables could not be read, as [`Bundle::rows_or_note`] met it; clones share it.
     pub unread: Arc<Mutex<BTreeSet<String>>>,
+    pub(crate) frames: Frames,
 }
 
 impl Bundle {
@@ -50,7 +52,7 @@ impl Bundle {
         let manifest = integrity::manifest(path)?;
         let whole = integrity::check(path, &manifest)?;
         whole.within(memory, |_| true)?;
-        Ok(Self { path: path.to_owned(), manifest, bytes: whole.bytes(), unread: Arc::default() })
+        Ok(Self { path: path.to_owned(), manifest, bytes: whole.bytes(), ..Self::default() })
     }
 
     /// Whether the folder still holds the bundle that was opened: `bundle --force` may have replaced it meanwhile, and
@@ -76,10 +78,7 @@ impl Bundle {
                 TABLES.iter().find(|(name, _)| *name == table).with_context(|| format!("no table `{table}`"))?;
             return Ok(DataFrame::empty_with_schema(&schema(columns.1)).lazy());
         }
-        let path = file.to_str().with_context(|| format!("{}: expected a path in UTF-8", file.display()))?;
-        let arguments = ScanArgsParquet { glob: false, ..ScanArgsParquet::default() };
-        LazyFrame::scan_parquet(PlRefPath::new(path), arguments)
-            .with_context(|| format!("{}: expected a Parquet file", file.display()))
+        self.frames.of(table, &file)
     }
 
     /// The rows of a table that `filter` keeps, in file order.

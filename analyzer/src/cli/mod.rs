@@ -11,6 +11,7 @@ pub mod dashboards;
 pub mod hints;
 pub mod judged;
 pub mod query;
+pub mod serve;
 pub mod shell;
 pub mod timeline;
 pub mod times;

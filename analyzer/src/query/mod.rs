@@ -6,6 +6,7 @@
 //! observations.
 
 pub mod ask;
+pub mod held;
 pub mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

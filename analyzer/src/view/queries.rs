@@ -26,6 +26,9 @@ pub struct QueryView {
     pub limits: Vec<String>,
     /// Names of runs in which it has no value at all.
     pub silent: Vec<String>,
+    /// Where a server answers it; on files there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// One query over one run.
@@ -108,6 +111,7 @@ fn view(query: String, found: Together) -> QueryView {
         lines,
         limits: shared.iter().map(|limit| rows::sentence(limit)).collect(),
         silent,
+        link: None,
     }
 }
 

@@ -1,14 +1,18 @@
 //! Replayed rules as a table, JSON and JUnit.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use syncline_promql::{Labels, format_float_short};
 
 use super::grid::{Cell, Screen, Style, grid};
 use super::junit::{Case, Outcome, document};
+use crate::query::ask::RUN;
 use crate::query::rules::alerts::{ALERT_NAME, Stretch};
 use crate::query::rules::judged::Status;
 use crate::query::rules::read::{Rules, What};
 use crate::query::rules::replay::{GroupHistory, Replay, RuleHistory};
+
+/// Columns of a drawn stretch.
+const COURSE: usize = 16;
 
 /// The rules over one run.
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
         };
         out.push_str(&grid(&[vec![Cell::new(heading, Style::Bold)]], screen));
         let start = run.replay.span.map_or(0, |(start, _)| start);
-        let head = ["STATUS", "RULE", "SINCE", "FIRING", "UNTIL", "VALUE", "LABELS, OR WHY"];
+        let head = ["STATUS", "RULE", "COURSE", "SINCE", "FIRING", "UNTIL", "VALUE", "LABELS, OR WHY"];
         let mut lines = vec![head.map(|text| Cell::new(text, Style::Dim)).to_vec()];
         let mut all: Vec<(&GroupHistory, &RuleHistory)> =
             run.replay.groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
@@ -66,6 +70,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
                     blank(),
                     blank(),
                     blank(),
+                    blank(),
                     why.into(),
                 ]);
             }
@@ -78,6 +83,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
                 lines.push(vec![
                     status.clone(),
                     rule.name.clone().into(),
+                    Cell::whole(course(one, run.replay.span)),
                     after(one.pending),
                     firing,
                     until,
@@ -93,6 +99,23 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
         out.push_str(&grid(&[vec![Cell::new(line, Style::Red)]], screen));
     }
     out
+}
+
+/// The stretch over the time of the run: `░` pending, `█` firing.
+fn course(one: &Stretch, span: Option<(i64, i64)>) -> String {
+    let Some((start, end)) = span else { return String::new() };
+    // The last evaluation fills a part too.
+    let length = (end - start).max(1) + 1;
+    let column =
+        |time: i64| (i128::from(time - start) * COURSE as i128 / i128::from(length)).clamp(0, COURSE as i128 - 1);
+    let gone = one.resolved.map_or(COURSE as i128, |time| column(time).max(column(one.pending) + 1));
+    (0..COURSE as i128)
+        .map(|at| match one.firing {
+            _ if at < column(one.pending) || at >= gone => '·',
+            Some(firing) if at >= column(firing) => '█',
+            _ => '░',
+        })
+        .collect()
 }
 
 fn values(one: &Stretch) -> String {
@@ -218,4 +241,123 @@ pub fn junit(runs: &[RunAlerts], read: &Rules) -> String {
         detail: Vec::new(),
     }));
     document("syncline alerts", cases)
+}
+/// Groups and alerts as they stood at the last evaluation, in the form of Prometheus' HTTP API (`/api/v1/rules`, `/api/v1/alerts`). With a
+/// name of the run every alert and group says of which it is; `shift` (ms) is added to all times.
+pub fn as_the_api(replay: &Replay, run: Option<&str>, shift: i64) -> (Vec<Value>, Vec<Value>) {
+    let moved = |time: i64| moment(time.saturating_add(shift));
+    let last = replay.span.map_or_else(String::new, |(_, last)| moved(last));
+    let mut all = Vec::new();
+    let alert = |stretch: &Stretch| {
+        let labels = run.map_or_else(|| stretch.labels.clone(), |run| stretch.labels.with(RUN, run));
+        json!({
+            "labels": labels_json(&labels),
+            "annotations": stretch.annotations,
+            "state": if stretch.firing.is_some() { "firing" } else { "pending" },
+            "activeAt": moved(stretch.pending),
+            "value": format_exponent(stretch.last),
+        })
+    };
+    let rule = |rule: &RuleHistory| {
+        let health = if rule.failures.is_empty() { "ok" } else { "err" };
+        let mut out = json!({
+            "name": rule.name,
+            "query": rule.expr,
+            "health": health,
+            "evaluationTime": 0,
+            "lastEvaluation": last,
+        });
+        if let Some(error) = rule.failures.keys().next() {
+            out["lastError"] = json!(error);
+        }
+        let What::Alert { hold, keep } = rule.what else {
+            out["type"] = json!("recording");
+            return (out, Vec::new());
+        };
+        let alerts: Vec<Value> = rule.stretches.iter().filter(|one| one.resolved.is_none()).map(alert).collect();
+        let any = |state: &str| alerts.iter().any(|one| one["state"] == state);
+        let state = if any("firing") {
+            "firing"
+        } else if any("pending") {
+            "pending"
+        } else {
+            "inactive"
+        };
+        out["type"] = json!("alerting");
+        out["state"] = json!(state);
+        out["duration"] = json!(hold as f64 / 1e3);
+        out["keepFiringFor"] = json!(keep as f64 / 1e3);
+        out["labels"] = json!({});
+        out["annotations"] = json!({});
+        out["alerts"] = json!(alerts);
+        (out, alerts)
+    };
+    let groups = replay.groups.iter().map(|group| {
+        let (rules, alerts): (Vec<Value>, Vec<Vec<Value>>) = group.rules.iter().map(rule).unzip();
+        all.extend(alerts.into_iter().flatten());
+        json!({
+            "name": run.map_or_else(|| group.name.clone(), |run| format!("{} ({run})", group.name)),
+            "file": file_name(&group.file),
+            "interval": group.interval as f64 / 1e3,
+            "limit": 0,
+            "evaluationTime": 0,
+            "lastEvaluation": last,
+            "rules": rules,
+        })
+    });
+    let groups = groups.collect();
+    (groups, all)
+}
+
+fn labels_json(labels: &Labels) -> Value {
+    labels
+        .pairs()
+        .iter()
+        .map(|(name, value)| (name.to_string(), Value::from(&**value)))
+        .collect::<Map<String, Value>>()
+        .into()
+}
+
+/// A value as the API writes that of an alert: `1e+00`.
+fn format_exponent(value: f64) -> String {
+    if !value.is_finite() {
+        return format_float_short(value);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    match exponent.strip_prefix('-') {
+        Some(digits) => format!("{mantissa}e-{digits:0>2}"),
+        None => format!("{mantissa}e+{exponent:0>2}"),
+    }
+}
+
+/// The last part of a path: those who ask need not know where it lies.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_is_drawn_over_the_time_of_the_run() {
+        let stretch = |pending, firing, resolved| Stretch {
+            labels: Labels::default(),
+            annotations: Default::default(),
+            pending,
+            firing,
+            resolved,
+            evaluations: 1,
+            minimum: 1.0,
+            maximum: 1.0,
+            last: 1.0,
+        };
+        let drawn = |one: Stretch| course(&one, Some((0, 160_000)));
+        assert_eq!(drawn(stretch(0, None, None)), "░░░░░░░░░░░░░░░░");
+        assert_eq!(drawn(stretch(40_100, Some(80_100), Some(120_100))), "····░░░░████····");
+        assert_eq!(drawn(stretch(160_000, Some(160_000), None)), "···············█");
+        assert_eq!(drawn(stretch(50_100, None, Some(50_200))), "·····░··········", "however short");
+        assert_eq!(course(&stretch(0, None, None), None), "");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use syncline_schema::printable::printable_json;
@@ -12,11 +13,14 @@ use crate::result::RunResult;
 use crate::verdict::{Verdict, overall};
 use crate::view::Judged;
 
+/// Elements that are made at a time, in parallel.
+const AT_ONCE: usize = 128;
+
 /// Version of the shape; a change that readers would notice raises it.
 pub const REPORT_VERSION: u32 = 1;
 
 /// Writes the document: one line for each element of the top-level arrays, which is half the size of indented JSON, and `grep` and `diff`
-/// still work. No more of it than one element is held at a time.
+/// still work. No more of it than [`AT_ONCE`] elements is held at a time.
 ///
 /// # Errors
 /// What the writer says.
@@ -65,22 +69,32 @@ impl Fields<'_> {
         write!(self.out, "{before}{}: ", json!(name))
     }
 
-    fn text(&mut self, value: &Value) -> io::Result<()> {
-        self.out.write_all(printable_json(&value.to_string()).as_bytes())
-    }
-
     fn one(&mut self, name: &str, value: &impl Serialize) -> io::Result<()> {
         self.begin(name)?;
-        self.text(&json!(value))
+        self.out.write_all(printable_json(&json!(value).to_string()).as_bytes())
     }
 
-    fn each<T>(&mut self, name: &str, all: impl IntoIterator<Item = T>, of: impl Fn(T) -> Value) -> io::Result<()> {
+    fn each<T: Send>(
+        &mut self,
+        name: &str,
+        all: impl IntoIterator<Item = T>,
+        of: impl Fn(T) -> Value + Sync,
+    ) -> io::Result<()> {
         self.begin(name)?;
         let mut before = "[\n";
-        for one in all {
-            self.out.write_all(before.as_bytes())?;
-            self.text(&of(one))?;
-            before = ",\n";
+        let mut all = all.into_iter();
+        loop {
+            let some: Vec<T> = all.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let texts: Vec<String> =
+                some.into_par_iter().map(|one| printable_json(&of(one).to_string()).into_owned()).collect();
+            for text in texts {
+                self.out.write_all(before.as_bytes())?;
+                self.out.write_all(text.as_bytes())?;
+                before = ",\n";
+            }
         }
         self.out.write_all(if before == "[\n" { b"[]" } else { b"\n]" })
     }

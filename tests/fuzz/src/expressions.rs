@@ -165,6 +165,7 @@ fn asked(text: &str, time: i64) {
         timed: true,
         max_samples: 100_000,
         memory: 16 << 20,
+        deadline: None,
     };
     let store = store();
     let once = instant(store, &expr, time, &options);

@@ -1,10 +1,11 @@
-//! What an evaluation may hold at a time: samples, as Prometheus counts them, and bytes of what is built.
+//! What an evaluation may hold at a time: samples, as Prometheus counts them, and bytes of what is built; and how long it may take.
 //!
 //! Rows are reserved before they are allocated. When a node's value is there, what its parts held is given back. What
 //! is found too large in parallel work is remembered, and told at the next node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 use super::{Cells, Context, Options, Row, Steps};
 use crate::answer::EvalError;
@@ -30,6 +31,7 @@ pub(crate) struct Budget {
     /// Samples of the largest window since the last value.
     window: AtomicUsize,
     exhausted: AtomicBool,
+    deadline: Option<Instant>,
 }
 
 /// Places in [`Budget::held`]: samples, bytes of rows, bytes of histograms that were computed.
@@ -54,6 +56,7 @@ impl Budget {
             held: Default::default(),
             window: AtomicUsize::new(0),
             exhausted: AtomicBool::new(false),
+            deadline: options.deadline,
         }
     }
 
@@ -64,6 +67,11 @@ impl Budget {
     fn take(&self, place: usize, amount: usize) -> usize {
         // Amounts are bounded by the budget each, so that no sum overflows before it is noticed.
         self.held[place].fetch_add(amount.min(usize::MAX / 4), Relaxed).saturating_add(amount)
+    }
+
+    /// Whether there is no time left.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn is_within(&self) -> bool {
@@ -90,6 +98,9 @@ impl Budget {
 
     /// An error where something was too large.
     pub(crate) fn check(&self) -> Result<(), EvalError> {
+        if self.is_late() {
+            return Err(EvalError::Timeout);
+        }
         if self.is_within() { Ok(()) } else { Err(exhausted()) }
     }
 
@@ -102,10 +113,10 @@ impl Budget {
     /// Takes samples and the bytes of them, for what is no row.
     pub(crate) fn take_samples(&self, samples: usize) -> Result<(), EvalError> {
         self.take(ROWS, samples.saturating_mul(BYTES_OF_A_SAMPLE));
-        if self.take(SAMPLES, samples) > self.most_samples || !self.is_within() {
+        if self.take(SAMPLES, samples) > self.most_samples {
             return Err(exhausted());
         }
-        Ok(())
+        self.check()
     }
 }
 
@@ -127,9 +138,7 @@ impl Context<'_> {
     /// Counts a node's value, and gives back what else was taken since a mark.
     pub(crate) fn settle(&self, since: Mark, value: &Steps) -> Result<(), EvalError> {
         let budget = self.budget;
-        if !budget.is_within() {
-            return Err(exhausted());
-        }
+        budget.check()?;
         let Mark([samples, rows, histograms]) = since;
         let (own_samples, own_bytes) = match value {
             Steps::Text(_) => (0, 0),

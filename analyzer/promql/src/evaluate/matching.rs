@@ -183,6 +183,7 @@ impl Sides<'_> {
         let fills = fill_many.is_some() || fill_one.is_some();
         let mut results = Results::new(self);
         for step in 0..self.operation.context.steps {
+            self.operation.context.budget.check()?;
             let any = |rows: &[Row]| rows.iter().any(|row| row.cells.has(step));
             if !(fills || any(&self.many) && any(&self.one)) {
                 continue;

@@ -20,7 +20,7 @@ mod sums;
 mod window;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, EvalError, MatrixSeries, Value, VectorElement};
 use crate::storage::Storage;
@@ -56,6 +56,8 @@ pub struct Options {
     /// The most bytes that may be held at a time for what is built: steps × series, and histograms that were computed.
     /// What the storage holds does not count.
     pub memory: usize,
+    /// When the evaluation is given up; `None`: never.
+    pub deadline: Option<Instant>,
 }
 
 impl Default for Options {
@@ -66,6 +68,7 @@ impl Default for Options {
             timed: false,
             max_samples: 50_000_000,
             memory: 2 << 30,
+            deadline: None,
         }
     }
 }

@@ -303,6 +303,7 @@ fn count_values(
     let mut results: Vec<Row> = Vec::new();
     for group in groups(aggregate, rows) {
         for &row in &group.rows {
+            context.budget.check()?;
             for step in 0..context.steps {
                 let text = match rows[row].cells.get(step) {
                     Some(SampleValue::Float(value)) => format_float(value),

@@ -33,6 +33,8 @@ pub struct Stretch {
     pub evaluations: usize,
     pub minimum: f64,
     pub maximum: f64,
+    /// At the last evaluation with a value.
+    pub last: f64,
 }
 
 /// An alert that is pending or firing.
@@ -102,6 +104,7 @@ impl Alerts {
                     evaluations: 0,
                     minimum: f64::INFINITY,
                     maximum: f64::NEG_INFINITY,
+                    last: f64::NAN,
                 },
                 kept_since: None,
             };
@@ -111,6 +114,7 @@ impl Alerts {
             stretch.evaluations += 1;
             stretch.minimum = stretch.minimum.min(*value);
             stretch.maximum = stretch.maximum.max(*value);
+            stretch.last = *value;
             let fired = stretch.firing.is_some();
             if !fired && time.saturating_sub(stretch.pending) >= terms.hold {
                 stretch.firing = Some(time);

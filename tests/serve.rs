@@ -1,0 +1,385 @@
+//! `syncline serve`: the answers of `query`, Debian's Prometheus over the same block call by call, `promtool` as a client, and
+//! clients who mean harm.
+
+mod promtool;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use promtool::promtool;
+use serde_json::{Value, json};
+
+/// Longest that a test waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn sample(run: &str) -> String {
+    root().join("sample-data").join(run).to_string_lossy().into_owned()
+}
+
+/// A server, ended when dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer: status, head, body.
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}{}", self.head, self.body))
+    }
+}
+
+/// Sends a whole request of HTTP/1.0, after which the server closes.
+fn ask(address: SocketAddr, request: &str, body: &str) -> Option<Reply> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", body.len())
+    };
+    // A server that refuses early closes while this is still being sent.
+    let _ = stream.write_all(format!("{request}{length}\r\n{body}").as_bytes());
+    let mut all = Vec::new();
+    let _ = stream.read_to_end(&mut all);
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Reply { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+fn get(address: SocketAddr, url: &str) -> Reply {
+    ask(address, &format!("GET {url} HTTP/1.0\r\n"), "").unwrap_or_else(|| panic!("no answer to {url}"))
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_syncline"))
+            .arg("serve")
+            .args(arguments)
+            .args(["--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("syncline starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("an address in {line:?}"));
+        Self { child, address }
+    }
+
+    fn get(&self, url: &str) -> Reply {
+        get(self.address, url)
+    }
+
+    fn data(&self, url: &str) -> Value {
+        let reply = self.get(url);
+        assert_eq!(reply.status, 200, "{url}: {}", reply.body);
+        reply.json()["data"].clone()
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[test]
+fn it_answers_what_query_answers_and_shows_the_report() {
+    let run = sample("cilium-scale-up-1");
+    let server = Server::start(&[&run]);
+    let last = server.get("/api/v1/query?query=time()").json()["data"]["result"][0].as_f64().expect("a time");
+    for (query, times) in [
+        ("sum by (job) (node_cpu_seconds_total)", format!("time={last}")),
+        ("sum(rate(node_cpu_seconds_total[30s]))", format!("start={}&end={last}&step=5", last - 60.0)),
+        ("topk(3, {__name__=~\"cilium_.*\"})", format!("time={last}")),
+        ("up ==", format!("time={last}")),
+    ] {
+        let call = if times.starts_with("time") { "query" } else { "query_range" };
+        let served = server.get(&format!("/api/v1/{call}?query={}&{times}", encoded(query)));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
+        command.args(["query", &run, query, "--format", "json"]);
+        times.split('&').filter_map(|one| one.split_once('=')).for_each(|(name, value)| {
+            command.arg(format!("--{name}={value}"));
+        });
+        let printed = command.output().expect("syncline runs").stdout;
+        assert_eq!(served.body, String::from_utf8_lossy(&printed).trim_end(), "{query}");
+        let posted = ask(
+            server.address,
+            &format!("POST /api/v1/{call} HTTP/1.0\r\n"),
+            &format!("query={}&{times}", encoded(query)),
+        );
+        assert_eq!(posted.expect("an answer").body, served.body, "{query}: by POST");
+    }
+    let report = server.get("/");
+    assert_eq!(report.status, 200, "{}", report.body);
+    // As a browser reads it.
+    let body = report.body.replace("&#x2f;", "/").replace("&amp;", "&");
+    let link = body.split("href=\"").find_map(|rest| rest.strip_prefix("/api/v1/query_range?")?.split('"').next());
+    let link = link.expect("a link to the answer of a query");
+    assert_eq!(server.get(&format!("/api/v1/query_range?{link}")).status, 200, "{link}");
+    let page =
+        body.split("href=\"").find_map(|rest| rest.starts_with("runs/").then(|| rest.split('"').next())).flatten();
+    let page = server.get(&format!("/{}", page.expect("a page of the run")));
+    assert!(page.status == 200 && page.body.contains("id=\"timeline\""), "the run's page");
+}
+
+#[test]
+fn several_runs_are_told_apart_and_moved_to_now() {
+    let runs = [sample("cilium-scale-up-1"), sample("iptables-scale-up-1")];
+    let server = Server::start(&[&runs[0], &runs[1], "--shift", "now"]);
+    let runs = server.data("/api/v1/label/run/values");
+    assert_eq!(runs, json!(["cilium-scale-up-1", "iptables-scale-up-1"]));
+    let reply = server.get("/api/v1/query?query=count%20by%20(run)%20(node_cpu_seconds_total)").json();
+    assert_eq!(reply["data"]["result"].as_array().map(Vec::len), Some(2), "{reply}");
+    let infos = reply["infos"].to_string();
+    assert!(infos.contains("run cilium-scale-up-1 was captured from 20"), "{infos}");
+    let end = reply["data"]["result"][0]["value"][0].as_f64().expect("a time");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    assert!((now - end).abs() < 300.0, "{now} {end}");
+}
+
+#[test]
+fn no_other_page_reads_and_no_path_leads_out() {
+    let server = Server::start(&[&sample("cilium-scale-up-1"), "--allow-origin", "http://grafana.lan:3000"]);
+    let with = |headers: &str| {
+        ask(server.address, &format!("GET /api/v1/query?query=1 HTTP/1.1\r\nConnection: close\r\n{headers}"), "")
+            .expect("an answer")
+    };
+    for (host, status) in [("127.0.0.1", 200), ("localhost:9095", 200), ("grafana.lan", 200), ("evil.example", 403)] {
+        assert_eq!(with(&format!("Host: {host}\r\n")).status, status, "{host}");
+    }
+    let allowed = with("Host: localhost\r\nOrigin: http://grafana.lan:3000\r\n");
+    assert!(
+        allowed.head.to_lowercase().contains("access-control-allow-origin: http://grafana.lan:3000"),
+        "{}",
+        allowed.head
+    );
+    let other = with("Host: localhost\r\nOrigin: http://evil.example\r\n");
+    assert!(!other.head.to_lowercase().contains("access-control"), "{}", other.head);
+    for url in [
+        "/../../../../etc/passwd",
+        "/runs/..%2f..%2f..%2fetc%2fpasswd",
+        "//etc/passwd",
+        "/%2e%2e/Cargo.toml",
+        "/api/v1/admin/tsdb/snapshot",
+    ] {
+        let reply = server.get(url);
+        assert!(reply.status == 404 && !reply.body.contains("root:"), "{url}: {}", reply.status);
+    }
+}
+
+#[test]
+fn clients_who_mean_harm_do_none() {
+    let server = Server::start(&[&sample("cilium-scale-up-1"), "--timeout", "2s", "--max-samples", "1000000"]);
+    let fine = || server.data("/api/v1/query?query=1%2B1")["result"][1] == "2";
+    assert!(fine());
+    let long = get(server.address, &format!("/api/v1/query?query={}", "1%2B".repeat(60_000)));
+    assert!((400..500).contains(&long.status), "{}", long.status);
+    let large = ask(server.address, "POST /api/v1/query HTTP/1.0\r\n", &format!("query={}1", "1%2B".repeat(400_000)));
+    assert!(large.is_none_or(|reply| reply.status == 413), "a body of 1.6 MB");
+    let deep = format!("query={}1{}", "(".repeat(200_000), ")".repeat(200_000));
+    let deep = ask(server.address, "POST /api/v1/query HTTP/1.0\r\n", &deep).expect("an answer");
+    assert_eq!(deep.status, 400, "{}", deep.body);
+    for query in ["count_over_time({__name__=~\".+\"}[365d:1ms])", "count_over_time({__name__=~\".+\"}[1d:1s])[1d:1s]"]
+    {
+        let reply = server.get(&format!("/api/v1/query?query={}", encoded(query)));
+        assert!([422, 503].contains(&reply.status), "{query}: {} {}", reply.status, reply.body);
+    }
+    // Heads and bodies that never end, and connections that say nothing.
+    let mut held = Vec::new();
+    for at in 0..600 {
+        let Ok(mut stream) = TcpStream::connect(server.address) else { break };
+        let part: &[u8] = match at % 3 {
+            0 => b"",
+            1 => b"GET /api/v1/query?query=1 HTTP/1.1\r\nHost: lo",
+            _ => b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nquery=",
+        };
+        stream.write_all(part).expect("taken");
+        held.push(stream);
+    }
+    assert!(fine(), "while {} connections are held", held.len());
+    // Clients that ask for much and take nothing.
+    let url = format!(
+        "GET /api/v1/query_range?query={}&start=1&end=10000&step=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        encoded("vector(1)")
+    );
+    for stream in held.iter_mut().filter(|_| true).take(60).step_by(3) {
+        let _ = stream.write_all(url.as_bytes());
+    }
+    assert!(fine(), "while answers are not taken");
+}
+
+/// Debian's Prometheus over a copy of a block.
+struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copied(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+fn prometheus(data: &Path) -> Option<Prometheus> {
+    let folder = tempfile::tempdir().expect("a folder");
+    copied(data, &folder.path().join("data"));
+    let config = folder.path().join("prometheus.yml");
+    fs::write(&config, "global: {}\n").expect("written");
+    let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a port");
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .arg(format!("--web.listen-address={address}"))
+        .args(["--storage.tsdb.retention.time=100y", "--log.level=error"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let server = Prometheus { child, address, _folder: folder };
+    let begun = Instant::now();
+    while ask(address, "GET /-/ready HTTP/1.0\r\n", "").is_none_or(|reply| reply.status != 200) {
+        assert!(begun.elapsed() < PATIENCE, "Prometheus does not start");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Some(server)
+}
+
+/// Calls that both answer alike: status, content type, and the whole body.
+const ALIKE: [&str; 42] = [
+    "/api/v1/query?query=up",
+    "/api/v1/query?query=count({__name__!=%22%22})&time=T",
+    "/api/v1/query?query={__name__!=%22%22}&time=T",
+    "/api/v1/query?query=sum%20by%20(job)%20(rate({__name__=~%22.%2Btotal%22}[5m]))&time=T",
+    "/api/v1/query?query={__name__!=%22%22}[2m]&time=T",
+    "/api/v1/query?query=%22text%22&time=T",
+    "/api/v1/query?query=",
+    "/api/v1/query?query=1&time=foo",
+    "/api/v1/query?query=1&timeout=foo",
+    "/api/v1/query?query=abs(&time=1",
+    "/api/v1/query?query=up%2Bon(x)%20group_left()%20up&time=1",
+    "/api/v1/query_range?query=count({__name__!=%22%22})&start=S&end=T&step=30",
+    "/api/v1/query_range?query=1&start=1",
+    "/api/v1/query_range?query=1&start=1&end=2",
+    "/api/v1/query_range?query=1&start=2&end=1&step=1",
+    "/api/v1/query_range?query=1&start=1&end=2&step=-1",
+    "/api/v1/query_range?query=1&start=1&end=2&step=x",
+    "/api/v1/query_range?query=1&start=1&end=99999&step=1",
+    "/api/v1/query_range?query=up[1m]&start=1&end=2&step=1",
+    "/api/v1/series",
+    "/api/v1/series?match[]={__name__!=%22%22}&start=S&end=T",
+    "/api/v1/series?match[]={__name__!=%22%22}&start=1&end=2",
+    "/api/v1/series?match[]=up&start=x",
+    "/api/v1/labels",
+    "/api/v1/labels?match[]=nothing",
+    "/api/v1/label/__name__/values",
+    "/api/v1/label/nothing/values",
+    "/api/v1/metadata?limit=x",
+    "/api/v1/query_exemplars?query=x",
+    "/api/v1/query_exemplars",
+    "/api/v1/format_query?query=sum(rate(x[90s]))by(a,b)%20offset%201",
+    "/api/v1/format_query?query=sum(rate(x[90s]%20offset%201h))by(a,b)",
+    "/api/v1/format_query",
+    "/api/v1/rules",
+    "/api/v1/rules?type=x",
+    "/api/v1/alerts",
+    "/api/v1/alertmanagers",
+    "/api/v1/targets/metadata",
+    "/api/v1/scrape_pools",
+    "/api/v1/nothing",
+    "/-/ready",
+    "/-/healthy",
+];
+
+#[test]
+fn it_answers_as_prometheus_does_over_the_same_block() {
+    if !promtool() {
+        return;
+    }
+    let block = root().join("tests/fixtures/prometheus-tsdb/block");
+    let server = Server::start(&[&block.to_string_lossy()]);
+    let Some(theirs) = prometheus(&block) else { return eprintln!("skipped: no prometheus") };
+    // Not at the times of samples: before version 3 a window held both of its ends.
+    let last = server.data("/api/v1/query?query=time()")["result"][0].as_f64().expect("a time").floor() - 3.5;
+    let content = |reply: &Reply| {
+        let lines = reply.head.lines().map(str::to_lowercase);
+        lines.filter(|line| line.starts_with("content-type")).collect::<Vec<_>>()
+    };
+    for url in ALIKE {
+        let url = url.replace("=T", &format!("={last}")).replace("=S", &format!("={}", last - 600.0));
+        let (own, other) = (server.get(&url), get(theirs.address, &url));
+        assert_eq!((own.status, content(&own)), (other.status, content(&other)), "{url}: {}", own.body);
+        match serde_json::from_str::<Value>(&other.body) {
+            Ok(expected) => assert_eq!(own.json(), expected, "{url}"),
+            Err(_) => assert_eq!(own.body, other.body, "{url}"),
+        }
+    }
+    for method in ["DELETE", "PUT", "OPTIONS"] {
+        let of = |address| ask(address, &format!("{method} /api/v1/query HTTP/1.0\r\n"), "").expect("an answer").status;
+        assert_eq!(of(server.address), of(theirs.address), "{method}");
+    }
+    // And with a fault: another block.
+    let others = Server::start(&[&root().join("tests/fixtures/prometheus-tsdb/head").to_string_lossy()]);
+    assert_ne!(
+        others.get("/api/v1/label/__name__/values").json(),
+        get(theirs.address, "/api/v1/label/__name__/values").json()
+    );
+}
+
+#[test]
+fn promtool_is_a_client() {
+    if !promtool() {
+        return;
+    }
+    let server = Server::start(&[&sample("cilium-scale-up-1")]);
+    let url = format!("http://{}", server.address);
+    let last = server.data("/api/v1/query?query=time()")["result"][0].as_f64().expect("a time");
+    let (start, end) = (format!("{}", last - 60.0), format!("{last}"));
+    for arguments in [
+        vec!["query", "instant", "--time", &end, &url, "sum(node_cpu_seconds_total)"],
+        vec!["query", "range", "--start", &start, "--end", &end, "--step", "15s", &url, "sum(node_cpu_seconds_total)"],
+        vec!["query", "series", "--match", "node_cpu_seconds_total", "--start", &start, "--end", &end, &url],
+        vec!["query", "labels", "--start", &start, "--end", &end, &url, "job"],
+    ] {
+        let output = Command::new("promtool").args(&arguments).output().expect("promtool runs");
+        assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    }
+}
