@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use syncline::cli::{alerts, archive, clocks, compare, dashboards, judged, query, shell, timeline, trend};
+use syncline::cli::{alerts, archive, clocks, compare, dashboards, export, judged, query, shell, timeline, trend};
 use syncline_collector::cli::usage;
 use syncline_schema::printable::tell_error;
 
@@ -48,6 +48,8 @@ enum Command {
     Alerts(alerts::AlertsArguments),
     /// Write Grafana dashboards of what the document asks
     Dashboards(dashboards::DashboardsArguments),
+    /// Write a run for other tools: a trace for Perfetto, series for Prometheus
+    Export(export::ExportArguments),
     /// Print the completions of a shell
     Completions(shell::CompletionsArguments),
     /// Write the manual's pages into a directory
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Alerts(arguments) => alerts::run(&arguments),
         Command::Rules(arguments) => dashboards::rules(&arguments),
         Command::Dashboards(arguments) => dashboards::dashboards(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
         Command::Man(arguments) => shell::man(&arguments, Program::command()),
     };
