@@ -76,7 +76,7 @@ fn trace(bundle: Bundle, arguments: &ExportArguments) -> anyhow::Result<()> {
         run.bundle.unchanged()?;
         Ok(written)
     })?;
-    let perfetto::Written { events, changes, values, unrelated, unrelated_series, below } = written;
+    let perfetto::Written { events, changes, values, unrelated, unrelated_series, bounds_told, below } = written;
     tell(format_args!(
         "{events} events, {changes} changes of endpoints and {values} values of counters on the clock {}",
         printable(&run.windows.clock)
@@ -91,6 +91,9 @@ fn trace(bundle: Bundle, arguments: &ExportArguments) -> anyhow::Result<()> {
     }
     if unrelated_series > 0 {
         tell(format_args!("{unrelated_series} series of CPU time are left out: nothing relates their clock to it"));
+    }
+    if bounds_told > 0 {
+        tell(format_args!("the bounds of {bounds_told} events stand in their arguments alone: too many overlap them"));
     }
     if below > 0 {
         tell(format_args!("{below} packets lie ahead of 1970, which a trace has no time for: they stand at 0"));

@@ -8,10 +8,11 @@
 //! Sources      audit.log: request, endpoint; kube-proxy.log: sync; …
 //! ```
 //!
-//! Every event of [`each`] is one event of category `timeline`: a slice from its earliest to its latest moment, an instant where both
-//! are one; of a request that is its life. Markers stand as instants, their bounds as slices. Stages are drawn between the middles of
-//! their bounds, so a stage may seem to begin ahead of where it could: its bounds are in the arguments. Times are ns on the run's
-//! reference clock; each argument `clock` names the clock that was read, `converted_ns` how wide its conversion is.
+//! Every event of [`each`] is one event of category `timeline`. Commits and presences are slices of their bounds. Requests, syncs and
+//! failures are slices of what they lasted on their own clock (instants, where that is nothing), at the middle of where it may lie;
+//! markers are instants. The bounds of these are slices of category `bounds`. Stages are drawn between the middles of their bounds, so
+//! a stage may seem to begin ahead of where it could: its bounds are in the arguments. Times are ns on the run's reference clock; each
+//! argument `clock` names the clock that was read, `converted_ns` how wide its conversion is.
 
 pub mod messages;
 mod tracks;
@@ -45,6 +46,8 @@ pub struct Written {
     pub unrelated: Vec<(String, u64)>,
     /// Series of CPU time that are not drawn, since nothing relates their clock to the reference clock.
     pub unrelated_series: u64,
+    /// Events whose bounds stand in their arguments alone, since too many others overlap them.
+    pub bounds_told: u64,
     /// Packets ahead of 1970 on the reference clock, which stand at its beginning.
     pub below: u64,
 }
@@ -128,48 +131,67 @@ impl Trace<'_, '_> {
         seen: &HashMap<Change<'_>, Vec<u64>>,
     ) -> std::io::Result<()> {
         let bounds = (event.low, event.high);
-        let mut told = Told { category: "timeline", name: named(&event), ..Told::default() };
-        let arguments = |event: &Event| {
-            vec![
-                ("source", Value::Shared(event.source.clone())),
-                ("record", Value::Int(event.record)),
-                ("kind", Value::Shared(event.kind.clone())),
-                ("object", Value::Text(event.object.clone())),
-                ("what", Value::Text(event.what.clone())),
-                ("low_ns", Value::Int(event.low)),
-                ("high_ns", Value::Int(event.high)),
-                ("uncertainty_ns", Value::Int(half(event.low, event.high))),
-                ("clock", Value::Shared(event.clock.clone())),
-                ("converted_ns", Value::Int(event.converted)),
-                ("order_open", Value::Bool(event.order_open)),
-            ]
+        // What it lasted on its own clock, at the middle of where that may lie on the reference clock.
+        let aside = event.converted / 2;
+        let life = (event.low + aside, event.high - (event.converted - aside));
+        let arguments = vec![
+            ("source", Value::Shared(event.source.clone())),
+            ("record", Value::Int(event.record)),
+            ("kind", Value::Shared(event.kind.clone())),
+            ("object", Value::Text(event.object.clone())),
+            ("what", Value::Text(event.what.clone())),
+            ("low_ns", Value::Int(event.low)),
+            ("high_ns", Value::Int(event.high)),
+            ("uncertainty_ns", Value::Int(half(event.low, event.high))),
+            ("clock", Value::Shared(event.clock.clone())),
+            ("converted_ns", Value::Int(event.converted)),
+            ("order_open", Value::Bool(event.order_open)),
+        ];
+        let mut told = Told { category: "timeline", name: named(&event), arguments, ..Told::default() };
+        let limits = Told {
+            category: "bounds",
+            name: told.name.clone(),
+            arguments: told.arguments[..2].to_vec(),
+            ..Told::default()
         };
-        told.arguments = arguments(&event);
-        match (event.kind.as_str(), episode) {
-            ("marker", _) => {
-                let track = self.packets.track(Some(self.own), "markers", None)?;
-                let limits = Told { category: "bounds", name: told.name.clone(), ..Told::default() };
-                self.packets.slice(track, "marker", (event.low, event.low), told, Vec::new())?;
-                let limits = Told { arguments: arguments(&event), ..limits };
-                if event.low < event.high {
-                    self.packets.slice(track, "bounds of markers", bounds, limits, Vec::new())?;
-                }
-                Ok(())
-            }
+        let (track, lane, of_bounds) = match (event.kind.as_str(), episode) {
             ("dataplane", Some((at, episode))) => {
                 told.ends.push(flow(at));
                 let track = self.node(&episode.node)?;
-                self.packets.slice(track, "in the dataplane", bounds, told, Vec::new())
+                return self.packets.slice(track, "in the dataplane", bounds, told, Vec::new());
             }
-            (kind, episode) => {
+            ("endpoint", episode) => {
                 if let Some((_, episode)) = episode {
                     told.flows.extend(seen.get(&change(episode)).into_iter().flatten());
                 }
                 let track = self.packets.track(Some(self.sources), &event.source, None)?;
-                let lane = ["request", "endpoint", "sync", "failure"].into_iter().find(|known| *known == kind);
-                self.packets.slice(track, lane.unwrap_or("event"), bounds, told, Vec::new())
+                return self.packets.slice(track, "endpoint", bounds, told, Vec::new());
             }
+            ("marker", _) => {
+                let track = self.packets.track(Some(self.own), "markers", None)?;
+                self.packets.slice(track, "marker", (event.low, event.low), told, Vec::new())?;
+                (track, None, "bounds of markers")
+            }
+            (kind, _) => {
+                let track = self.packets.track(Some(self.sources), &event.source, None)?;
+                let lanes = [
+                    ("request", "request", "bounds of requests"),
+                    ("sync", "sync", "bounds of syncs"),
+                    ("failure", "failure", "bounds of failures"),
+                ];
+                let known = lanes.into_iter().find(|(known, ..)| *known == kind);
+                let (_, lane, of_bounds) = known.unwrap_or(("", "event", "bounds of events"));
+                (track, Some((lane, told)), of_bounds)
+            }
+        };
+        let drawn_apart = lane.is_none() || event.converted > 0;
+        if let Some((lane, told)) = lane {
+            self.packets.slice(track, lane, life, told, Vec::new())?;
         }
+        if drawn_apart && event.low < event.high && !self.packets.bounds(track, of_bounds, bounds, limits)? {
+            self.written.bounds_told += 1;
+        }
+        Ok(())
     }
 
     /// One more failure of a source.

@@ -28,6 +28,9 @@ const SEQUENCE: u32 = 1;
 /// Characters of a text of a capture at most: an error or a command line may be a page.
 const LONGEST: usize = 1_000;
 
+/// Lanes of bounds beside each other at most.
+const DEEPEST: usize = 64;
+
 /// A value of an event's argument.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -169,8 +172,14 @@ impl<'o> Packets<'o> {
         Ok(uuid)
     }
 
-    /// A lane of a track that is free from `low` on, taken until `high`, ns.
-    fn lane(&mut self, track: Track, name: &'static str, low: i64, high: i64) -> std::io::Result<u64> {
+    /// A lane of a track that is free from `low` on, taken until `high`, ns; none where that would be more than `most`.
+    fn lane(
+        &mut self,
+        track: Track,
+        name: &'static str,
+        (low, high): (i64, i64),
+        most: usize,
+    ) -> std::io::Result<Option<u64>> {
         let lanes = self.lanes.entry((track.0, name)).or_default();
         let free = match lanes.peek() {
             Some(Reverse((end, _))) if *end <= low => lanes.pop().map(|Reverse((_, uuid))| uuid),
@@ -178,10 +187,11 @@ impl<'o> Packets<'o> {
         };
         let uuid = match free {
             Some(uuid) => uuid,
+            None if lanes.len() >= most => return Ok(None),
             None => self.described(Some(track), name, None, None, None)?,
         };
         self.lanes.entry((track.0, name)).or_default().push(Reverse((high, uuid)));
-        Ok(uuid)
+        Ok(Some(uuid))
     }
 
     /// A slice on a lane `lane` of a track; `inner` are slices within it, which follow each other. One without length is an instant.
@@ -196,7 +206,7 @@ impl<'o> Packets<'o> {
         told: Told,
         inner: Vec<((i64, i64), Told)>,
     ) -> std::io::Result<()> {
-        let uuid = self.lane(track, lane, low, high)?;
+        let Some(uuid) = self.lane(track, lane, (low, high), usize::MAX)? else { return Ok(()) };
         if low >= high && inner.is_empty() {
             return self.event(low, EventType::Instant, uuid, told);
         }
@@ -206,6 +216,24 @@ impl<'o> Packets<'o> {
             self.event(to, EventType::SliceEnd, uuid, Told::default())?;
         }
         self.event(high, EventType::SliceEnd, uuid, Told::default())
+    }
+
+    /// A slice of bounds, where those that overlap it leave a lane; answers whether it is there. What is drawn thousands of lanes deep
+    /// nobody can look at, and bounds stand in the arguments of their event too.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn bounds(
+        &mut self,
+        track: Track,
+        lane: &'static str,
+        (low, high): (i64, i64),
+        told: Told,
+    ) -> std::io::Result<bool> {
+        let Some(uuid) = self.lane(track, lane, (low, high), DEEPEST)? else { return Ok(false) };
+        self.event(low, EventType::SliceBegin, uuid, told)?;
+        self.event(high, EventType::SliceEnd, uuid, Told::default())?;
+        Ok(true)
     }
 
     /// A value of a counter.
@@ -283,5 +311,47 @@ fn shown(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::Trace;
+    use super::*;
+
+    fn told(name: &str) -> Told {
+        let arguments = vec![("source", Value::Shared("a.log\u{202e}".to_owned())), ("record", Value::Int(7))];
+        Told { category: "timeline", name: name.to_owned(), arguments, ..Told::default() }
+    }
+
+    #[test]
+    fn slices_that_overlap_have_lanes_of_their_own_and_texts_are_written_once() {
+        let mut out = Vec::new();
+        let mut packets = Packets::new(&mut out);
+        let track = packets.track(None, "a", None).unwrap();
+        assert_eq!(packets.track(None, "a", None).unwrap(), track);
+        for bounds in [(0, 10), (5, 15), (10, 20), (15, 15), (-5, -5)] {
+            packets.slice(track, "lane", bounds, told("x\u{1b}"), Vec::new()).unwrap();
+        }
+        let drawn = (0..DEEPEST + 3).filter(|_| packets.bounds(track, "bounds", (0, 9), told("b")).unwrap()).count();
+        assert_eq!((drawn, packets.below), (DEEPEST, 1));
+        let packets = Trace::decode(out.as_slice()).unwrap().packet;
+        let mut lanes: Vec<(u64, u64)> = Vec::new();
+        let (mut interned, mut names) = (0, Vec::new());
+        for packet in packets {
+            interned += packet.interned_data.map_or(0, |all| {
+                assert_eq!(all.debug_annotation_string_values[0].name.as_deref(), Some("a.log\\u{202e}"));
+                all.debug_annotation_names.len() + all.event_categories.len()
+            });
+            if let Some(Data::TrackEvent(event)) = packet.data {
+                lanes.push((packet.timestamp.unwrap(), event.track_uuid.unwrap()));
+                names.extend(event.name);
+            }
+        }
+        assert_eq!(interned, 3, "two names and a category");
+        assert_eq!(names[0], "x\\u{1b}");
+        let [first, second] = [lanes[0].1, lanes[2].1];
+        let expected = [(0, first), (10, first), (5, second), (15, second), (10, first), (20, first), (15, second)];
+        assert_eq!(lanes[..7], expected);
     }
 }
