@@ -98,6 +98,8 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
         &["rules", "--format", "json"],
         &["rules", "--expectations", "a-file"],
         &["dashboards"],
+        &["export", "no-such-bundle", "--format", "perfetto", "--out", "x"],
+        &["export", "empty"],
         &["completions", "tcsh"],
         &["man", "a-file"],
     ] {
@@ -107,7 +109,7 @@ fn what_cannot_run_exits_with_2_and_says_why_on_standard_error() {
     }
     assert!(!folder.path().join("report").exists());
     let commands =
-        "report query expectations timeline clocks check compare trend alerts rules dashboards completions man";
+        "report query expectations timeline clocks check compare trend alerts rules dashboards export completions man";
     for command in commands.split(' ') {
         let output = syncline(folder.path(), &[command, "--help"]);
         assert_eq!(code(&output), 0);

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use syncline::cli::{alerts, archive, clocks, compare, dashboards, judged, query, serve, shell, timeline, trend};
+use syncline::cli::{
+    alerts, archive, clocks, compare, dashboards, export, judged, query, serve, shell, timeline, trend,
+};
 use syncline_collector::cli::usage;
 use syncline_schema::printable::tell_error;
 
@@ -50,6 +52,8 @@ enum Command {
     Dashboards(dashboards::DashboardsArguments),
     /// Answer as Prometheus' HTTP API does, over captured series
     Serve(serve::ServeArguments),
+    /// Write a run for other tools: a trace for Perfetto, series for Prometheus
+    Export(export::ExportArguments),
     /// Print the completions of a shell
     Completions(shell::CompletionsArguments),
     /// Write the manual's pages into a directory
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         Command::Rules(arguments) => dashboards::rules(&arguments),
         Command::Dashboards(arguments) => dashboards::dashboards(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Program::command()),
         Command::Man(arguments) => shell::man(&arguments, Program::command()),
     };

@@ -99,7 +99,15 @@ pub fn select(
     wanted: Option<&HashSet<String>>,
     extra: Option<(&str, &str)>,
 ) -> anyhow::Result<Selected> {
-    let chosen = choose(bundle, wanted)?;
+    load(bundle, choose(bundle, wanted)?, extra)
+}
+
+/// The samples of series that [`choose`] gave, for those that cannot hold all of a bundle at once. All series of a metric belong into
+/// one call: a recorder's reading is left aside for an exporter's of the same name.
+///
+/// # Errors
+/// A table that cannot be read.
+pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -> anyhow::Result<Selected> {
     // Each row with samples, and its place.
     let rows: Vec<&SeriesRow<'static>> =
         chosen.iter().flat_map(|one| [&one.row].into_iter().chain(&one.parts).chain(&one.others)).collect();

@@ -8,6 +8,7 @@ mod budget;
 pub mod clocks;
 pub mod compare;
 pub mod dashboards;
+pub mod export;
 pub mod hints;
 pub mod judged;
 pub mod query;

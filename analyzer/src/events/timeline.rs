@@ -31,7 +31,7 @@ pub const UNDATED: &str = "(no date)";
 const AT_ONCE: usize = 1 << 16;
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Event {
     /// Earliest and latest time on the reference clock, ns.
     pub low: i64,
@@ -49,6 +49,12 @@ pub struct Event {
     pub record: i64,
     /// True where the bounds leave open whether it came before the event ahead of it.
     pub order_open: bool,
+    /// Clock that it was read on.
+    pub clock: String,
+    /// How much of the bounds' width comes from converting that clock, ns.
+    pub converted: i64,
+    /// Index of the episode among the run's that it is of; of a commit, the first node's.
+    pub episode: Option<usize>,
 }
 
 impl Event {
@@ -105,7 +111,8 @@ pub fn each(
         };
         match run.clocks.offset_within(clock, &run.windows.clock, Some(low), Some(high)) {
             Some(offset) => {
-                let event = Event { low: low + offset.low, high: high + offset.high, ..event };
+                let (low, high) = (low + offset.low, high + offset.high);
+                let event = Event { low, high, clock: clock.to_owned(), converted: offset.high - offset.low, ..event };
                 if filter.keeps(&event) { sorter.add(event) } else { Ok(()) }
             }
             None => {
@@ -129,11 +136,14 @@ type Add<'a> = &'a mut dyn FnMut(Option<i64>, Option<i64>, &str, Event) -> anyho
 
 fn event(run: &Run, kind: &str, object: String, what: String, source: i32, record: i64) -> Event {
     let source = run.path(source).to_owned();
-    Event { low: 0, high: 0, kind: kind.to_owned(), object, what, source, record, order_open: false }
+    Event { kind: kind.to_owned(), object, what, source, record, ..Event::default() }
 }
 
-/// The rows of a table, part by part.
-fn parts<R: Row<'static>>(
+/// The rows of a table, part by part, so that memory does not grow with them.
+///
+/// # Errors
+/// A table that cannot be read, or what `each` says.
+pub fn parts<R: Row<'static>>(
     run: &Run,
     wanted: Option<Expr>,
     each: &mut dyn FnMut(R) -> anyhow::Result<()>,
@@ -202,19 +212,18 @@ fn episodes(run: &Run, filter: &Filter, add: Add<'_>) -> anyhow::Result<()> {
         return Ok(());
     }
     let several = run.episodes.iter().any(|episode| episode.node != run.episodes[0].node);
-    for episode in &run.episodes {
+    for (at, episode) in run.episodes.iter().enumerate() {
         let object = format!("{} {}:{}", episode.endpoint.service, episode.endpoint.address, episode.endpoint.port);
-        let place = |at: &Observed, kind: &str, what: String| {
-            let first = at.evidence.last();
+        let place = |seen: &Observed, kind: &str, what: String| {
+            let first = seen.evidence.last();
             Event {
-                low: 0,
-                high: 0,
                 kind: kind.to_owned(),
                 object: object.clone(),
                 what,
                 source: first.map(|one| one.path.to_string()).unwrap_or_default(),
                 record: first.map_or(0, |one| one.record),
-                order_open: false,
+                episode: Some(at),
+                ..Event::default()
             }
         };
         let (verb, way) = match episode.direction {
@@ -321,7 +330,7 @@ mod tests {
             what: String::new(),
             source: "logs/kube-proxy.log".to_owned(),
             record: low,
-            order_open: false,
+            ..Event::default()
         }
     }
 

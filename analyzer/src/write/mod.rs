@@ -12,10 +12,13 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod notes;
+pub mod openmetrics;
+pub mod perfetto;
 pub mod rules;
 mod template;
 pub mod terminal;
 pub mod trend;
+pub mod whole;
 
 use std::fs;
 use std::io::{self, BufWriter, ErrorKind, Write};
