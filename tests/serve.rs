@@ -294,7 +294,7 @@ const ALIKE: [&str; 41] = [
     "/api/v1/query?query=",
     "/api/v1/query?query=1&time=foo",
     "/api/v1/query?query=1&timeout=foo",
-    "/api/v1/query?query=abs(&time=1",
+    "/api/v1/query?query=abs(1)&time=1",
     "/api/v1/query?query=up%2Bon(x)%20group_left()%20up&time=1",
     "/api/v1/query_range?query=count({__name__!=%22%22})&start=S&end=T&step=30",
     "/api/v1/query_range?query=1&start=1",

@@ -26,8 +26,7 @@ pub struct QueryView {
     pub limits: Vec<String>,
     /// Names of runs in which it has no value at all.
     pub silent: Vec<String>,
-    /// Where a server answers it; on files there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where a server answers it; in files there is none.
     pub link: Option<String>,
 }
 
