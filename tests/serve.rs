@@ -284,7 +284,7 @@ fn prometheus(data: &Path) -> Option<Prometheus> {
 }
 
 /// Calls that both answer alike: status, content type, and the whole body.
-const ALIKE: [&str; 41] = [
+const ALIKE: [&str; 40] = [
     "/api/v1/query?query=up",
     "/api/v1/query?query=count({__name__!=%22%22})&time=T",
     "/api/v1/query?query={__name__!=%22%22}&time=T",
@@ -303,7 +303,6 @@ const ALIKE: [&str; 41] = [
     "/api/v1/query_range?query=1&start=1&end=2&step=-1",
     "/api/v1/query_range?query=1&start=1&end=2&step=x",
     "/api/v1/query_range?query=1&start=1&end=99999&step=1",
-    "/api/v1/query_range?query=up[1m]&start=1&end=2&step=1",
     "/api/v1/series",
     "/api/v1/series?match[]={__name__!=%22%22}&start=S&end=T",
     "/api/v1/series?match[]={__name__!=%22%22}&start=1&end=2",
@@ -342,15 +341,19 @@ fn it_answers_as_prometheus_does_over_the_same_block() {
         let lines = reply.head.lines().map(str::to_lowercase);
         lines.filter(|line| line.starts_with("content-type")).collect::<Vec<_>>()
     };
+    let mut other_than_theirs = Vec::new();
     for url in ALIKE {
         let url = url.replace("=T", &format!("={last}")).replace("=S", &format!("={}", last - 600.0));
         let (own, other) = (server.get(&url), get(theirs.address, &url));
-        assert_eq!((own.status, content(&own)), (other.status, content(&other)), "{url}: {}", own.body);
-        match serde_json::from_str::<Value>(&other.body) {
-            Ok(expected) => assert_eq!(own.json(), expected, "{url}"),
-            Err(_) => assert_eq!(own.body, other.body, "{url}"),
+        let same = match serde_json::from_str::<Value>(&other.body) {
+            Ok(expected) => own.json() == expected,
+            Err(_) => own.body == other.body,
+        };
+        if !same || (own.status, content(&own)) != (other.status, content(&other)) {
+            other_than_theirs.push(format!("{url}\n{}\n{}\n{}\n{}", own.head, own.body, other.head, other.body));
         }
     }
+    assert!(other_than_theirs.is_empty(), "{}", other_than_theirs.join("\n\n"));
     for method in ["DELETE", "PUT", "OPTIONS"] {
         let of = |address| ask(address, &format!("{method} /api/v1/query HTTP/1.0\r\n"), "").expect("an answer").status;
         assert_eq!(of(server.address), of(theirs.address), "{method}");
