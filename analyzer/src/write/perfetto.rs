@@ -253,7 +253,7 @@ impl Trace<'_, '_> {
             let last = episode.dataplane.as_ref().filter(|seen| seen.high.is_some() && !visible);
             let named = [("committed", &episode.committed)].into_iter();
             let named = named.chain(episode.stages.iter().map(|stage| (stage.name, &stage.at)));
-            let mut moments: Vec<(i64, &str, &Observed, (i64, i64, i64))> = Vec::new();
+            let mut moments = Vec::new();
             for (name, at) in named.chain(last.map(|at| ("in the dataplane", at))) {
                 let placed = *known.entry(Arc::as_ptr(at) as usize).or_insert_with(|| self.placed(at));
                 if let Some(placed) = placed {

@@ -247,7 +247,7 @@ fn milliseconds(all: i64) -> String {
     let mut text = if all < 0 { "-".to_owned() } else { String::new() };
     let mut rest = all.unsigned_abs();
     for (unit, size, whole) in UNITS {
-        if rest >= size && (!whole || rest % size == 0) {
+        if rest >= size && (!whole || rest.is_multiple_of(size)) {
             text.push_str(&format!("{}{unit}", rest / size));
             rest %= size;
         }

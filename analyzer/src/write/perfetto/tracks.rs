@@ -59,6 +59,9 @@ pub struct Told {
     pub ends: Vec<u64>,
 }
 
+/// Lanes by the end of their last slice, ns, the earliest first.
+type Lanes = BinaryHeap<Reverse<(i64, u64)>>;
+
 /// Writes packets.
 pub struct Packets<'o> {
     out: &'o mut dyn Write,
@@ -67,8 +70,8 @@ pub struct Packets<'o> {
     tracks: u64,
     /// Groups and tracks by parent and name.
     known: HashMap<(u64, String), u64>,
-    /// Lanes of a track and a name, by the end of their last slice, ns.
-    lanes: HashMap<(u64, &'static str), BinaryHeap<Reverse<(i64, u64)>>>,
+    /// Lanes of a track and a name.
+    lanes: HashMap<(u64, &'static str), Lanes>,
     names: HashMap<&'static str, u64>,
     categories: HashMap<&'static str, u64>,
     texts: HashMap<String, u64>,
