@@ -2,18 +2,15 @@
 
 #[allow(dead_code, reason = "its notes are for reports")]
 mod hostile;
+mod prometheus;
 mod promtool;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::{Command, Output};
 
+use prometheus::{Prometheus, escaped};
 use promtool::promtool;
 use prost::Message;
 use serde_json::Value as Json;
@@ -269,66 +266,6 @@ fn create_blocks(folder: &Path, series: &str) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// Stops it when dropped.
-struct Server {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn serve(folder: &Path) -> Option<Server> {
-    let there = Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !there.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no prometheus (apt-get install prometheus)");
-        return None;
-    }
-    fs::write(folder.join("prometheus.yml"), "global: {evaluation_interval: 1m}\n").expect("written");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
-    let process = Command::new("prometheus")
-        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"])
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("prometheus starts");
-    let server = Server { process, port };
-    for _ in 0..600 {
-        if get(port, "/-/ready").is_some_and(|(status, _)| status == 200) {
-            return Some(server);
-        }
-        sleep(Duration::from_millis(100));
-    }
-    panic!("prometheus did not become ready");
-}
-
-/// Status and body of a GET request.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
-
 /// Values of an instant query by their labels.
 fn values(answer: &str) -> BTreeMap<String, f64> {
     let answer: Json = serde_json::from_str(answer).expect("JSON");
@@ -364,7 +301,7 @@ fn a_prometheus_of_the_export_answers_as_query_does() {
         let (first, last) =
             times.iter().fold((f64::MAX, f64::MIN), |(low, high), time| (low.min(*time), high.max(*time)));
         create_blocks(folder.path(), "run.txt");
-        let Some(server) = serve(folder.path()) else { return };
+        let Some(server) = Prometheus::over(folder.path()) else { return };
         let mut compared = 0;
         for part in [0.05, 0.3, 0.55, 0.8, 1.0] {
             // No sample lies on the edge of a window, on which Debian's 2.42 and later versions differ.
@@ -379,7 +316,7 @@ fn a_prometheus_of_the_export_answers_as_query_does() {
                 "count_over_time(process_cpu_seconds_total[25s])",
             ] {
                 let path = format!("/api/v1/query?query={}&time={time}", escaped(expression));
-                let (status, theirs) = get(server.port, &path).expect("an answer");
+                let (status, theirs) = server.get(&path).expect("an answer");
                 assert_eq!(status, 200, "{expression}: {theirs}");
                 let ours = syncline(&["query", &bundle, expression, "--time", &time, "--format", "json"]);
                 let ours = String::from_utf8(ours.stdout).expect("UTF-8");

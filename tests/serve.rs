@@ -1,15 +1,17 @@
 //! `syncline serve`: the answers of `query`, Debian's Prometheus over the same block call by call, `promtool` as a client, and
 //! clients who mean harm.
 
+mod prometheus;
 mod promtool;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use prometheus::{Prometheus, escaped};
 use promtool::promtool;
 use serde_json::{Value, json};
 
@@ -101,12 +103,6 @@ impl Server {
     }
 }
 
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 #[test]
 fn it_answers_what_query_answers_and_shows_the_report() {
     let run = sample("cilium-scale-up-1");
@@ -119,7 +115,7 @@ fn it_answers_what_query_answers_and_shows_the_report() {
         ("up ==", format!("time={last}")),
     ] {
         let call = if times.starts_with("time") { "query" } else { "query_range" };
-        let served = server.get(&format!("/api/v1/{call}?query={}&{times}", encoded(query)));
+        let served = server.get(&format!("/api/v1/{call}?query={}&{times}", escaped(query)));
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
         command.args(["query", &run, query, "--format", "json"]);
         times.split('&').filter_map(|one| one.split_once('=')).for_each(|(name, value)| {
@@ -130,7 +126,7 @@ fn it_answers_what_query_answers_and_shows_the_report() {
         let posted = ask(
             server.address,
             &format!("POST /api/v1/{call} HTTP/1.0\r\n"),
-            &format!("query={}&{times}", encoded(query)),
+            &format!("query={}&{times}", escaped(query)),
         );
         assert_eq!(posted.expect("an answer").body, served.body, "{query}: by POST");
     }
@@ -206,7 +202,7 @@ fn clients_who_mean_harm_do_none() {
     assert_eq!(deep.status, 400, "{}", deep.body);
     for query in ["count_over_time({__name__=~\".+\"}[365d:1ms])", "count_over_time({__name__=~\".+\"}[1d:1s])[1d:1s]"]
     {
-        let reply = server.get(&format!("/api/v1/query?query={}", encoded(query)));
+        let reply = server.get(&format!("/api/v1/query?query={}", escaped(query)));
         assert!([422, 503].contains(&reply.status), "{query}: {} {}", reply.status, reply.body);
     }
     // Heads and bodies that never end, and connections that say nothing.
@@ -225,26 +221,12 @@ fn clients_who_mean_harm_do_none() {
     // Clients that ask for much and take nothing.
     let url = format!(
         "GET /api/v1/query_range?query={}&start=1&end=10000&step=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        encoded("vector(1)")
+        escaped("vector(1)")
     );
     for stream in held.iter_mut().filter(|_| true).take(60).step_by(3) {
         let _ = stream.write_all(url.as_bytes());
     }
     assert!(fine(), "while answers are not taken");
-}
-
-/// Debian's Prometheus over a copy of a block.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn copied(from: &Path, to: &Path) {
@@ -257,30 +239,6 @@ fn copied(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).expect("copied");
         }
     }
-}
-
-fn prometheus(data: &Path) -> Option<Prometheus> {
-    let folder = tempfile::tempdir().expect("a folder");
-    copied(data, &folder.path().join("data"));
-    let config = folder.path().join("prometheus.yml");
-    fs::write(&config, "global: {}\n").expect("written");
-    let address = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a port");
-    let child = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-        .arg(format!("--web.listen-address={address}"))
-        .args(["--storage.tsdb.retention.time=100y", "--log.level=error"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let server = Prometheus { child, address, _folder: folder };
-    let begun = Instant::now();
-    while ask(address, "GET /-/ready HTTP/1.0\r\n", "").is_none_or(|reply| reply.status != 200) {
-        assert!(begun.elapsed() < PATIENCE, "Prometheus does not start");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Some(server)
 }
 
 /// Calls that both answer alike: status, content type, and the whole body.
@@ -334,7 +292,9 @@ fn it_answers_as_prometheus_does_over_the_same_block() {
     }
     let block = root().join("tests/fixtures/prometheus-tsdb/block");
     let server = Server::start(&[&block.to_string_lossy()]);
-    let Some(theirs) = prometheus(&block) else { return eprintln!("skipped: no prometheus") };
+    let folder = tempfile::tempdir().expect("a folder");
+    copied(&block, &folder.path().join("data"));
+    let Some(theirs) = Prometheus::over(folder.path()) else { return };
     // Not at the times of samples: before version 3 a window held both of its ends.
     let last = server.data("/api/v1/query?query=time()")["result"][0].as_f64().expect("a time").floor() - 3.5;
     let content = |reply: &Reply| {

@@ -7,15 +7,18 @@
 // In a test an unexpected error is to fail it; what was skipped or compared is for people to read.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../../../tests/prometheus/mod.rs"]
+mod prometheus;
+#[path = "../../../tests/promtool/mod.rs"]
+mod promtool;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
+use prometheus::{Prometheus, escaped};
+use promtool::promtool;
 use serde_json::Value as Json;
 use syncline_promql::{
     Labels, MemoryStorage, Options, Sample, Series, eval_error_to_json, instant, parse, range, to_json,
@@ -241,26 +244,9 @@ fn vector(dice: &mut Dice, depth: usize) -> String {
     }
 }
 
-/// A running Prometheus, ended when this is dropped.
-struct Server {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn serve(directory: &Path, series: &[Series]) -> Option<Server> {
-    let silent = |program: &str| {
-        Command::new(program).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).arg("--version").status()
-    };
-    if !silent("promtool").is_ok_and(|status| status.success())
-        || !silent("prometheus").is_ok_and(|status| status.success())
-    {
+/// A server over blocks of these series.
+fn serve(directory: &Path, series: &[Series]) -> Option<Prometheus> {
+    if !promtool() {
         return None;
     }
     let mut text = String::new();
@@ -280,7 +266,6 @@ fn serve(directory: &Path, series: &[Series]) -> Option<Server> {
     }
     text.push_str("# EOF\n");
     std::fs::write(directory.join("samples"), text).unwrap();
-    std::fs::write(directory.join("prometheus.yml"), "global: {evaluation_interval: 1m}\n").unwrap();
     let made = Command::new("promtool")
         .args(["tsdb", "create-blocks-from", "openmetrics", "samples", "data"])
         .current_dir(directory)
@@ -288,44 +273,7 @@ fn serve(directory: &Path, series: &[Series]) -> Option<Server> {
         .status()
         .unwrap();
     assert!(made.success());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let process = Command::new("prometheus")
-        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"])
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .current_dir(directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let server = Server { process, port };
-    for _ in 0..300 {
-        if get(port, "/-/ready").is_some_and(|(status, _)| status == 200) {
-            return Some(server);
-        }
-        sleep(Duration::from_millis(100));
-    }
-    panic!("prometheus did not become ready");
-}
-
-/// Status and body of a GET request.
-fn get(port: u16, path: &str) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() {
-            out.push(byte as char);
-        } else {
-            write!(out, "%{byte:02X}").unwrap();
-        }
-        out
-    })
+    Prometheus::over(directory)
 }
 
 /// Each series' points by its labels; `None` for an error.
@@ -374,7 +322,7 @@ fn answers_are_those_of_prometheus() {
             (range(&storage, &expr, start * 1000, end * 1000, step * 1000, &Options::default()), path)
         };
         let ours = ours.map_or_else(|error| eval_error_to_json(&error), |answer| to_json(&answer));
-        let (_, theirs) = get(server.port, &path).expect("an answer");
+        let (_, theirs) = server.get(&path).expect("an answer");
         let (ours, theirs): (Json, Json) =
             (serde_json::from_str(&ours).unwrap(), serde_json::from_str(&theirs).unwrap());
         let same = match (points(&ours), points(&theirs)) {

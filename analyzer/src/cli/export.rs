@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use syncline_schema::printable::{printable, tell};
 
+use super::timeline::say_left_out;
 use super::{Budget, Selection, print};
 use crate::bundle::Bundle;
 use crate::events::Run;
-use crate::events::timeline::UNDATED;
 use crate::result::given::{self, Given};
 use crate::write::{openmetrics, perfetto, whole};
 
@@ -81,14 +81,7 @@ fn trace(bundle: Bundle, arguments: &ExportArguments) -> anyhow::Result<()> {
         "{events} events, {changes} changes of endpoints and {values} values of counters on the clock {}",
         printable(&run.windows.clock)
     ));
-    for (clock, count) in &unrelated {
-        if clock == UNDATED {
-            tell(format_args!("{count} events have no date and are left out: state year and timezone in capture.toml"));
-            continue;
-        }
-        let why = run.clocks.missing(clock, &run.windows.clock);
-        tell(format_args!("{count} events of the clock {clock} are left out: {why}"));
-    }
+    say_left_out(&run, &unrelated);
     if unrelated_series > 0 {
         tell(format_args!("{unrelated_series} series of CPU time are left out: nothing relates their clock to it"));
     }

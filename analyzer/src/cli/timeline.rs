@@ -164,7 +164,13 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
     };
     out.flush()?;
     run.bundle.unchanged()?;
-    for (clock, count) in &unrelated {
+    say_left_out(&run, &unrelated);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says on standard error which events nothing relates to the run's reference clock: their clocks, with how many.
+pub(super) fn say_left_out(run: &Run, unrelated: &[(String, u64)]) {
+    for (clock, count) in unrelated {
         if clock == UNDATED {
             tell(format_args!("{count} events have no date and are left out: state year and timezone in capture.toml"));
             continue;
@@ -172,7 +178,6 @@ pub fn run(arguments: &TimelineArguments) -> anyhow::Result<ExitCode> {
         let why = run.clocks.missing(clock, &run.windows.clock);
         tell(format_args!("{count} events of the clock {clock} are left out: {why}"));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// One object; each event on a line of its own, so that it can be written as it comes.
