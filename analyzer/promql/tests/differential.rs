@@ -11,18 +11,21 @@
 mod prometheus;
 #[path = "../../../tests/promtool/mod.rs"]
 mod promtool;
+#[path = "../../../tests/url/mod.rs"]
+mod url;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use prometheus::{Prometheus, escaped};
+use prometheus::Prometheus;
 use promtool::promtool;
 use serde_json::Value as Json;
 use syncline_promql::{
     Labels, MemoryStorage, Options, Sample, Series, eval_error_to_json, instant, parse, range, to_json,
 };
+use url::escaped;
 
 /// First sample, seconds since 1970; divisible by 60.
 const BEGIN: i64 = 1_700_000_040;

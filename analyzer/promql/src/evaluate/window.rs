@@ -72,27 +72,57 @@ pub(crate) fn windows<'a>(
     context: &Context<'_>,
 ) -> impl Iterator<Item = Window<'a>> {
     let begin = vector.window_end(context, 0) - vector.range;
-    let mut first = series.times.partition_point(|&time| time <= begin);
-    let mut past = first;
+    let begun = series.times.partition_point(|&time| time <= begin);
+    let (mut first, mut past) = (Edge::at(begun), Edge::at(begun));
     let mut first_histogram = series.histograms.partition_point(|sample| sample.time <= begin);
     let mut past_histogram = first_histogram;
     (0..context.steps).map(move |step| {
         let end = vector.window_end(context, step);
         let start = end - vector.range;
-        while series.times.get(past).is_some_and(|&time| time <= end) {
-            past += 1;
+        past.go_beyond(&series.times, end);
+        first.go_beyond(&series.times, start);
+        if !series.histograms.is_empty() {
+            while series.histograms.get(past_histogram).is_some_and(|sample| sample.time <= end) {
+                past_histogram += 1;
+            }
+            while first_histogram < past_histogram && series.histograms[first_histogram].time <= start {
+                first_histogram += 1;
+            }
         }
-        while first < past && series.times[first] <= start {
-            first += 1;
-        }
-        while series.histograms.get(past_histogram).is_some_and(|sample| sample.time <= end) {
-            past_histogram += 1;
-        }
-        while first_histogram < past_histogram && series.histograms[first_histogram].time <= start {
-            first_histogram += 1;
-        }
+        let (first, past) = (first.index, past.index);
         Window { series, first, past, first_histogram, past_histogram, start, end, step, time: context.time(step) }
     })
+}
+
+/// An edge of a window: the first sample beyond a time that only grows.
+#[derive(Clone, Copy)]
+struct Edge {
+    index: usize,
+    /// By how many samples it moved last: scrapes are regular, and it will most likely do so again.
+    stride: usize,
+}
+
+impl Edge {
+    fn at(index: usize) -> Edge {
+        Edge { index, stride: 0 }
+    }
+
+    /// Moves to the first of the times (ascending) that is beyond `bound`.
+    #[inline]
+    fn go_beyond(&mut self, times: &[i64], bound: i64) {
+        let guess = self.index + self.stride;
+        let not_short = times.get(guess).is_none_or(|&time| time > bound);
+        let not_far = guess == self.index || times.get(guess - 1).is_some_and(|&time| time <= bound);
+        if not_short && not_far {
+            self.index = guess;
+            return;
+        }
+        let before = self.index;
+        while times.get(self.index).is_some_and(|&time| time <= bound) {
+            self.index += 1;
+        }
+        self.stride = self.index - before;
+    }
 }
 
 /// Applies a function to every window of every series, series in parallel.
@@ -140,4 +170,27 @@ where
         any.then(|| Row { labels: input.labels.clone(), drop_name: input.drop_name || !keep_name, cells })
     };
     vector.inputs.par_iter().with_min_len(8).filter_map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_edge_is_where_a_search_finds_it(
+            gaps in prop::collection::vec(prop_oneof![4 => Just(15i64), 1 => 1i64..100], 0..60),
+            moves in prop::collection::vec(prop_oneof![4 => Just(60i64), 1 => 0i64..500], 1..40),
+        ) {
+            let times: Vec<i64> = gaps.iter().scan(0, |time, gap| { *time += gap; Some(*time) }).collect();
+            let (mut edge, mut bound) = (Edge::at(0), 0);
+            for step in moves {
+                bound += step;
+                edge.go_beyond(&times, bound);
+                prop_assert_eq!(edge.index, times.partition_point(|&time| time <= bound));
+            }
+        }
+    }
 }

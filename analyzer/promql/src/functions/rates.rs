@@ -51,6 +51,7 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
             };
             let mut next_drop = 0;
             let mut noted = false;
+            let mut usual = Usual::default();
             move |window: &Window<'_>| {
                 if !noted && !window.times().is_empty() {
                     noted = true;
@@ -63,7 +64,7 @@ pub(super) fn rates(name: &str, arguments: &Arguments<'_>) -> Result<Vec<Row>, E
                 while drops.get(next_drop).is_some_and(|&index| index <= window.first) {
                     next_drop += 1;
                 }
-                rate.extrapolated(window, &drops[next_drop..])
+                rate.extrapolated(window, &drops[next_drop..], &mut usual)
             }
         }),
         "irate" | "idelta" => roll(&range, context, false, |_| move |window: &Window<'_>| rate.last_two(window)),
@@ -81,10 +82,27 @@ fn resets(series: &Series) -> Vec<usize> {
             .get(index)
             .is_some_and(|&start| starts::is_reset(starts[index - 1], times[index - 1], start, times[index]))
     };
-    (1..values.len()).filter(|&index| values[index] < values[index - 1] || restarted(index)).collect()
+    let is_reset = |&index: &usize| values[index] < values[index - 1] || restarted(index);
+    if !starts.is_empty() {
+        return (1..values.len()).filter(is_reset).collect();
+    }
+    // Counters hardly ever fall: stretches of them are looked at as a whole, which compilers make wide instructions of.
+    let later = values.get(1..).unwrap_or_default();
+    let mut found = Vec::new();
+    for (number, (before, after)) in values.chunks(STRETCH).zip(later.chunks(STRETCH)).enumerate() {
+        if before.iter().zip(after).fold(false, |any, (before, after)| any | (after < before)) {
+            let from = number * STRETCH + 1;
+            found.extend((from..from + after.len()).filter(is_reset));
+        }
+    }
+    found
 }
 
+/// Samples that are looked at together.
+const STRETCH: usize = 128;
+
 /// Seconds around and between the samples of a window.
+#[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     to_start: f64,
     to_end: f64,
@@ -107,21 +125,27 @@ impl Extent {
     /// A gap at an end of less than 1.1 times the average distance between samples is taken as covered by the series;
     /// beyond that the series is taken to begin or end half a distance outside. A counter cannot have been below
     /// zero: `to_zero` is when it would have been zero at this rate.
-    fn factor(mut self, to_zero: Option<f64>) -> f64 {
+    fn factor(self, to_zero: Option<f64>) -> f64 {
+        let mut covered = self.covered();
+        if let Some(to_zero) = to_zero
+            && to_zero < covered.to_start
+        {
+            covered.to_start = to_zero;
+        }
+        (covered.sampled + covered.to_start + covered.to_end) / covered.sampled
+    }
+
+    /// What the series is taken to cover around its samples.
+    fn covered(mut self) -> Extent {
         let average = self.sampled / (self.samples - 1.0);
         let threshold = average * 1.1;
         if self.to_start >= threshold {
             self.to_start = average / 2.0;
         }
-        if let Some(to_zero) = to_zero
-            && to_zero < self.to_start
-        {
-            self.to_start = to_zero;
-        }
         if self.to_end >= threshold {
             self.to_end = average / 2.0;
         }
-        (self.sampled + self.to_start + self.to_end) / self.sampled
+        self
     }
 
     /// The same where the counter began at zero within the window, `begun` seconds before the first sample: nothing is
@@ -132,6 +156,16 @@ impl Extent {
         let sampled = self.sampled + begun;
         (sampled + to_end) / sampled
     }
+}
+
+/// The factor of a window, kept for the next one: scrapes are regular, and in most windows of a series the samples lie alike.
+#[derive(Default)]
+struct Usual {
+    /// ms ahead of the first sample, behind the last, and between them; samples.
+    place: (i64, i64, i64, usize),
+    extent: Extent,
+    /// Where no zero of a counter is nearer than the window's start.
+    factor: f64,
 }
 
 impl Rate<'_> {
@@ -174,7 +208,7 @@ impl Rate<'_> {
     }
 
     /// `rate`, `increase` or `delta` of a window. `drops` begins with the first drop after the window's first sample.
-    fn extrapolated(&self, window: &Window<'_>, drops: &[usize]) -> Option<SampleValue> {
+    fn extrapolated(&self, window: &Window<'_>, drops: &[usize], usual: &mut Usual) -> Option<SampleValue> {
         let (times, values) = (window.times(), window.values());
         if !window.histograms().is_empty() {
             if !times.is_empty() {
@@ -188,20 +222,26 @@ impl Rate<'_> {
         for &index in drops.iter().take_while(|&&index| index < window.past) {
             increase += window.series.values[index - 1];
         }
+        let (first_time, last_time) = (times[0], times[times.len() - 1]);
         let start = window.series.start_times.get(window.first).copied();
-        let extent = Extent::of(window, times[0], times[times.len() - 1], times.len());
-        if let Some(begun) = self.start_within(window, start, times[0]) {
+        if let Some(begun) = self.start_within(window, start, first_time) {
+            let extent = Extent::of(window, first_time, last_time, times.len());
             return Some(SampleValue::Float((increase + first) * self.per_second(extent.factor_since(begun), window)));
         }
         if times.len() < 2 {
             return None;
         }
-        let to_zero = (self.counter && increase > 0.0 && first >= 0.0).then(|| extent.sampled * (first / increase));
-        let mut factor = extent.factor(to_zero);
-        if self.per_second {
-            factor /= window.seconds();
+        let place = (first_time - window.start, window.end - last_time, last_time - first_time, times.len());
+        if usual.place != place {
+            let extent = Extent::of(window, first_time, last_time, times.len());
+            *usual = Usual { place, extent, factor: self.per_second(extent.factor(None), window) };
         }
-        Some(SampleValue::Float(increase * factor))
+        // One that was twice as high as it grew was zero long before: to the window's start it is 1.1 times the sampled stretch at most.
+        if self.counter && increase > 0.0 && first >= 0.0 && first < 2.0 * increase {
+            let to_zero = usual.extent.sampled * (first / increase);
+            return Some(SampleValue::Float(increase * self.per_second(usual.extent.factor(Some(to_zero)), window)));
+        }
+        Some(SampleValue::Float(increase * usual.factor))
     }
 
     fn per_second(&self, factor: f64, window: &Window<'_>) -> f64 {

@@ -33,12 +33,32 @@ const SYMBOLS: [&str; 25] = [
     "[", "]", ",", "@",
 ];
 
-/// Splits a text into tokens; the last one is always [`Token::End`].
-pub(super) fn tokens(text: &str) -> Result<Vec<Item>, Fault> {
-    let bytes = text.as_bytes();
+/// The tokens of a text; the last one is always [`Token::End`].
+pub(super) struct Tokens {
+    pub items: Vec<Item>,
+    /// What is wrong where they end, if anything: no token, or something that was not closed.
+    pub fault: Option<Fault>,
+}
+
+/// Splits a text into tokens, up to what is none.
+pub(super) fn tokens(text: &str) -> Tokens {
     let mut items = Vec::new();
+    let fault = split(text, &mut items).err();
+    // Behind what is no token nothing is read.
+    let end = match &fault {
+        Some(fault) => items.last().map_or(0, |last: &Item| last.span.end).max(fault.offset.min(text.len())),
+        None => text.len(),
+    };
+    items.push(Item { token: Token::End, span: Span { start: end, end } });
+    Tokens { items, fault }
+}
+
+/// The same without the end.
+fn split(text: &str, items: &mut Vec<Item>) -> Result<(), Fault> {
+    let bytes = text.as_bytes();
     let mut place = 0;
     let mut bracket_depth = 0usize;
+    let (mut parentheses, mut braces) = (0usize, 0usize);
     while let Some(&byte) = bytes.get(place) {
         let start = place;
         let token = match byte {
@@ -88,7 +108,13 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Item>, Fault> {
                 };
                 match *symbol {
                     "[" => bracket_depth += 1,
-                    "]" => bracket_depth = bracket_depth.saturating_sub(1),
+                    "]" if bracket_depth == 0 => return Err(Fault::new(start, "unexpected right bracket ']'")),
+                    "]" => bracket_depth -= 1,
+                    "(" => parentheses += 1,
+                    ")" if parentheses == 0 => return Err(Fault::new(start + 1, "unexpected right parenthesis ')'")),
+                    ")" => parentheses -= 1,
+                    "{" => braces += 1,
+                    "}" => braces = braces.saturating_sub(1),
                     _ => {}
                 }
                 place += symbol.len();
@@ -97,8 +123,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Item>, Fault> {
         };
         items.push(Item { token, span: Span { start, end: place } });
     }
-    items.push(Item { token: Token::End, span: Span { start: bytes.len(), end: bytes.len() } });
-    Ok(items)
+    let end = bytes.len();
+    match (braces, parentheses) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Fault::new(end, "unclosed left parenthesis")),
+        _ => Err(Fault::new(end, "unexpected end of input inside braces")),
+    }
 }
 
 fn quoted_letter(letter: char) -> String {
@@ -257,7 +287,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Token {
-        tokens(text).expect("lexes").swap_remove(0).token
+        tokens(text).items.swap_remove(0).token
     }
 
     #[test]
@@ -275,8 +305,8 @@ mod tests {
         ] {
             assert_eq!(one(text), Token::Number(value), "{text}");
         }
-        assert!(tokens("1x").is_err());
-        assert!(tokens("1m1h").is_err());
+        assert!(tokens("1x").fault.is_some());
+        assert!(tokens("1m1h").fault.is_some());
     }
 
     #[test]
@@ -286,13 +316,13 @@ mod tests {
         assert_eq!(one(r"`a\n`"), Token::Text(r"a\n".to_owned(), true));
         assert_eq!(one(r"'it\'s'"), Token::Text("it's".to_owned(), true));
         for text in ["\"a", "'a\n'", "`a", r#""\q""#, r#""\x4""#, "\"\\"] {
-            assert!(tokens(text).is_err(), "{text}");
+            assert!(tokens(text).fault.is_some(), "{text}");
         }
     }
 
     #[test]
     fn colons_belong_to_names_except_in_brackets() {
         assert_eq!(one("a:b:c"), Token::Word("a:b:c".to_owned()));
-        assert_eq!(tokens("a[5m:1m]").expect("lexes").len(), 7);
+        assert_eq!(tokens("a[5m:1m]").items.len(), 7);
     }
 }

@@ -1,7 +1,7 @@
 //! Tokens to tree, by precedence climbing.
 
 use super::check::check;
-use super::lexer::{Item, Token, describe, tokens};
+use super::lexer::{Item, Token, Tokens, describe, tokens};
 use super::signatures::signature;
 use super::tree::*;
 use super::{Fault, ParseError, line_and_column};
@@ -16,16 +16,30 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
 }
 
 fn parse_root(text: &str) -> Result<Node, Fault> {
-    let mut parser = Parser { text, items: tokens(text)?, place: 0, depth: 0 };
+    let Tokens { items, fault } = tokens(text);
+    let end = items.last().map_or(0, |end| end.span.start);
+    let root = whole(Parser { text, items, place: 0, depth: 0 });
+    // Of two faults the earlier one is told: what does not parse ahead of where the tokens end, or why they end there.
+    match (root, fault) {
+        (Err(early), Some(fault)) if early.offset < end.min(fault.offset) => Err(early),
+        (_, Some(fault)) => Err(fault),
+        (root, None) => {
+            let root = root?;
+            check(&root)?;
+            Ok(root)
+        }
+    }
+}
+
+fn whole(mut parser: Parser<'_>) -> Result<Node, Fault> {
     if *parser.token() == Token::End {
         return Err(Fault::new(0, "no expression found in input"));
     }
     let root = parser.expression(0)?;
-    if *parser.token() != Token::End {
-        return Err(parser.unexpected("", ""));
+    match *parser.token() {
+        Token::End => Ok(root),
+        _ => Err(parser.unexpected("", "")),
     }
-    check(&root)?;
-    Ok(root)
 }
 
 /// The parser's state. Its methods are spread over the files of this folder.
@@ -213,11 +227,7 @@ impl Parser<'_> {
                 self.advance();
                 let inner = self.expression(0)?;
                 if !self.take(")") {
-                    return Err(if *self.token() == Token::End {
-                        Fault::at(span, "unclosed left parenthesis")
-                    } else {
-                        self.unexpected("paren expression", "")
-                    });
+                    return Err(self.unexpected("paren expression", ""));
                 }
                 NodeKind::Paren(Box::new(inner))
             }
@@ -251,7 +261,6 @@ impl Parser<'_> {
     }
 
     fn arguments(&mut self) -> Result<Vec<Node>, Fault> {
-        let open = self.span();
         self.expect("(", "function call")?;
         let mut arguments = Vec::new();
         if self.take(")") {
@@ -266,8 +275,6 @@ impl Parser<'_> {
                 }
             } else if self.take(")") {
                 return Ok(arguments);
-            } else if *self.token() == Token::End {
-                return Err(Fault::at(open, "unclosed left parenthesis"));
             } else {
                 return Err(self.unexpected("function call args", "\",\" or \")\""));
             }
@@ -415,7 +422,19 @@ mod tests {
         for (text, expected) in [
             ("", "1:1: parse error: no expression found in input"),
             ("a +", "1:4: parse error: unexpected end of input"),
-            ("(a", "1:1: parse error: unclosed left parenthesis"),
+            // As Prometheus 2.42 answered.
+            ("(a", "1:3: parse error: unclosed left parenthesis"),
+            ("sum(", "1:5: parse error: unclosed left parenthesis"),
+            ("((1)", "1:5: parse error: unclosed left parenthesis"),
+            ("rate(x[5m]", "1:11: parse error: unclosed left parenthesis"),
+            ("sum by (a", "1:10: parse error: unclosed left parenthesis"),
+            ("(1 # c", "1:7: parse error: unclosed left parenthesis"),
+            ("sum(x{", "1:7: parse error: unexpected end of input inside braces"),
+            ("x{a=\"b\"", "1:8: parse error: unexpected end of input inside braces"),
+            ("1)", "1:3: parse error: unexpected right parenthesis ')'"),
+            ("sum(x))", "1:8: parse error: unexpected right parenthesis ')'"),
+            ("x]", "1:2: parse error: unexpected right bracket ']'"),
+            ("(\"a", "1:2: parse error: unterminated quoted string"),
             ("foo(1)", "1:1: parse error: unknown function with name \"foo\""),
             ("a b", "1:3: parse error: unexpected identifier \"b\""),
             ("1==1", "1:2: parse error: comparisons between scalars must use BOOL modifier"),
@@ -428,7 +447,7 @@ mod tests {
             ("abs()", "1:1: parse error: expected 1 argument(s) in call to \"abs\", got 0"),
             ("a offset 1m offset 2m", "1:13: parse error: offset may not be set multiple times"),
             ("x[0s]", "1:3: parse error: duration must be greater than 0"),
-            ("a\n+ )", "2:3: parse error: unexpected \")\""),
+            ("a\n+ )", "2:4: parse error: unexpected right parenthesis ')'"),
         ] {
             assert_eq!(parse(text).map(|_| ()).map_err(|error| error.to_string()), Err(expected.to_owned()), "{text}");
         }

@@ -35,7 +35,6 @@ impl Parser<'_> {
     }
 
     fn matchers(&mut self, name: &mut Option<String>, matchers: &mut Vec<Matcher>) -> Result<(), Fault> {
-        let open = self.span();
         self.expect("{", "label matching")?;
         while !self.take("}") {
             let place = self.span();
@@ -47,7 +46,7 @@ impl Parser<'_> {
                     (self.text[place.start..place.end].to_owned(), false)
                 }
                 Token::Text(text, _) => (text, true),
-                Token::End => return Err(Fault::at(open, "unexpected end of input inside braces")),
+                Token::End => return Err(Fault::at(self.span(), "unexpected end of input inside braces")),
                 _ => return Err(self.unexpected("label matching", "identifier or \"}\"")),
             };
             self.advance();
