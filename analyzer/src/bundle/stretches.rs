@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use syncline_promql::HistogramSample;
 
 use super::components::Class;
@@ -95,7 +96,7 @@ pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
         }
     };
     let shifted = shifted(&all);
-    let mut joined = Vec::with_capacity(all.len());
+    let mut used_of_all = Vec::with_capacity(all.len());
     for witnesses in all {
         let mut used: Vec<Member> = Vec::new();
         let mut covered = Vec::new();
@@ -120,9 +121,13 @@ pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
             }
             used.extend(witness.members);
         }
-        joined.push(unite(used, &mut |member, samples| {
-            count(member, Why::SameTime, &member.witness, samples);
-        }));
+        used_of_all.push(used);
+    }
+    let united: Vec<(Joined, Vec<(Member, usize)>)> = used_of_all.into_par_iter().with_min_len(16).map(unite).collect();
+    let mut joined = Vec::with_capacity(united.len());
+    for (one, repeated) in united {
+        repeated.iter().for_each(|(member, samples)| count(member, Why::SameTime, &member.witness, *samples));
+        joined.push(one);
     }
     let aside = counts.into_iter().map(|((source, witness, why, instead), (series, samples))| Aside {
         source,
@@ -225,13 +230,11 @@ fn within(stretches: &[(i64, i64)], time: i64) -> bool {
     stretches.get(at).is_some_and(|(start, _)| *start <= time)
 }
 
-/// The samples of members, in the order of time, each time once: the first member's. `repeated` hears how many of each member are
-/// not used. Where two disagree about what a sample is, the histogram is kept, as Prometheus does.
-fn unite(mut members: Vec<Member>, repeated: &mut dyn FnMut(&Member, usize)) -> Joined {
-    if members.len() == 1
-        && let Some(only) = members.pop()
-    {
-        return one_kind(only.points, only.histograms);
+/// The samples of members, in the order of time, each time once: the first member's; and of how many samples of which members another one
+/// is used. Where two disagree about what a sample is, the histogram is kept, as Prometheus does.
+fn unite(mut members: Vec<Member>) -> (Joined, Vec<(Member, usize)>) {
+    if let Some(joined) = one_after_the_other(&mut members) {
+        return (joined, Vec::new());
     }
     let mut floats: Vec<(i64, usize, f64)> = Vec::new();
     let mut native: Vec<(usize, HistogramSample)> = Vec::new();
@@ -253,14 +256,39 @@ fn unite(mut members: Vec<Member>, repeated: &mut dyn FnMut(&Member, usize)) -> 
         dropped[later.0] += usize::from(same);
         same
     });
-    for (member, count) in members.iter().zip(dropped) {
-        repeated(member, count);
-    }
     let points = Points {
         times: floats.iter().map(|(time, ..)| *time).collect(),
         values: floats.into_iter().map(|(.., value)| value).collect(),
     };
-    one_kind(points, native.into_iter().map(|(_, sample)| sample).collect())
+    let joined = one_kind(points, native.into_iter().map(|(_, sample)| sample).collect());
+    (joined, members.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect())
+}
+
+/// The same of members that do not overlap, as the blocks of a database: they are put one behind the other. Nothing, and the members as they
+/// were, where some overlap.
+fn one_after_the_other(members: &mut Vec<Member>) -> Option<Joined> {
+    if let [only] = members.as_mut_slice() {
+        let only = std::mem::take(only);
+        return Some(one_kind(only.points, only.histograms));
+    }
+    let ends = |member: &Member| member.points.times.first().copied().zip(member.points.times.last().copied());
+    let mut spans: Vec<(i64, i64, usize)> =
+        members.iter().enumerate().filter_map(|(at, one)| ends(one).map(|(first, last)| (first, last, at))).collect();
+    spans.sort_unstable();
+    if members.iter().any(|one| !one.histograms.is_empty()) || spans.windows(2).any(|two| two[0].1 >= two[1].0) {
+        return None;
+    }
+    let mut spans = spans.into_iter();
+    let mut all = spans.next().map_or_else(Points::default, |(.., at)| std::mem::take(&mut members[at].points));
+    let more = members.iter().map(|one| one.points.times.len()).sum();
+    all.times.reserve_exact(more);
+    all.values.reserve_exact(more);
+    for (.., at) in spans {
+        let Points { times, values } = std::mem::take(&mut members[at].points);
+        all.times.extend(times);
+        all.values.extend(values);
+    }
+    Some((all, Vec::new()))
 }
 
 fn one_kind(mut points: Points, mut histograms: Vec<HistogramSample>) -> Joined {

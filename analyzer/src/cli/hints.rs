@@ -1,6 +1,6 @@
 //! What to say of a query that found nothing: the nearest names that are there, and what the catalogues know of those asked for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use syncline_promql::Expr;
 use syncline_schema::samples::SeriesRow;
@@ -64,7 +64,8 @@ fn names(expression: &str, name: &str) -> bool {
     expression.split(|c| !inside(c)).any(|word| word == name)
 }
 
-/// The names nearest to one that is not there, the nearest first: by the words that they share, then by letters.
+/// The names nearest to one that is not there, the nearest first: by the words that they share, then by letters to insert, delete, replace
+/// or swap with their neighbour.
 fn nearest<'k>(name: &str, known: &'k BTreeSet<String>) -> Vec<&'k str> {
     let words = |name: &str| -> BTreeSet<String> { name.split(['_', ':']).map(str::to_owned).collect() };
     let own = words(name);
@@ -74,38 +75,13 @@ fn nearest<'k>(name: &str, known: &'k BTreeSet<String>) -> Vec<&'k str> {
             let theirs = words(other);
             let shared = own.intersection(&theirs).count() as f64 / own.union(&theirs).count().max(1) as f64;
             let longest = name.len().max(other.len()).max(1);
-            let letters = 1.0 - edits(name, other) as f64 / longest as f64;
+            let letters = 1.0 - strsim::osa_distance(name, other) as f64 / longest as f64;
             let likeness = shared.max(letters);
             (likeness >= 0.5).then_some((likeness + shared / 100.0, other.as_str()))
         })
         .collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     found.into_iter().take(MOST).map(|(_, name)| name).collect()
-}
-
-/// Letters to insert, delete, replace or swap with their neighbour (Damerau, CACM 7, 1964).
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut costs: HashMap<(usize, usize), usize> = HashMap::new();
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            let cost = |i: usize, j: usize| costs.get(&(i, j)).copied().unwrap_or(usize::MAX / 2);
-            let least = match (i, j) {
-                (i, 0) => i,
-                (0, j) => j,
-                (i, j) => {
-                    let same = usize::from(a[i - 1] != b[j - 1]);
-                    let mut least = (cost(i - 1, j) + 1).min(cost(i, j - 1) + 1).min(cost(i - 1, j - 1) + same);
-                    if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                        least = least.min(cost(i - 2, j - 2) + 1);
-                    }
-                    least
-                }
-            };
-            costs.insert((i, j), least);
-        }
-    }
-    costs.get(&(a.len(), b.len())).copied().unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -121,7 +97,6 @@ mod tests {
         assert_eq!(nearest("proces_cpu_secodns_total", &known)[0], "process_cpu_seconds_total");
         assert_eq!(nearest("cpu_usage_seconds_total", &known)[0], "container_cpu_usage_seconds_total");
         assert!(nearest("nothing_like_it_at_all", &known).is_empty());
-        assert_eq!((edits("abcd", "abdc"), edits("", "ab"), edits("same", "same")), (1, 2, 0));
     }
 
     #[test]

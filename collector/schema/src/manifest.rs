@@ -78,6 +78,9 @@ pub struct Table {
     /// SHA-256 of that file, hex; empty in bundles of format version 1.
     #[serde(default)]
     pub sha256: String,
+    /// BLAKE3 of that file, hex, which is known several times as fast; where it is absent or differs, the SHA-256 decides.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub blake3: String,
 }
 
 /// One loss of a bundle.

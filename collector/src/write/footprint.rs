@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use parquet::column::page::{Page as Unpacked, PageReader};
 use parquet::column::reader::ColumnReader;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 use syncline_schema::{Column, ColumnType};
 
 use super::page_header::{self, Kind, PageHeader};
-use super::page_numbers::Page;
+use super::page_numbers::{Page, Unpacker};
 
 /// Bytes of a row's text beside its characters: pointer, length, capacity.
 const TEXT: u64 = 24;
@@ -35,6 +35,8 @@ const PAGE: u64 = 256 << 20;
 const COARSE: u64 = 32 << 20;
 /// Texts that are looked at together. They stay where the page has them.
 const AT_ONCE: usize = 1024;
+/// Row groups from which two threads look at them.
+const MANY: usize = 16;
 /// Bytes of a page's header that are read at first, and at most.
 const HEADER: [usize; 2] = [256, 64 << 10];
 
@@ -53,8 +55,29 @@ pub struct Footprint {
 /// What of the file cannot be, in words.
 pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result<Footprint, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let groups: Vec<(usize, &RowGroupMetaData)> = metadata.row_groups().iter().enumerate().collect();
+    let of = |groups: &[(usize, &RowGroupMetaData)]| of_groups(file, size, groups, columns);
+    // Texts may be long: those of one row group at a time.
+    let numbers_only = columns.iter().all(|column| column.kind != ColumnType::Text);
+    let halves = groups.split_at_checked(groups.len() / 2).filter(|_| numbers_only && groups.len() > MANY);
+    let Some((first, second)) = halves else { return of(&groups) };
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| of(second));
+        (of(first), second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (first, second) = (first?, second?);
+    Ok(Footprint { bytes: first.bytes.saturating_add(second.bytes), longest: first.longest.max(second.longest) })
+}
+
+fn of_groups(
+    file: &File,
+    size: u64,
+    groups: &[(usize, &RowGroupMetaData)],
+    columns: &[Column],
+) -> Result<Footprint, String> {
     let mut found = Footprint::default();
-    for (group, rows) in metadata.row_groups().iter().enumerate() {
+    let mut unpacker = Unpacker::default();
+    for (group, rows) in groups {
         let number =
             u64::try_from(rows.num_rows()).map_err(|_| format!("row group {group} has {} rows", rows.num_rows()))?;
         for (at, chunk) in rows.columns().iter().enumerate() {
@@ -63,7 +86,7 @@ pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result
             let kind = columns.iter().find(|column| column.name == name).map(|column| (column.kind, column.nullable));
             let Some((kind, nullable)) = kind else { return Err(place("no column of this table".to_owned())) };
             let pages = pages(file, chunk, size).map_err(place)?;
-            numbers(file, chunk, &pages).map_err(place)?;
+            numbers(file, chunk, &pages, &mut unpacker).map_err(place)?;
             let pages: Vec<PageHeader> = pages.into_iter().map(|(header, _)| header).collect();
             let values: u64 = pages.iter().filter(|page| page.kind == Kind::Data).map(|page| page.values).sum();
             if values != number {
@@ -78,7 +101,7 @@ pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result
             let width = width + if nullable { optional } else { 0 };
             found.bytes = found.bytes.saturating_add(number.saturating_mul(width));
             if kind == ColumnType::Text {
-                let texts = Texts { file, group, at, chunk, pages: &pages };
+                let texts = Texts { file, group: *group, at, chunk, pages: &pages };
                 let (bytes, longest) = texts.bound().map_err(place)?;
                 let bytes = if bytes > COARSE { texts.counted().map_err(place)? } else { bytes };
                 found.bytes = found.bytes.saturating_add(bytes);
@@ -90,7 +113,12 @@ pub fn of(file: &File, metadata: &ParquetMetaData, columns: &[Column]) -> Result
 }
 
 /// Whether the pages of packed numbers have as many of them as they say.
-fn numbers(file: &File, chunk: &ColumnChunkMetaData, pages: &[(PageHeader, u64)]) -> Result<(), String> {
+fn numbers(
+    file: &File,
+    chunk: &ColumnChunkMetaData,
+    pages: &[(PageHeader, u64)],
+    unpacker: &mut Unpacker,
+) -> Result<(), String> {
     let packed =
         |page: &&(PageHeader, u64)| page.0.kind == Kind::Data && page.0.encoding == page_header::DELTA_BINARY_PACKED;
     for (header, begin) in pages.iter().filter(packed) {
@@ -102,7 +130,7 @@ fn numbers(file: &File, chunk: &ColumnChunkMetaData, pages: &[(PageHeader, u64)]
             values: header.values,
             nullable: chunk.column_descr().max_def_level() > 0,
         };
-        page.check()?;
+        page.check(unpacker)?;
     }
     Ok(())
 }

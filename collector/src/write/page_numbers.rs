@@ -15,6 +15,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use parquet::basic::Compression;
+use zstd::zstd_safe::DCtx;
 
 /// Bytes that are read of a page at once: what zstd packs of a block is hardly longer.
 const AT_ONCE: usize = 32 << 10;
@@ -32,18 +33,27 @@ pub struct Page<'a> {
     pub nullable: bool,
 }
 
+/// What unpacks pages, one after the other: to make one takes longer than the beginning of a page.
+pub struct Unpacker(DCtx<'static>);
+
+impl Default for Unpacker {
+    fn default() -> Self {
+        Self(DCtx::create())
+    }
+}
+
 impl Page<'_> {
     /// Compares the counts.
     ///
     /// # Errors
     /// In words: they differ, or the page cannot be read.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, unpacker: &mut Unpacker) -> Result<(), String> {
         let raw = BufReader::with_capacity(AT_ONCE, Stretch { file: self.file, at: self.begin, end: self.end });
         match self.compression {
             Compression::UNCOMPRESSED => self.counted(raw),
             Compression::ZSTD(_) => {
-                let unpacked = zstd::stream::read::Decoder::with_buffer(raw).map_err(|error| error.to_string())?;
-                self.counted(BufReader::new(unpacked))
+                let unpacked = zstd::stream::read::Decoder::with_context(raw, &mut unpacker.0);
+                self.counted(BufReader::with_capacity(1 << 10, unpacked))
             }
             other => Err(format!("numbers packed by {other}, which no bundle has")),
         }
@@ -153,7 +163,9 @@ mod tests {
             let mut file = tempfile::tempfile().expect("a file");
             file.write_all(&[b"head", bytes, b"next"].concat()).expect("written");
             let end = 4 + bytes.len() as u64;
-            said.push(Page { file: &file, begin: 4, end, compression, values, nullable }.check());
+            said.push(
+                Page { file: &file, begin: 4, end, compression, values, nullable }.check(&mut Unpacker::default()),
+            );
         }
         assert_eq!(said[0].is_ok(), said[1].is_ok(), "{said:?}");
         said.remove(0)

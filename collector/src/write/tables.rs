@@ -197,8 +197,8 @@ impl Tables {
             let file = open.writer.into_inner().map_err(parquet)?;
             file.sync_all().map_err(io)?;
             let bytes = file.metadata().map_err(io)?.len();
-            let sha256 = hash(&path).map_err(io)?;
-            written.push(Table { name: (*table).to_owned(), rows: open.rows, bytes, sha256 });
+            let (sha256, blake3) = (sha256(&path).map_err(io)?, blake3(&path).map_err(io)?);
+            written.push(Table { name: (*table).to_owned(), rows: open.rows, bytes, sha256, blake3 });
         }
         Ok(written)
     }
@@ -216,10 +216,17 @@ fn unpacked(batch: &RecordBatch) -> usize {
 }
 
 /// SHA-256 of a file, hex.
-pub(super) fn hash(path: &Path) -> std::io::Result<String> {
+pub(super) fn sha256(path: &Path) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut File::open(path)?, &mut hash)?;
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// BLAKE3 of a file, hex.
+pub(super) fn blake3(path: &Path) -> std::io::Result<String> {
+    let mut hash = blake3::Hasher::new();
+    hash.update_reader(File::open(path)?)?;
+    Ok(hash.finalize().to_hex().to_string())
 }
 
 fn finish(builder: &mut TableBuilder) -> Result<RecordBatch, WriteError> {
