@@ -61,6 +61,18 @@ fn say(what: &str, runs: usize, cost: &Cost) {
     println!("{what:<44} {:>8.2} s {:>8.2} s CPU {each:>8.4} a run {:>6} MB", cost.wall, cost.cpu, cost.peak);
 }
 
+/// The catalogue with another limit in one of its rows.
+fn other_limit() -> anyhow::Result<String> {
+    let printed = Command::new(env!("CARGO_BIN_EXE_syncline")).args(["expectations", "--format", "toml"]).output()?;
+    let mut catalogue: toml::Table = String::from_utf8(printed.stdout)?.parse()?;
+    let rows = catalogue.get_mut("row").and_then(toml::Value::as_array_mut);
+    let row =
+        rows.and_then(|rows| rows.iter_mut().find(|row| row.get("id").and_then(toml::Value::as_str) == Some("T5.1")));
+    let limit = row.and_then(|row| row.get_mut("cilium")?.get_mut("high")).expect("a limit of T5.1");
+    *limit = toml::Value::Float(0.75);
+    Ok(toml::to_string(&catalogue)?)
+}
+
 fn main() -> anyhow::Result<()> {
     let runs: usize = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000);
     let scratch = tempfile::tempdir()?;
@@ -98,6 +110,11 @@ fn main() -> anyhow::Result<()> {
         &cost(&["report", &archive, "--out", &report, "--force", "--formats", "html,md"], None),
     );
     say("check", runs, &cost(&["check", &archive], None));
+    let other = path("other.toml");
+    fs::write(&other, other_limit()?)?;
+    say("check, catalogue changed", runs, &cost(&["check", &archive, "--expectations", &other], None));
+    let judged_anew = ["archive", &root, "--out", &archive, "--expectations", &other];
+    say("archive, catalogue changed", runs, &cost(&judged_anew, None));
     let (a, b) = ("cilium < '1.19.2'", "cilium >= '1.19.2'");
     say("compare", runs, &cost(&["compare", &archive, "--against", &archive, "--where-a", a, "--where-b", b], None));
 

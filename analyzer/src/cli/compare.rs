@@ -10,7 +10,7 @@ use syncline_schema::printable::tell;
 use super::{Budget, Selection, ended, print, print_json};
 use crate::result::RunResult;
 use crate::result::group::{Keys, columns};
-use crate::result::load::{load, nothing};
+use crate::result::load::{load_two, nothing};
 use crate::verdict::change::{Changes, Figure, cell, compare_sets};
 use crate::view::changes::{Sets, build};
 use crate::view::comparison::column_name;
@@ -89,8 +89,8 @@ pub fn run(arguments: &CompareArguments) -> anyhow::Result<ExitCode> {
     let budget = arguments.budget;
     let wanted_a = arguments.selection.and(arguments.where_a.as_deref())?;
     let wanted_b = arguments.selection.and(arguments.where_b.as_deref())?;
-    let first = load(&arguments.first, &nothing, wanted_a.as_ref(), budget)?;
-    let against = load(&arguments.against, &nothing, wanted_b.as_ref(), budget)?;
+    let paths = [arguments.first.as_slice(), arguments.against.as_slice()];
+    let [first, against] = load_two(paths, &nothing, [wanted_a.as_ref(), wanted_b.as_ref()], budget)?;
     let (a, b): (Vec<&RunResult>, Vec<&RunResult>) = (first.results.iter().collect(), against.results.iter().collect());
     for one in &a {
         for other in b.iter().filter(|other| other.run.run_id == one.run.run_id) {

@@ -60,21 +60,25 @@ pub fn mann_whitney(first: &[f64], second: &[f64]) -> Option<MannWhitney> {
 /// Share of the subsets of size `m` whose rank sum is at least as far from its mean as the observed one.
 fn exact_p(ranks: &[usize], m: usize, observed: usize) -> f64 {
     let most: usize = ranks.iter().sum();
-    // ways[k][s]: subsets of k values with the (doubled) rank sum s.
-    let mut ways = vec![vec![0.0f64; most + 1]; m + 1];
+    // Without ties twice a rank is even: half of the sums cannot be.
+    let unit = if ranks.iter().all(|rank| rank % 2 == 0) { 2 } else { 1 };
+    // ways[k][s]: subsets of k values with the rank sum s units.
+    let mut ways = vec![vec![0.0f64; most / unit + 1]; m + 1];
     ways[0][0] = 1.0;
-    for (done, &rank) in ranks.iter().enumerate() {
+    let mut reached = 0;
+    for (done, rank) in ranks.iter().map(|rank| rank / unit).enumerate() {
+        reached += rank;
         for k in (1..=m.min(done + 1)).rev() {
-            for s in (rank..=most).rev() {
-                ways[k][s] += ways[k - 1][s - rank];
-            }
+            let (fewer, more) = ways.split_at_mut(k);
+            let with_it = more[0][rank..=reached].iter_mut();
+            with_it.zip(&fewer[k - 1][..=reached - rank]).for_each(|(ways, without_it)| *ways += without_it);
         }
     }
     let mean = most as f64 * m as f64 / ranks.len() as f64;
     let distance = (observed as f64 - mean).abs() - 1e-9;
     let all: f64 = ways[m].iter().sum();
-    let far: f64 =
-        ways[m].iter().enumerate().filter(|(s, _)| (*s as f64 - mean).abs() >= distance).map(|(_, w)| w).sum();
+    let is_far = |sum: usize| ((sum * unit) as f64 - mean).abs() >= distance;
+    let far: f64 = ways[m].iter().enumerate().filter(|(sum, _)| is_far(*sum)).map(|(_, w)| w).sum();
     (far / all).min(1.0)
 }
 
@@ -136,10 +140,11 @@ fn exactly_outside(m: usize, n: usize, tail: f64) -> Outside {
     let mut ways = vec![vec![0.0f64; most + 1]; m + 1];
     ways[0][0] = 1.0;
     for rank in 1..=m + n {
+        let reached = rank * (rank + 1) / 2;
         for k in (1..=m.min(rank)).rev() {
-            for sum in (rank..=most).rev() {
-                ways[k][sum] += ways[k - 1][sum - rank];
-            }
+            let (fewer, more) = ways.split_at_mut(k);
+            let with_it = more[0][rank..=reached].iter_mut();
+            with_it.zip(&fewer[k - 1][..=reached - rank]).for_each(|(ways, without_it)| *ways += without_it);
         }
     }
     let all: f64 = ways[m].iter().sum();

@@ -73,7 +73,59 @@ pub fn load(
     wanted: Option<&Condition>,
     how: impl Into<Reading>,
 ) -> anyhow::Result<Loaded> {
+    let mut loaded = read(paths, asks, how.into())?;
+    if let Some(wanted) = wanted {
+        let mut kept = wanted.held(&loaded.results)?.into_iter();
+        loaded.results.retain(|_| kept.next() == Some(true));
+    }
+    Ok(loaded.as_one_set())
+}
+
+/// The same of two sets, each with its own condition. Where both are given by the same paths (two versions of one archive, say), these are
+/// read once.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_two(
+    paths: [&[PathBuf]; 2],
+    asks: Asks<'_>,
+    wanted: [Option<&Condition>; 2],
+    how: impl Into<Reading>,
+) -> anyhow::Result<[Loaded; 2]> {
     let how = how.into();
+    if paths[0] != paths[1] {
+        return Ok([load(paths[0], asks, wanted[0], how)?, load(paths[1], asks, wanted[1], how)?]);
+    }
+    let Loaded { results, unread } = read(paths[0], asks, how)?;
+    let held = |wanted: Option<&Condition>| wanted.map_or(Ok(vec![true; results.len()]), |one| one.held(&results));
+    let (in_first, in_second) = (held(wanted[0])?, held(wanted[1])?);
+    let mut sets = [Vec::new(), Vec::new()];
+    for ((result, first), second) in results.into_iter().zip(in_first).zip(in_second) {
+        match (first, second) {
+            (true, true) => {
+                sets[0].push(result.clone());
+                sets[1].push(result);
+            }
+            (true, false) => sets[0].push(result),
+            (false, true) => sets[1].push(result),
+            (false, false) => {}
+        }
+    }
+    Ok(sets.map(|results| Loaded { results, unread: unread.clone() }.as_one_set()))
+}
+
+impl Loaded {
+    /// With names that are unique, and what is measured over several runs.
+    fn as_one_set(mut self) -> Self {
+        let names = unique(&self.results);
+        self.results.iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
+        over_runs(&mut self.results);
+        self
+    }
+}
+
+/// The results of all that was given, under the names that they have there.
+fn read(paths: &[PathBuf], asks: Asks<'_>, how: Reading) -> anyhow::Result<Loaded> {
     let mut loaded = Loaded::default();
     let (known, _temporary) = all(paths, asks, how, &mut loaded.unread)?;
     some_left(known.len(), &loaded.unread)?;
@@ -95,12 +147,6 @@ pub fn load(
     }
     some_left(loaded.results.len(), &failed)?;
     loaded.unread.extend(failed);
-    if let Some(wanted) = wanted {
-        loaded.results = wanted.of(loaded.results)?;
-    }
-    let names = unique(&loaded.results);
-    loaded.results.iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
-    over_runs(&mut loaded.results);
     Ok(loaded)
 }
 

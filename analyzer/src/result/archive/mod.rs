@@ -114,10 +114,10 @@ impl Archive {
         let mut firsts: Vec<(&str, &str)> = match wanted {
             None => places.values().filter_map(|all| all.first().copied()).collect(),
             Some(wanted) => {
-                let results = self.results(&nothing)?.into_iter().map(|(result, _)| result).collect();
-                let kept = wanted.of(results)?;
+                let results: Vec<RunResult> = self.results(&nothing)?.into_iter().map(|(result, _)| result).collect();
+                let held = wanted.held(&results)?;
                 let first = |one: &RunResult| places.get(identity(&one.run.manifest.open()).as_str())?.first().copied();
-                kept.iter().filter_map(first).collect()
+                results.iter().zip(held).filter(|(_, held)| *held).filter_map(|(one, _)| first(one)).collect()
             }
         };
         firsts.sort_unstable();

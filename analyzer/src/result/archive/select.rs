@@ -76,22 +76,16 @@ impl Condition {
         Condition { expression: Expr::BinaryOp { left: nested(self), op: BinaryOperator::And, right: nested(other) } }
     }
 
-    /// The runs that it holds for.
+    /// Which of the runs it holds for.
     ///
     /// # Errors
     /// As [`Condition::holds`]; none.
-    pub fn of(&self, results: Vec<RunResult>) -> anyhow::Result<Vec<RunResult>> {
-        let all = results.len();
-        let mut kept = Vec::new();
-        for one in results {
-            if self.holds(&one)? {
-                kept.push(one);
-            }
+    pub fn held(&self, results: &[RunResult]) -> anyhow::Result<Vec<bool>> {
+        let held: Vec<bool> = results.iter().map(|one| self.holds(one)).collect::<anyhow::Result<_>>()?;
+        if !held.contains(&true) {
+            bail!("--where {}: holds for none of {} runs", self.expression, results.len());
         }
-        if kept.is_empty() {
-            bail!("--where {}: holds for none of {all} runs", self.expression);
-        }
-        Ok(kept)
+        Ok(held)
     }
 
     /// Whether it holds for a run.
