@@ -176,11 +176,18 @@ fn peak(run: &Run, cpu: &ProxyCpu) -> Measurement {
     row.statistic = "highest rate between two samples".into();
     for series in &cpu.series {
         let Some(window) = run.window(Phase::Action, &series.clock) else { continue };
-        let inside: Vec<_> = series.readings.iter().filter(|r| window.contains(r.high)).collect();
-        for (at, first) in inside.iter().enumerate() {
+        // Of an answer of the API only a value that is new was taken when it is shown; one that stays may be as old as the first.
+        let stays = |at: usize| at > 0 && series.readings[at - 1].value == series.readings[at].value;
+        let is_answer = series.witness == "api";
+        let shown = series.readings.iter().enumerate().filter(|(_, r)| window.contains(r.high));
+        let inside: Vec<_> = shown.filter(|(at, _)| !(is_answer && stays(*at))).collect();
+        for (at, (place, first)) in inside.iter().enumerate() {
             // A recorder looks ten times a second: steps of the counter would be rates of their own.
-            let Some(second) = inside[at + 1..].iter().find(|later| later.high - first.high >= APART) else { break };
-            let pair = [first, second];
+            let later = inside[at + 1..].iter().find(|(_, later)| later.high - first.high >= APART);
+            let Some((place_of_second, second)) = later else { break };
+            let pair = [*first, *second];
+            // What rose did so after the last of the repeated values, if that was a new sample.
+            let open = is_answer && place + 1 < *place_of_second;
             let seconds = (pair[1].high - pair[0].high) as f64 / 1e9;
             let delta = pair[1].value - pair[0].value;
             if delta < 0.0 {
@@ -191,7 +198,7 @@ fn peak(run: &Run, cpu: &ProxyCpu) -> Measurement {
             let rate = Estimate {
                 value: Some(delta / seconds),
                 low: Some((delta - cpu.resolution).max(0.0) / (seconds + slack)),
-                high: (seconds > slack).then(|| (delta + cpu.resolution) / (seconds - slack)),
+                high: (seconds > slack && !open).then(|| (delta + cpu.resolution) / (seconds - slack)),
             };
             if rate.value > row.estimate.value {
                 row.estimate = rate;
@@ -291,6 +298,34 @@ mod tests {
             assert!((value(name, variant) - expected).abs() < 1e-6, "{name} {variant}: {}", value(name, variant));
         }
         assert!(rows.iter().all(|m| m.missing.is_none() && !m.evidence.is_empty()));
+    }
+
+    /// A Prometheus that scrapes every 15 s, asked at every second: each value stands there 15 times. 0.1 cores throughout.
+    #[test]
+    fn repeated_values_of_an_answer_are_no_bursts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = fixture::run(folder.path(), "cilium", |tables| {
+            let points: Vec<(i64, f64)> = (4..=240).map(|t| (t, 0.1 * ((t - 4) / 15 * 15) as f64)).collect();
+            let labels = r#"{"job":"cilium-agent"}"#;
+            fixture::series(tables, 0, "api", "process_cpu_seconds_total", labels, &points);
+        });
+        run.windows = Windows {
+            clock: "node-a".into(),
+            baseline: window(0, 80),
+            action: window(80, 160),
+            tail: window(160, 240),
+            ..Windows::default()
+        };
+        let rows = super::measure(&run);
+        for (name, variant) in [("cpu_baseline", ""), ("cpu_event", ""), ("cpu_event", "peak"), ("cpu_event", "tail")] {
+            let row = rows.iter().find(|m| m.name == name && m.variant == variant).unwrap();
+            let found = row.estimate;
+            assert!((found.value.unwrap() - 0.1).abs() < 0.03, "{name} {variant}: {found:?}");
+            assert!(
+                found.low.unwrap() <= 0.1 && found.high.is_none_or(|high| high >= 0.1),
+                "{name} {variant}: {found:?}"
+            );
+        }
     }
 
     #[test]

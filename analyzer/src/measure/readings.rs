@@ -191,11 +191,13 @@ fn placed(run: &Run, clock: &str) -> bool {
 }
 
 /// An API answer has one value per evaluation step, the newest sample at that time: the sample is at most one step
-/// older than the first step that shows it. (How much older a *repeated* value is cannot be told.)
+/// older than the first step that shows it. Whether a *repeated* value is that sample again or a new one cannot be told: it may be as old as
+/// the first one, as it is where a target is scraped less often than the steps.
 fn widen(readings: &mut [Reading]) {
     let step = readings.windows(2).map(|w| w[1].high - w[0].high).filter(|d| *d > 0).min().unwrap_or(0);
-    for reading in readings {
-        reading.low = reading.high - step;
+    for at in 0..readings.len() {
+        let repeated = at.checked_sub(1).map(|before| readings[before]).filter(|one| one.value == readings[at].value);
+        readings[at].low = repeated.map_or(readings[at].high - step, |before| before.low);
     }
 }
 
@@ -220,7 +222,7 @@ pub struct Increase {
     pub first: Reading,
     pub last: Reading,
     /// Least and greatest rise per second of the whole window, by the stamps around it.
-    around: (f64, f64),
+    around: (f64, Option<f64>),
 }
 
 impl Increase {
@@ -237,7 +239,8 @@ impl Increase {
         Estimate {
             value: between.value,
             low: between.low.map(|low| low.min(self.around.0)),
-            high: between.high.map(|high| high.max(self.around.1)),
+            // Two stamps that may be of one moment bound nothing between them; those around them do.
+            high: between.high.or(between.value).zip(self.around.1).map(|(high, around)| high.max(around)),
         }
     }
 }
@@ -273,17 +276,20 @@ pub fn increase(series: &Series, window: &Window, resolution: f64) -> Result<Inc
     let delta: f64 = inside.windows(2).map(|w| rise(w[0], w[1])).sum();
     // What rose between the window's ends and the stamps next to them is known within the stamps beyond. Where there
     // is none, the window ends with the stamp.
-    let (mut start, mut end, mut most) = (first.high, last.high, delta);
+    let (mut start, mut end, mut most, mut from) = (first.high, last.low, delta, first.low);
     if let Some(before) = series.readings.iter().rev().find(|r| r.high < window.start) {
-        start = window.start;
+        (start, from) = (window.start, window.start);
         most += rise(before, first);
     }
     if let Some(after) = series.readings.iter().find(|r| r.low > window.end) {
         end = window.end;
         most += rise(last, after);
     }
-    let length = (end - start).max(1) as f64 / 1e9;
-    let around = ((delta - resolution).max(0.0) / length, (most + resolution) / length);
+    // At least there rose what lies between values that were surely taken within.
+    let within: Vec<&Reading> = inside.iter().copied().filter(|r| r.low >= from).collect();
+    let least: f64 = within.windows(2).map(|w| rise(w[0], w[1])).sum();
+    let low = (least - resolution).max(0.0) / ((end.max(last.high) - from).max(1) as f64 / 1e9);
+    let around = (low, (end > start).then(|| (most + resolution) / ((end - start) as f64 / 1e9)));
     Ok(Increase {
         around,
         delta: Estimate::between((delta - resolution).max(0.0), delta, delta + resolution),

@@ -222,13 +222,17 @@ impl Trace<'_, '_> {
                 ("what", Value::Text(windows.from.clone())),
             ];
             arguments.extend(windows.evidence.first().map(cited).into_iter().flatten());
+            if windows.evidence.len() > 1 {
+                let lines = windows.evidence.iter().map(|one| format!("{}:{}", one.path, one.record));
+                arguments.push(("all_lines", Value::Text(lines.collect::<Vec<_>>().join(", "))));
+            }
             let told = Told { category: "phase", name: name.to_owned(), arguments, ..Told::default() };
             self.packets.slice(track, "phase", (start, end.max(start)), told, Vec::new())?;
         }
         let starts = [&windows.baseline, &windows.action].into_iter().flatten().map(|window| window.start);
         let Some(at) = starts.chain(first).min() else { return Ok(()) };
-        let track = self.packets.track(Some(self.own), "findings", None)?;
         for finding in self.run.findings.iter().chain(&self.run.clocks.findings) {
+            let track = self.packets.track(Some(self.own), "findings", None)?;
             let mut arguments = vec![("what", Value::Text(finding.detail.clone()))];
             arguments.extend(finding.evidence.first().map(cited).into_iter().flatten());
             let told = Told { category: "finding", name: finding.title.clone(), arguments, ..Told::default() };
@@ -380,15 +384,17 @@ impl Trace<'_, '_> {
         let run = self.run;
         let wanted: HashSet<String> = CPU.into_iter().map(str::to_owned).collect();
         let chosen = witnesses::choose(&run.bundle, Some(&wanted))?;
-        let mut read_on: HashMap<Labels, (String, Evidence)> = HashMap::new();
+        let mut read_on: HashMap<Labels, (String, Evidence, bool)> = HashMap::new();
         for one in &chosen {
             let named = [("__name__".to_owned(), one.name.clone())];
             let labels = Labels::new(one.labels.clone().into_iter().chain(named));
             let evidence = run.evidence(one.row.source, one.row.record, "");
-            read_on.insert(labels, (one.row.clock.to_string(), evidence));
+            let repeats = [&one.row].into_iter().chain(&one.parts).chain(&one.others).any(|row| row.witness == "api");
+            read_on
+                .insert(labels, (one.row.clock.to_string(), evidence, repeats || one.name.starts_with("container_")));
         }
         for one in witnesses::load(&run.bundle, chosen, None)?.series {
-            let Some((clock, evidence)) = read_on.get(&one.labels) else { continue };
+            let Some((clock, evidence, repeats)) = read_on.get(&one.labels) else { continue };
             let place = |ms: i64| {
                 let ns = ms.saturating_mul(1_000_000);
                 let offset = run.clocks.offset_within(clock, &run.windows.clock, Some(ns), Some(ns))?;
@@ -398,8 +404,17 @@ impl Trace<'_, '_> {
                 self.written.unrelated_series += 1;
                 continue;
             };
+            // An answer of the API repeats the newest sample at every step, and cAdvisor its own: only a value that is new was taken then.
+            let (between, times, values) = if *repeats {
+                let new = |at: &usize| *at == 0 || one.values[*at] != one.values[at - 1];
+                let new: Vec<usize> = (0..one.times.len()).filter(new).collect();
+                let values: Vec<f64> = new.iter().map(|at| one.values[*at]).collect();
+                ("values that differ", new.iter().map(|at| one.times[*at]).collect(), values)
+            } else {
+                ("samples", one.times.clone(), one.values.clone())
+            };
             let description = format!(
-                "Growth of {} between two samples; {}:{}, clock {clock} ± {uncertain} ns",
+                "Mean growth of {} between two {between}; {}:{}, clock {clock} ± {uncertain} ns",
                 one.labels.metric_name(),
                 evidence.path,
                 evidence.record
@@ -410,7 +425,7 @@ impl Trace<'_, '_> {
                 "cores",
                 &description,
             )?;
-            for (times, values) in one.times.windows(2).zip(one.values.windows(2)) {
+            for (times, values) in times.windows(2).zip(values.windows(2)) {
                 let cores = (values[1] - values[0]) / ((times[1] - times[0]) as f64 / 1e3);
                 let usable = !values.iter().any(|value| is_stale(*value)) && cores.is_finite() && cores >= 0.0;
                 if let Some((time, _)) = place(times[0]).filter(|_| usable) {
@@ -423,13 +438,12 @@ impl Trace<'_, '_> {
     }
 }
 
-/// What a slice of a timeline's event shows.
+/// What a slice of a timeline's event shows: the object first, since that is what differs, and a short slice shows the beginning.
 fn named(event: &Event) -> String {
     match (event.what.as_str(), event.object.as_str()) {
         (what, "") => what.to_owned(),
         ("", object) => object.to_owned(),
-        (what, object) if event.kind == "marker" => format!("{object}: {what}"),
-        (what, object) => format!("{what}: {object}"),
+        (what, object) => format!("{object}: {what}"),
     }
 }
 

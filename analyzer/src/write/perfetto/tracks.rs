@@ -81,6 +81,9 @@ pub struct Packets<'o> {
     pub below: u64,
 }
 
+/// Tracks that may be of one rank.
+const RANK: i32 = 1 << 20;
+
 impl<'o> Packets<'o> {
     /// Packets to `out`.
     pub fn new(out: &'o mut dyn Write) -> Self {
@@ -161,13 +164,16 @@ impl<'o> Packets<'o> {
         description: Option<&str>,
     ) -> std::io::Result<u64> {
         self.tracks += 1;
+        // Of equal rank they stand as they were made.
+        let made = i32::try_from(self.tracks).unwrap_or(i32::MAX);
+        let rank = rank.unwrap_or(0).saturating_mul(RANK).saturating_add(made.min(RANK - 1));
         let descriptor = TrackDescriptor {
             uuid: Some(self.tracks),
             name: Some(shown(name)),
             parent_uuid: within.map(|track| track.0),
             child_ordering: counter.is_none().then_some(EXPLICIT),
             counter,
-            sibling_order_rank: rank,
+            sibling_order_rank: Some(rank),
             description: description.map(shown),
         };
         let uuid = self.tracks;
