@@ -1,5 +1,7 @@
 //! Replayed rules as a table, JSON and JUnit.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use syncline_promql::{Labels, format_float_short};
 
@@ -56,8 +58,23 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
         let mut all: Vec<(&GroupHistory, &RuleHistory)> =
             run.replay.groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
         all.retain(|(_, rule)| rule.status != Status::Recorded);
-        all.sort_by_key(|(_, rule)| rule.status);
-        for (group, rule) in all {
+        // Rules of one name are told apart by their groups, and by their place where these are the same.
+        let mut named: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+        let mut names = Vec::new();
+        for (group, rule) in &all {
+            *named.entry(&rule.name).or_default().entry(&group.name).or_default() += 1;
+            names.push(named[rule.name.as_str()][group.name.as_str()]);
+        }
+        let name = |group: &GroupHistory, rule: &RuleHistory, number: usize| match &named[rule.name.as_str()] {
+            groups if groups.len() == 1 && groups[group.name.as_str()] == 1 => rule.name.clone(),
+            groups if groups[group.name.as_str()] == 1 => format!("{} [{}]", rule.name, group.name),
+            _ => format!("{} [{} {number}]", rule.name, group.name),
+        };
+        let names: Vec<String> =
+            all.iter().zip(names).map(|((group, rule), number)| name(group, rule, number)).collect();
+        let mut all: Vec<_> = all.into_iter().zip(names).collect();
+        all.sort_by_key(|((_, rule), _)| rule.status);
+        for ((group, rule), name) in all {
             let status = Cell::new(rule.status.word(), style(rule.status));
             let blank = || Cell::from("");
             if rule.stretches.is_empty() || !rule.why.is_empty() {
@@ -65,7 +82,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
                 let why = if rule.why.is_empty() { every } else { rule.why.clone() };
                 lines.push(vec![
                     status.clone(),
-                    rule.name.clone().into(),
+                    name.clone().into(),
                     blank(),
                     blank(),
                     blank(),
@@ -82,7 +99,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
                 let values = values(one);
                 lines.push(vec![
                     status.clone(),
-                    rule.name.clone().into(),
+                    name.clone().into(),
                     Cell::whole(course(one, run.replay.span)),
                     after(one.pending),
                     firing,

@@ -104,7 +104,7 @@ fn source() -> Value {
 
 fn variables() -> Value {
     let mut all = vec![json!({
-        "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": {}, "hide": 0,
+        "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "hide": 0,
         "includeAll": false, "multi": false, "options": [], "refresh": 1, "regex": "", "skipUrlSync": false,
         "description": "A Prometheus, or a program that answers as one.",
     })];
@@ -253,7 +253,7 @@ fn unit(unit: &str) -> &'static str {
         "s" => "s",
         "ratio" => "percentunit",
         "bytes" => "decbytes",
-        "cores" => "suffix: cores",
+        "cores" => "suffix:cores",
         "1/s" => "cps",
         "points" => "percent",
         _ => "short",
