@@ -1,19 +1,22 @@
 //! The catalogue as rules for Prometheus and dashboards for Grafana: committed samples, `promtool`, and every query over real runs.
 
 mod promtool;
+mod served;
+mod url;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use promtool::promtool;
 use serde_json::Value as Json;
-use syncline::bundle::witnesses;
-use syncline::result::given;
+use served::Server;
 use syncline::verdict::Catalogue;
 use syncline::view::dashboards::{Panel, build};
-use syncline_promql::{MemoryStorage, Options, Value, parse, range};
+use syncline_promql::parse;
+use url::escaped;
 
 /// Runs that between them have every dataplane, and the actions.
 const RUNS: [&str; 5] = [
@@ -154,49 +157,36 @@ fn filled(query: &str) -> String {
     text
 }
 
-/// Every query is PromQL; over the sample runs it has values, or its panel says where its metrics are to be found.
+/// Every query is PromQL; `serve` over the sample runs has values for it, asked as Grafana asks for the last 30 minutes, or its panel says where
+/// its metrics are to be found.
 #[test]
 fn every_query_has_values_or_says_where_its_metric_is() {
     let dashboards = build(&Catalogue::built_in().expect("built-in"));
     let panels: Vec<&Panel> = dashboards.iter().flat_map(|one| &one.sections).flat_map(|one| &one.panels).collect();
-    let mut queries: BTreeMap<String, bool> = BTreeMap::new();
-    for one in panels.iter().flat_map(|panel| &panel.targets) {
-        assert!(!filled(&one.expr).contains('$'), "{}", one.expr);
-        queries.insert(filled(&one.expr), false);
-    }
+    let queries: BTreeSet<String> =
+        panels.iter().flat_map(|panel| &panel.targets).map(|one| filled(&one.expr)).collect();
     assert!(queries.len() > 60, "{} queries", queries.len());
-    let parsed: BTreeMap<String, _> = queries
-        .keys()
-        .map(|text| (text.clone(), parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))))
-        .collect();
-    let wanted: HashSet<String> = parsed
-        .iter()
-        .flat_map(|(text, expr)| expr.metric_names().unwrap_or_else(|| panic!("{text}: any metric")))
-        .collect();
-    let paths: Vec<PathBuf> = RUNS.iter().map(|name| root().join("sample-data").join(name)).collect();
-    let given = given::bundles(&paths, None, 2 << 30).expect("the sample runs");
-    let mut captured = BTreeSet::new();
-    for bundle in &given.distinct.runs {
-        let series = witnesses::series(bundle, Some(&wanted), None).expect("series");
-        captured.extend(series.iter().map(|one| one.labels.metric_name().to_owned()));
-        let first = series.iter().filter_map(|one| one.times.first()).min().copied().expect("a sample");
-        let last = series.iter().filter_map(|one| one.times.last()).max().copied().expect("a sample");
-        let storage = MemoryStorage::new(series);
-        for (text, found) in queries.iter_mut().filter(|(_, found)| !**found) {
-            let answer = range(&storage, &parsed[text], first, last, 5_000, &Options::default());
-            let answer = answer.unwrap_or_else(|error| panic!("{text}: {error}"));
-            let Value::Matrix(series) = answer.value else { panic!("{text}: a matrix") };
-            *found = series.iter().flat_map(|one| &one.floats).any(|(_, value)| value.is_finite());
-        }
-    }
-    let (with, without): (Vec<_>, Vec<_>) = queries.iter().partition(|(_, found)| **found);
+    let runs: Vec<String> =
+        RUNS.iter().map(|name| root().join("sample-data").join(name).to_string_lossy().into_owned()).collect();
+    let mut arguments: Vec<&str> = runs.iter().map(String::as_str).collect();
+    arguments.extend(["--shift", "now"]);
+    let server = Server::start(&arguments);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let has_values = |query: &String| {
+        assert!(!query.contains('$'), "{query}");
+        let times = format!("start={}&end={now}&step=15", now - 1_800);
+        let matrix = server.data(&format!("/api/v1/query_range?query={}&{times}", escaped(query)));
+        assert_eq!(matrix["resultType"], "matrix", "{query}");
+        let series = matrix["result"].as_array().expect("series");
+        let mut values = series.iter().flat_map(|one| one["values"].as_array().into_iter().flatten());
+        values.any(|point| point[1].as_str().is_some_and(|text| !["NaN", "+Inf", "-Inf"].contains(&text)))
+    };
+    let (with, without): (BTreeSet<String>, BTreeSet<String>) = queries.into_iter().partition(has_values);
     assert!(with.len() > 40, "{} queries have values, these have none: {without:#?}", with.len());
     for panel in panels {
-        for one in &panel.targets {
-            if queries[&filled(&one.expr)] {
-                continue;
-            }
-            for name in parsed[&filled(&one.expr)].metric_names().unwrap_or_default() {
+        for query in panel.targets.iter().map(|one| filled(&one.expr)).filter(|query| without.contains(query)) {
+            let names = parse(&query).expect("PromQL").metric_names().unwrap_or_else(|| panic!("{query}: any metric"));
+            for name in names {
                 let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
                 let said = panel.text.contains(&format!("`{stem}`: "));
                 assert!(
@@ -207,5 +197,7 @@ fn every_query_has_values_or_says_where_its_metric_is() {
             }
         }
     }
-    assert!(captured.contains("kubeproxy_sync_proxy_rules_duration_seconds_bucket"), "{captured:?}");
+    let captured = server.data("/api/v1/label/__name__/values");
+    let captured = captured.as_array().expect("names");
+    assert!(captured.iter().any(|name| name == "kubeproxy_sync_proxy_rules_duration_seconds_bucket"), "{captured:?}");
 }

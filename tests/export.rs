@@ -4,18 +4,20 @@
 mod hostile;
 mod prometheus;
 mod promtool;
+mod url;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use prometheus::{Prometheus, escaped};
+use prometheus::Prometheus;
 use promtool::promtool;
 use prost::Message;
 use serde_json::Value as Json;
 use syncline::write::perfetto::messages::{Argument, Data, EventType, Trace, TrackDescriptor};
 use syncline_collector::bundle::{BundleOptions, bundle};
+use url::escaped;
 
 fn sample(run: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../sample-data").join(run)

@@ -1,6 +1,5 @@
 //! Debian's Prometheus on loopback over blocks, where it is installed.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,12 +24,18 @@ impl Drop for Prometheus {
 impl Prometheus {
     /// Serves the blocks in `data` of a folder; says so where there is no Prometheus.
     pub fn over(folder: &Path) -> Option<Self> {
+        Self::with(folder, "")
+    }
+
+    /// The same, with more in its configuration.
+    pub fn with(folder: &Path, more: &str) -> Option<Self> {
         let there = Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !there.is_ok_and(|status| status.success()) {
             eprintln!("skipped: no prometheus (apt-get install prometheus)");
             return None;
         }
-        fs::write(folder.join("prometheus.yml"), "global: {evaluation_interval: 1m}\n").expect("written");
+        let config = format!("global: {{evaluation_interval: 1m}}\n{more}");
+        fs::write(folder.join("prometheus.yml"), config).expect("written");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
         let process = Command::new("prometheus")
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"])
@@ -59,16 +64,4 @@ impl Prometheus {
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
-}
-
-/// A text as it stands in a URL.
-pub fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }

@@ -177,11 +177,11 @@ async fn read_and_answer(
     asked: Instant,
 ) -> Result<(Response, Option<OwnedSemaphorePermit>), Failure> {
     let (head, body) = request.into_parts();
-    let (form, held) = match tokio::time::timeout(BODY_TIME, whole(body, shared)).await {
+    let (body, held) = match tokio::time::timeout(BODY_TIME, whole(body, shared)).await {
         Ok(read) => read?,
         Err(_) => return Err(Failure { status: 408, ..Failure::bad_data("the body did not come in time") }),
     };
-    let form = if is_form(&head.headers) { form } else { Vec::new() };
+    let (form, body) = if is_form(&head.headers) { (body, Vec::new()) } else { (Vec::new(), body) };
     let url = head.uri.path_and_query().map_or("/", |url| url.as_str());
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     // HTTP/1.0 needs no host; a host that is no text is as one that is not known.
@@ -190,6 +190,7 @@ async fn read_and_answer(
         host: host.or_else(|| head.uri.authority().map(|own| own.as_str().to_owned())),
         origin: text(header::ORIGIN),
         gzip: text(header::ACCEPT_ENCODING).is_some_and(|all| takes_gzip(&all)),
+        body,
         ..Request::new(head.method.as_str(), url, &form)
     };
     let wait = shared.api.served.timeout;

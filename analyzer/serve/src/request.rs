@@ -11,6 +11,8 @@ pub struct Request {
     pub path: String,
     /// Parameters in order, those of the body ahead of those of the URL.
     pub parameters: Vec<(String, String)>,
+    /// The body, where it is no form.
+    pub body: Vec<u8>,
     /// Header `Host`.
     pub host: Option<String>,
     /// Header `Origin`.

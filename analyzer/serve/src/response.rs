@@ -49,9 +49,9 @@ impl Response {
         Self { status, content_type: "text/plain; charset=utf-8", headers, body: text.into().into_bytes() }
     }
 
-    /// The body packed, where that is worth it.
+    /// The body packed, where that is worth it and it is not packed already.
     pub fn packed(mut self) -> Self {
-        if self.body.len() < WORTH_PACKING {
+        if self.body.len() < WORTH_PACKING || self.headers.iter().any(|(name, _)| *name == "Content-Encoding") {
             return self;
         }
         let mut packer = GzEncoder::new(Vec::with_capacity(self.body.len() / 4), Compression::fast());

@@ -11,11 +11,13 @@
 //! | `targets`, `scrape_pools`, `alertmanagers` | none: nothing is scraped or notified |
 //! | `status/buildinfo`, `runtimeinfo`, `flags`, `tsdb`, `config`, `walreplay` | of this server, no paths |
 //! | `/federate`, `/metrics`, `/-/ready`, `/-/healthy` | as Prometheus |
-//! | `admin/…`, `write`, `read`, anything else | 404 |
+//! | `read` | samples for a Prometheus with `remote_read` |
+//! | `admin/…`, `write`, anything else | 404 |
 
 mod expressions;
 mod federate;
 mod query;
+mod read;
 mod rules;
 mod series;
 mod status;
@@ -38,6 +40,8 @@ pub struct Api {
 const WITH_FORM: &str = "GET, OPTIONS, POST";
 /// Methods of the others.
 const PLAIN: &str = "GET, OPTIONS";
+/// Method of those whose body is no form.
+const WITH_BODY: &str = "POST, OPTIONS";
 
 impl Api {
     /// Serves to whom the guard lets.
@@ -75,8 +79,8 @@ impl Api {
         };
         match request.method.as_str() {
             "OPTIONS" => return (call, Ok(Response { status: 204, ..Response::text(204, "") })),
-            "GET" => {}
-            "POST" if methods == WITH_FORM => {}
+            "GET" if methods != WITH_BODY => {}
+            "POST" if methods != PLAIN => {}
             _ => {
                 let mut refused = Response::text(405, "Method Not Allowed\n");
                 refused.headers.push(("Allow", methods.to_owned()));
@@ -98,6 +102,7 @@ impl Api {
                 ["labels"] => series::label_names(&self.served, request),
                 ["label", name, _] => series::label_values(&self.served, request, name),
                 ["metadata"] => series::metadata(&self.served, request),
+                ["read"] => read::read(&self.served, request),
                 ["rules"] => rules::rules(&self.served, request),
                 ["alerts"] => Ok(Response::data(&json!({ "alerts": self.served.alerts }))),
                 ["alertmanagers"] => {
@@ -134,6 +139,7 @@ fn known(parts: &[&str]) -> Option<(&'static str, &'static str)> {
             ["labels"] => ("labels", WITH_FORM),
             ["label", _, "values"] => ("label_values", PLAIN),
             ["metadata"] => ("metadata", PLAIN),
+            ["read"] => ("read", WITH_BODY),
             ["rules"] => ("rules", PLAIN),
             ["alerts"] => ("alerts", PLAIN),
             ["alertmanagers"] => ("alertmanagers", PLAIN),
