@@ -112,15 +112,31 @@ pub fn choose_among(rows: Vec<SeriesRow<'static>>, components: &Components, path
     // Series whose labels differ in more than labels of targets are different: only the others are compared.
     type Items = BTreeMap<(std::cmp::Reverse<usize>, LabelMap), BTreeMap<(Class, usize), Item>>;
     let mut families: BTreeMap<(String, LabelMap), Items> = BTreeMap::new();
-    let parsed: Vec<LabelMap> =
-        rows.par_iter().with_min_len(256).map(|row| serde_json::from_str(&row.labels).unwrap_or_default()).collect();
-    for (row, labels) in rows.into_iter().zip(parsed) {
+    // Rows of equal text are of one label set, which is read once: a database has a row of a series for each of its blocks.
+    let mut numbers: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut number_of = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let next = numbers.len();
+        number_of.push(*numbers.entry((&row.name, &row.labels)).or_insert(next));
+    }
+    let mut equal: Vec<Vec<SeriesRow<'static>>> = vec![Vec::new(); numbers.len()];
+    drop(numbers);
+    rows.into_iter().zip(number_of).for_each(|(row, number)| equal[number].push(row));
+    let labels = |rows: &Vec<SeriesRow<'static>>| serde_json::from_str(&rows[0].labels).unwrap_or_default();
+    let parsed: Vec<LabelMap> = equal.par_iter().with_min_len(256).map(labels).collect();
+    for (rows, labels) in equal.into_iter().zip(parsed) {
         let own = labels.iter().filter(|(name, _)| !is_target_label(name));
         let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let (component, class) = (components.of(&row), Class::of(&row.witness));
-        let items = families.entry((row.name.to_string(), own)).or_default();
+        let items = families.entry((rows[0].name.to_string(), own)).or_default();
         let items = items.entry((std::cmp::Reverse(labels.len()), labels)).or_default();
-        items.entry((class, component)).or_insert_with(|| Item { component, class, rows: Vec::new() }).rows.push(row);
+        for row in rows {
+            let (component, class) = (components.of(&row), Class::of(&row.witness));
+            items
+                .entry((class, component))
+                .or_insert_with(|| Item { component, class, rows: Vec::new() })
+                .rows
+                .push(row);
+        }
     }
     // How many series of a component prove which labels of its target.
     let mut proofs: HashMap<usize, BTreeMap<LabelMap, usize>> = HashMap::new();

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zstd::bulk::Compressor;
+use zstd::bulk::{Compressor, Decompressor};
 
 /// Level of the compression: the fastest.
 const LEVEL: i32 = 1;
@@ -50,7 +50,12 @@ impl<T> Apart<T> {
     fn plain(&self) -> std::borrow::Cow<'_, [u8]> {
         match self.open {
             None => (&*self.bytes).into(),
-            Some(size) => zstd::bulk::decompress(&self.bytes, size).unwrap_or_default().into(),
+            Some(size) => {
+                thread_local!(static UNPACKER: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok()));
+                let unpack =
+                    |unpacker: &mut Option<Decompressor<'_>>| unpacker.as_mut()?.decompress(&self.bytes, size).ok();
+                UNPACKER.with_borrow_mut(unpack).unwrap_or_default().into()
+            }
         }
     }
 }
