@@ -186,6 +186,36 @@ fn injected_differences_are_found_and_equal_sets_are_not_called_different() {
 }
 
 #[test]
+fn two_selections_of_the_same_runs_are_the_two_lists() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (client_runs(folder.path(), "a", 3, 0.010, 1), client_runs(folder.path(), "b", 2, 0.020, 50));
+    let (a, b): (Vec<&str>, Vec<&str>) =
+        (a.iter().map(String::as_str).collect(), b.iter().map(String::as_str).collect());
+    let all = [&a[..], &b].concat();
+    let made = syncline(folder.path(), &[&["archive"], &all[..], &["--out", "kept"]].concat());
+    assert_eq!(code(&made), 0, "{made:?}");
+    let compared = |first: &[&str], against: &[&str], more: &[&str]| {
+        let output = syncline(
+            folder.path(),
+            &[&["compare"], first, &["--against"], against, &["--format", "json"], more].concat(),
+        );
+        (code(&output), json(&output))
+    };
+    let expected = compared(&a, &b, &[]);
+    let selections = ["--where-a", "name LIKE 'a%'", "--where-b", "name LIKE 'b%'"];
+    assert!(!expected.1.is_empty());
+    assert_eq!(compared(&["kept"], &["kept"], &selections), expected);
+    assert_eq!(compared(&all, &all, &selections), expected);
+    // A run that both select is on both sides, and that is said.
+    let both = ["compare", "kept", "--against", "kept", "--where-b", "name LIKE 'b%'"];
+    let output = syncline(folder.path(), &both);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((code(&output), said.matches("are the same run, on both sides").count()), (0, 2), "{said}");
+    let none = syncline(folder.path(), &[&both[..], &["--where-a", "name = 'c'"]].concat());
+    assert!(code(&none) == 2 && String::from_utf8_lossy(&none.stderr).contains("holds for none of 5 runs"), "{none:?}");
+}
+
+#[test]
 fn sets_without_anything_in_common_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     client_run(folder.path(), "steady", 0.001, 1);

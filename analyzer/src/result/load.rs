@@ -78,7 +78,7 @@ pub fn load(
         let mut kept = wanted.held(&loaded.results)?.into_iter();
         loaded.results.retain(|_| kept.next() == Some(true));
     }
-    Ok(loaded.as_one_set())
+    Ok(loaded.into_one_set())
 }
 
 /// The same of two sets, each with its own condition. Where both are given by the same paths (two versions of one archive, say), these are
@@ -111,12 +111,12 @@ pub fn load_two(
             (false, false) => {}
         }
     }
-    Ok(sets.map(|results| Loaded { results, unread: unread.clone() }.as_one_set()))
+    Ok(sets.map(|results| Loaded { results, unread: unread.clone() }.into_one_set()))
 }
 
 impl Loaded {
     /// With names that are unique, and what is measured over several runs.
-    fn as_one_set(mut self) -> Self {
+    fn into_one_set(mut self) -> Self {
         let names = unique(&self.results);
         self.results.iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
         over_runs(&mut self.results);

@@ -308,7 +308,7 @@ fn layout(
     if footer.parquet_schema().num_columns() != fields.len() {
         return Err(format!("{name} has columns within columns, or two of one name"));
     }
-    footprint::of(&file, footer.metadata(), columns).map_err(|fault| format!("{name}: {fault}"))
+    footprint::of(file, footer.metadata(), columns).map_err(|fault| format!("{name}: {fault}"))
 }
 
 /// Whether rows are what a large file is of.
