@@ -66,32 +66,72 @@ impl<'a> Window<'a> {
 }
 
 /// The windows of all steps over one series, empty ones included.
-pub(crate) fn windows<'a>(
+pub(crate) fn windows<'a, 'c>(
     series: &'a Series,
     vector: &'a RangeVector,
-    context: &Context<'_>,
-) -> impl Iterator<Item = Window<'a>> {
+    context: &'c Context<'c>,
+) -> impl Iterator<Item = Window<'a>> + use<'a, 'c> {
     let begin = vector.window_end(context, 0) - vector.range;
     let begun = series.times.partition_point(|&time| time <= begin);
-    let (mut first, mut past) = (Edge::at(begun), Edge::at(begun));
-    let mut first_histogram = series.histograms.partition_point(|sample| sample.time <= begin);
-    let mut past_histogram = first_histogram;
-    (0..context.steps).map(move |step| {
-        let end = vector.window_end(context, step);
-        let start = end - vector.range;
-        past.go_beyond(&series.times, end);
-        first.go_beyond(&series.times, start);
+    let begun_histogram = series.histograms.partition_point(|sample| sample.time <= begin);
+    Windows {
+        series,
+        vector,
+        context,
+        step: 0,
+        first: Edge::at(begun),
+        past: Edge::at(begun),
+        first_histogram: begun_histogram,
+        past_histogram: begun_histogram,
+    }
+}
+
+struct Windows<'a, 'c> {
+    series: &'a Series,
+    vector: &'a RangeVector,
+    context: &'c Context<'c>,
+    step: usize,
+    first: Edge,
+    past: Edge,
+    first_histogram: usize,
+    past_histogram: usize,
+}
+
+impl<'a> Iterator for Windows<'a, '_> {
+    type Item = Window<'a>;
+
+    // A window that is handed over in memory costs as much as what is done with it.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Window<'a>> {
+        let (series, step) = (self.series, self.step);
+        if step >= self.context.steps {
+            return None;
+        }
+        self.step += 1;
+        let end = self.vector.window_end(self.context, step);
+        let start = end - self.vector.range;
+        self.past.go_beyond(&series.times, end);
+        self.first.go_beyond(&series.times, start);
         if !series.histograms.is_empty() {
-            while series.histograms.get(past_histogram).is_some_and(|sample| sample.time <= end) {
-                past_histogram += 1;
+            while series.histograms.get(self.past_histogram).is_some_and(|sample| sample.time <= end) {
+                self.past_histogram += 1;
             }
-            while first_histogram < past_histogram && series.histograms[first_histogram].time <= start {
-                first_histogram += 1;
+            while self.first_histogram < self.past_histogram && series.histograms[self.first_histogram].time <= start {
+                self.first_histogram += 1;
             }
         }
-        let (first, past) = (first.index, past.index);
-        Window { series, first, past, first_histogram, past_histogram, start, end, step, time: context.time(step) }
-    })
+        Some(Window {
+            series,
+            first: self.first.index,
+            past: self.past.index,
+            first_histogram: self.first_histogram,
+            past_histogram: self.past_histogram,
+            start,
+            end,
+            step,
+            time: self.context.time(step),
+        })
+    }
 }
 
 /// An edge of a window: the first sample beyond a time that only grows.
