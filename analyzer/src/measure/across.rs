@@ -31,8 +31,9 @@ pub struct Subject<'a> {
     pub services: Option<u64>,
 }
 
-/// All names above for each column of `runs`; `measured` holds the rows of [`super::all`] of these runs.
-pub fn across(runs: &[Subject<'_>], measured: &[&Measurement]) -> Vec<Measurement> {
+/// All names above for each column of `runs`; `rows` holds the rows of [`super::all`] of these runs.
+pub fn across(runs: &[Subject<'_>], rows: &[&Measurement]) -> Vec<Measurement> {
+    let measured = &of_runs(rows);
     let mut columns: Vec<&str> = runs.iter().map(|r| r.column).collect();
     columns.sort_unstable();
     columns.dedup();
@@ -74,11 +75,17 @@ fn sizes(runs: &[&Subject<'_>]) -> BTreeMap<u64, Vec<u64>> {
     found
 }
 
-/// The main row of a measurement by run, the first that has a figure where there are several.
-fn of_runs<'m>(measured: &[&'m Measurement], name: &str) -> HashMap<&'m str, &'m Measurement> {
-    let mut found: HashMap<&str, &Measurement> = HashMap::new();
-    for row in measured.iter().filter(|row| row.name == name && row.variant.is_empty()) {
-        let own = found.entry(&row.run).or_insert(row);
+/// What of a run is set against its size.
+const SOURCES: [&str; 3] = ["memory_bytes", "update_work", "cpu_baseline"];
+
+/// The main row of each of [`SOURCES`] by run, the first that has a figure where there are several.
+type Measured<'m> = HashMap<&'static str, HashMap<&'m str, &'m Measurement>>;
+
+fn of_runs<'m>(rows: &[&'m Measurement]) -> Measured<'m> {
+    let mut found: Measured = SOURCES.into_iter().map(|name| (name, HashMap::new())).collect();
+    for row in rows.iter().filter(|row| row.variant.is_empty()) {
+        let Some(by_run) = found.get_mut(&*row.name) else { continue };
+        let own = by_run.entry(&row.run).or_insert(row);
         if own.missing.is_some() && row.missing.is_none() {
             *own = row;
         }
@@ -87,11 +94,10 @@ fn of_runs<'m>(measured: &[&'m Measurement], name: &str) -> HashMap<&'m str, &'m
 }
 
 /// Estimates of a measurement by size: union of bounds, median of values.
-fn by_size(runs: &[&Subject<'_>], measured: &[&Measurement], name: &str) -> BTreeMap<u64, (f64, Estimate, usize)> {
+fn by_size(runs: &[&Subject<'_>], measured: &Measured<'_>, name: &str) -> BTreeMap<u64, (f64, Estimate, usize)> {
     let mut rows: BTreeMap<u64, Vec<(f64, Estimate)>> = BTreeMap::new();
-    let of_run = of_runs(measured, name);
     for run in runs {
-        let row = of_run.get(run.name).filter(|row| row.missing.is_none());
+        let row = measured[name].get(run.name).filter(|row| row.missing.is_none());
         if let (Some(services), Some(row)) = (run.services, row)
             && row.estimate.value.is_some()
         {
@@ -141,7 +147,7 @@ fn lacking(found: &BTreeMap<u64, (f64, Estimate, usize)>, least: usize) -> Optio
     })
 }
 
-fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &Measured<'_>) -> Measurement {
     let mut row = start(column, "memory_per_service", "bytes");
     row.statistic = "slope".into();
     let found = by_size(runs, measured, "memory_bytes");
@@ -149,7 +155,7 @@ fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &[&Measurem
         row.missing = Some(missing);
         return row;
     }
-    let of_run = of_runs(measured, "memory_bytes");
+    let of_run = &measured["memory_bytes"];
     let points: Vec<(f64, f64)> =
         runs.iter().filter_map(|run| Some((run.services? as f64, of_run.get(run.name)?.estimate.value?))).collect();
     row.n = points.len() as u64;
@@ -168,7 +174,7 @@ fn memory_per_service(column: &str, runs: &[&Subject<'_>], measured: &[&Measurem
     row
 }
 
-fn work_growth(column: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+fn work_growth(column: &str, runs: &[&Subject<'_>], measured: &Measured<'_>) -> Measurement {
     let mut row = start(column, "update_work_growth", "1");
     row.statistic = "exponent".into();
     let found = by_size(runs, measured, "update_work");
@@ -199,7 +205,7 @@ fn work_growth(column: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -
     row
 }
 
-fn size_ratio(column: &str, name: &str, source: &str, runs: &[&Subject<'_>], measured: &[&Measurement]) -> Measurement {
+fn size_ratio(column: &str, name: &str, source: &str, runs: &[&Subject<'_>], measured: &Measured<'_>) -> Measurement {
     let mut row = start(column, name, "ratio");
     row.statistic = "largest size / smallest size".into();
     let found = by_size(runs, measured, source);

@@ -8,8 +8,8 @@ use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zstd::bulk::{Compressor, Decompressor};
 
-/// Level of the compression: the fastest.
-const LEVEL: i32 = 1;
+/// Level of the compression: what is saved on the way costs little.
+const LEVEL: i32 = -3;
 /// Bytes below which compression saves nothing.
 const SHORT: usize = 256;
 
@@ -32,6 +32,11 @@ impl<T: Serialize + DeserializeOwned + Default> Apart<T> {
 
     /// The value. What was read from a file was opened once when it was read.
     pub fn open(&self) -> T {
+        self.open_as()
+    }
+
+    /// Some fields of the value: the others are passed over, which takes a part of the time.
+    pub fn open_as<U: DeserializeOwned + Default>(&self) -> U {
         rmp_serde::from_slice(&self.plain()).unwrap_or_default()
     }
 

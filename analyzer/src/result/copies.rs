@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use syncline_schema::manifest::{Manifest, Source};
 
+use super::in_parallel;
 use crate::clock::{Evidence, Finding};
 
 /// A run as far as it can be a copy of another one.
@@ -40,18 +41,18 @@ impl<T> Default for Distinct<T> {
 }
 
 /// Takes each run once: of its copies the one with the most records, in the place of the first.
-pub fn distinct<T: Captured>(given: Vec<T>) -> Distinct<T> {
+pub fn distinct<T: Captured + Sync>(given: Vec<T>) -> Distinct<T> {
     let mut found: Distinct<T> = Distinct::default();
     // Which of the runs that are kept have a capture: of a thousand runs hardly two share any.
     let mut holders: HashMap<String, Vec<usize>> = HashMap::new();
-    for run in given {
+    let hashes = |run: &T| captures(&run.manifest()).into_keys().map(str::to_owned).collect();
+    let hashes: Vec<Vec<String>> = in_parallel(&given, hashes).collect();
+    for (run, own) in given.into_iter().zip(hashes) {
         let mut copy_of = None;
         let mut sharing = Vec::new();
-        let manifest = run.manifest().into_owned();
-        let own: Vec<String> = captures(&manifest).into_keys().map(str::to_owned).collect();
         let candidates: BTreeSet<usize> = own.iter().filter_map(|hash| holders.get(hash)).flatten().copied().collect();
         for at in candidates {
-            match shared(&found.runs[at].manifest(), &manifest) {
+            match shared(&found.runs[at].manifest(), &run.manifest()) {
                 Shared::Nothing => {}
                 Shared::All => copy_of = copy_of.or(Some((at, None))),
                 Shared::Most(pairs) => copy_of = copy_of.or(Some((at, Some(pairs)))),
@@ -63,7 +64,7 @@ pub fn distinct<T: Captured>(given: Vec<T>) -> Distinct<T> {
             holders.entry(hash).or_default().push(kept);
         }
         if let Some((at, pairs)) = copy_of {
-            let fuller = records(&manifest) > records(&found.runs[at].manifest());
+            let fuller = records(&run.manifest()) > records(&found.runs[at].manifest());
             let left = if fuller { std::mem::replace(&mut found.runs[at], run) } else { run };
             let finding = copied(&found.runs[at], &left, pairs.as_deref());
             found.findings.push((at, finding));

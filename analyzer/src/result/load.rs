@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use syncline_collector::write::staged::Scratch;
 use syncline_schema::manifest::Manifest;
 use syncline_schema::printable::tell;
@@ -118,7 +119,7 @@ impl Loaded {
     /// With names that are unique, and what is measured over several runs.
     fn into_one_set(mut self) -> Self {
         let names = unique(&self.results);
-        self.results.iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
+        self.results.par_iter_mut().zip(names).for_each(|(result, name)| result.rename(&name));
         over_runs(&mut self.results);
         self
     }

@@ -22,6 +22,8 @@ pub mod work;
 use std::collections::BTreeMap;
 
 use arcstr::ArcStr;
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use syncline_schema::manifest::Manifest;
 
@@ -32,10 +34,39 @@ use crate::measure::before_after::{self, BeforeAfter};
 use crate::measure::stages::Breakdown;
 use crate::measure::trace_distribution::{self, Distribution};
 use crate::measure::{self, Made, Measurement, Part, THIS_RUN, node_busy, proxy_cpu};
-use crate::query::{self, QueryAnswer, Question};
+use crate::query::{self, Asker, QueryAnswer, Question};
 use apart::Apart;
 use curves::Curves;
 use propagation::{Propagated, Widest};
+
+/// What of an answer says which question it answers, and whether it does.
+#[derive(Debug, Default, Deserialize)]
+pub struct AnswerHead {
+    pub query: String,
+    /// Rows of the catalogue that ask it.
+    pub rows: Vec<Asker>,
+    /// What limits it, in words.
+    pub limits: Vec<String>,
+    phases: Vec<IgnoredAny>,
+}
+
+impl AnswerHead {
+    /// Whether it has no value in any phase.
+    pub fn is_silent(&self) -> bool {
+        self.phases.is_empty()
+    }
+}
+
+/// Runs of which parts are open at a time: few enough for memory, enough for every thread.
+const OPEN: usize = 64;
+
+/// What `of` makes of each, in their order. It works on [`OPEN`] at a time, in parallel.
+pub fn in_parallel<'a, A: Sync, B: Send + 'a>(
+    all: &'a [A],
+    of: impl Fn(&'a A) -> B + Sync + 'a,
+) -> impl Iterator<Item = B> + 'a {
+    all.chunks(OPEN).flat_map(move |some| some.par_iter().map(&of).collect::<Vec<B>>())
+}
 
 /// What one run gave.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -196,7 +227,7 @@ impl RunResult {
     /// Whether it answers all of the questions, in their order, and no other.
     fn answered(&self, questions: &[Question]) -> bool {
         let mine = questions.iter().filter(|one| query::concerns(&one.text, &self.run.dataplane));
-        mine.map(|one| &one.text).eq(self.answers.open().iter().map(|one| &one.query))
+        mine.map(|one| &one.text).eq(self.answer_heads().iter().map(|one| &one.query))
     }
 
     /// Whether it is what would be measured and asked today.
@@ -221,6 +252,11 @@ impl RunResult {
         let mut answers = self.answers.open();
         answers.iter_mut().for_each(|one| self.run.name.clone_into(&mut one.run));
         answers
+    }
+
+    /// The same without their courses.
+    pub fn answer_heads(&self) -> Vec<AnswerHead> {
+        self.answers.open_as()
     }
 
     /// Takes these answers in place of those that it has.

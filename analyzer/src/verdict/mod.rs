@@ -25,6 +25,7 @@ mod settle;
 pub mod trend;
 pub mod watch;
 
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 
 pub use catalogue::{Catalogue, CatalogueError, Row};
@@ -111,22 +112,26 @@ pub struct ReadingVerdict {
 pub fn judge(runs: &[RunResult], catalogue: &Catalogue, keys: &Keys) -> Vec<Verdict> {
     let columns = columns(runs, keys);
     let judged = |column: &Column| ["cilium", "kube-proxy-iptables"].contains(&column.dataplane.as_str());
+    let judged: Vec<&(Column, Vec<&RunResult>)> = columns.iter().filter(|(column, _)| judged(column)).collect();
+    let pairs = catalogue.rows.iter().flat_map(|row| judged.iter().map(move |of| (row, *of)));
+    let pairs: Vec<(&Row, &(Column, Vec<&RunResult>))> = pairs.collect();
+    // What rests on no other verdict first, in parallel.
+    let alone = |(row, (column, own)): &(&Row, &(Column, Vec<&RunResult>))| {
+        let dataplane = column.dataplane.as_str();
+        let across = compare::across_sizes(row, dataplane, own).map(|one| vec![one]);
+        across.or_else(|| (row.scenario != "compare").then(|| row::judge_row(row, dataplane, own)))
+    };
+    let found: Vec<Option<Vec<Verdict>>> = pairs.par_iter().map(alone).collect();
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for row in &catalogue.rows {
-        for (column, own) in columns.iter().filter(|(column, _)| judged(column)) {
-            let dataplane = column.dataplane.as_str();
-            let found = if let Some(across) = compare::across_sizes(row, dataplane, own) {
-                vec![across]
-            } else if row.scenario == "compare" {
-                let of_column = |v: &&Verdict| v.dataplane == dataplane && v.column == column.words;
-                let earlier: Vec<Verdict> = verdicts.iter().filter(of_column).cloned().collect();
-                let others = columns.iter().filter(|(other, _)| other.dataplane != dataplane);
-                compare::between(row, dataplane, own, others, &earlier)
-            } else {
-                row::judge_row(row, dataplane, own)
-            };
-            verdicts.extend(found.into_iter().map(|one| Verdict { column: column.words.clone(), ..one }));
-        }
+    for ((row, (column, own)), found) in pairs.into_iter().zip(found) {
+        let dataplane = column.dataplane.as_str();
+        let found = found.unwrap_or_else(|| {
+            let of_column = |v: &&Verdict| v.dataplane == dataplane && v.column == column.words;
+            let earlier: Vec<Verdict> = verdicts.iter().filter(of_column).cloned().collect();
+            let others = columns.iter().filter(|(other, _)| other.dataplane != dataplane);
+            compare::between(row, dataplane, own, others, &earlier)
+        });
+        verdicts.extend(found.into_iter().map(|one| Verdict { column: column.words.clone(), ..one }));
     }
     verdicts
 }

@@ -6,7 +6,7 @@ use super::number::{self, Show};
 use super::rows::{cut, evidence_line, sentence};
 use crate::math::Estimate;
 use crate::measure::before_after::{Change, Kind};
-use crate::result::RunResult;
+use crate::result::{RunResult, in_parallel};
 
 /// Rows of a page; all of them are in `report.json`.
 const MOST: usize = 40;
@@ -47,14 +47,20 @@ pub struct Row {
 /// Builds it: every run has its share of the page.
 pub fn build(runs: &[RunResult]) -> BeforeAfter {
     let mut section = BeforeAfter::default();
-    let speaking = runs.iter().filter(|one| !one.before_after().changes.is_empty()).count().max(1);
+    let speaks = |one: &RunResult| !one.before_after().changes.is_empty();
+    let speaking = in_parallel(runs, speaks).filter(|speaks| *speaks).count().max(1);
     let share = (MOST / speaking).max(1);
     let mut unchanged = 0;
-    for one in runs.iter().map(RunResult::before_after) {
-        section.rows.extend(one.changes.iter().take(share).map(row));
-        section.more += one.changes.len().saturating_sub(share);
-        unchanged += one.unchanged;
-        section.pairs.extend(one.pairs.iter().cloned());
+    let shown = |one: &RunResult| {
+        let found = one.before_after();
+        let rows: Vec<Row> = found.changes.iter().take(share).map(row).collect();
+        (rows, found.changes.len().saturating_sub(share), found.unchanged, found.pairs)
+    };
+    for (rows, more, same, pairs) in in_parallel(runs, shown) {
+        section.rows.extend(rows);
+        section.more += more;
+        unchanged += same;
+        section.pairs.extend(pairs);
     }
     if section.rows.len() > MOST {
         section.more += section.rows.len() - MOST;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::number::{self, Show};
 use super::rows::{evidence_line, sentence};
 use crate::measure::trace_distribution::{Bucket, Distribution, quantile};
-use crate::result::RunResult;
+use crate::result::{RunResult, in_parallel};
 
 /// Histograms that a page shows; all of them are measurements of `report.json`.
 const MOST: usize = 12;
@@ -44,8 +44,8 @@ pub struct BucketView {
 /// Builds it.
 pub fn build(runs: &[RunResult]) -> Distributions {
     let mut section = Distributions::default();
-    for result in runs {
-        for one in &result.distributions.open() {
+    for (result, own) in in_parallel(runs, |result| (result, result.distributions.open())) {
+        for one in &own {
             if section.all.len() == MOST {
                 section.more += 1;
                 continue;

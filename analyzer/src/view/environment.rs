@@ -1,11 +1,12 @@
 //! Where the runs took place, and what they do not cover: a reader whose cluster is another one must see both at once.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::{dataplane_name, number, plural, rows};
-use crate::result::RunResult;
+use crate::result::{RunResult, in_parallel};
 
 /// Both.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -23,16 +24,9 @@ const VERSIONS: [(&str, &str); 4] =
 /// Builds it.
 pub fn build(runs: &[RunResult]) -> Environment {
     let mut facts: Vec<String> = Vec::new();
-    for (key, name) in VERSIONS {
-        let fact = format!("version/{key}");
-        let own: BTreeSet<String> = runs
-            .iter()
-            .filter_map(|r| {
-                let stated = r.run.facts.get(&fact).map(|(value, _)| value.clone());
-                let stated = stated.or_else(|| r.run.manifest.open().versions.remove(key));
-                Some(rows::cut(&stated?, 40))
-            })
-            .collect();
+    let versions: Vec<_> = in_parallel(runs, versions).collect();
+    for (at, (_, name)) in VERSIONS.into_iter().enumerate() {
+        let own: BTreeSet<String> = versions.iter().filter_map(|of_run| of_run[at].clone()).collect();
         if !own.is_empty() {
             facts.push(format!("{name} {}", some(&own)));
         }
@@ -64,6 +58,15 @@ pub fn build(runs: &[RunResult]) -> Environment {
     }
     facts.push(plural(runs.len(), "run"));
     Environment { facts, not_covered: not_covered(runs, &nodes, &services, most) }
+}
+
+/// What a run says of each of [`VERSIONS`].
+fn versions(result: &RunResult) -> [Option<String>; VERSIONS.len()] {
+    let manifest = LazyCell::new(|| result.run.manifest.open());
+    VERSIONS.map(|(key, _)| {
+        let fact = result.run.facts.get(&format!("version/{key}")).map(|(value, _)| value);
+        fact.or_else(|| manifest.versions.get(key)).map(|stated| rows::cut(stated, 40))
+    })
 }
 
 /// Endpoints of the Service under test: those of the baseline, and those that came.

@@ -99,16 +99,39 @@ pub struct Judged {
 
 /// Judges the runs and makes the view.
 pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Judged {
-    let verdicts = judge(runs, catalogue, &options.keys);
-    let shown = beside(runs, catalogue, &options.keys);
-    let columns = head_to_head::compared::columns(runs, &options.keys);
     let detailed = if options.brief { &[] } else { runs };
-    let charts = pictures::build(detailed, &columns);
-    let head_to_head = head_to_head::build(runs, columns, options.nodes);
+    let ((verdicts, shown), (charts, head_to_head)) = rayon::join(
+        || (judge(runs, catalogue, &options.keys), beside(runs, catalogue, &options.keys)),
+        || {
+            let columns = head_to_head::compared::columns(runs, &options.keys);
+            (pictures::build(detailed, &columns), head_to_head::build(runs, columns, options.nodes))
+        },
+    );
     let problem = |result: &RunResult, what: &String| format!("{}: {what}", result.run.name);
     let of_runs = runs.iter().flat_map(|one| one.problems.iter().map(move |what| problem(one, what)));
     let problems = options.unread.iter().cloned().chain(of_runs).collect();
-    let mut more = More::new();
+    let (mut more, mut others) = (More::new(), More::new());
+    let ((propagation, stages, before_after, also_measured), (distributions, queries, run_views, quality)) =
+        rayon::join(
+            || {
+                (
+                    propagation::build(detailed, charts.propagation).fitting(&mut more),
+                    stages::build(detailed).fitting(&mut more),
+                    before_after::build(detailed).fitting(&mut more),
+                    also_measured::build(detailed, catalogue).fitting(&mut more),
+                )
+            },
+            || {
+                (
+                    distributions::build(detailed).fitting(&mut others),
+                    queries::build(detailed, catalogue, queries::MOST, &mut others).fitting(&mut others),
+                    quality::run_views(detailed, options.per_run).fitting(&mut others),
+                    quality::build(detailed).fitting(&mut others),
+                )
+            },
+        );
+    // Each name is of one list.
+    more.append(&mut others);
     let view = View {
         title: options.title.clone().unwrap_or_else(|| title(runs)),
         synthetic: runs.iter().filter(|r| r.run.synthetic).map(|r| r.run.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -123,16 +146,16 @@ pub fn build(runs: &[RunResult], catalogue: &Catalogue, options: &Options) -> Ju
         beside: rows::beside_rows(&shown, catalogue),
         cited: rows::cited(&verdicts),
         timelines: charts.timelines,
-        propagation: propagation::build(detailed, charts.propagation).fitting(&mut more),
-        stages: stages::build(detailed).fitting(&mut more),
-        before_after: before_after::build(detailed).fitting(&mut more),
+        propagation,
+        stages,
+        before_after,
         comparison: comparison::build(runs, &options.keys),
         cpu: charts.cpu,
-        distributions: distributions::build(detailed).fitting(&mut more),
-        queries: queries::build(detailed, catalogue, queries::MOST, &mut more).fitting(&mut more),
-        also_measured: also_measured::build(detailed, catalogue).fitting(&mut more),
-        runs: quality::run_views(detailed, options.per_run).fitting(&mut more),
-        quality: quality::build(detailed).fitting(&mut more),
+        distributions,
+        queries,
+        also_measured,
+        runs: run_views,
+        quality,
         method: method(),
         problems,
         more,

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::chart::Chart;
 use super::{dataplane_name, number};
-use crate::result::RunResult;
-use crate::result::propagation::Propagated;
+use crate::result::propagation::{Propagated, SlowEndpoint};
+use crate::result::{RunResult, in_parallel};
 
 /// The section.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,9 +42,10 @@ pub struct SlowRow {
 /// Builds the section.
 pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
     let mut section = Propagation { chart, ..Propagation::default() };
-    for result in runs {
+    let of_run = |result: &RunResult| {
         let run = &result.run;
         let found = result.propagation.open();
+        let mut rows = Vec::new();
         for m in result.measurements.iter().filter(|m| m.name == "endpoint_propagation" && m.missing.is_none()) {
             let quantile = |q: &str| {
                 m.quantiles
@@ -52,7 +53,7 @@ pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
                     .map_or_else(|| "–".to_owned(), |e| number::interval(e.low, e.high, "s", number::Show::Unit))
             };
             let name = if m.variant.is_empty() { run.name.clone() } else { format!("{}, {}", run.name, m.variant) };
-            section.quantiles.push(QuantileRow {
+            rows.push(QuantileRow {
                 run: name,
                 dataplane: dataplane_name(&run.dataplane),
                 n: number::count(m.n),
@@ -64,18 +65,23 @@ pub fn build(runs: &[RunResult], chart: Option<Chart>) -> Propagation {
                 max: quantile("max"),
             });
         }
-        section.slowest.extend(slowest(&run.name, &found));
+        (rows, slowest(&run.name, &found))
+    };
+    for (rows, slowest) in in_parallel(runs, of_run) {
+        section.quantiles.extend(rows);
+        section.slowest.extend(slowest);
     }
     section
 }
 
 /// The slowest of a run.
-fn slowest(run: &str, found: &Propagated) -> impl Iterator<Item = SlowRow> {
-    found.slowest.iter().map(|one| SlowRow {
+fn slowest(run: &str, found: &Propagated) -> Vec<SlowRow> {
+    let row = |one: &SlowEndpoint| SlowRow {
         run: run.to_owned(),
         endpoint: one.endpoint.clone(),
         target: one.target.clone(),
         delay: number::interval(one.low, one.high, "s", number::Show::Unit),
         evidence: one.evidence.iter().map(super::rows::evidence_line).collect(),
-    })
+    };
+    found.slowest.iter().map(row).collect()
 }

@@ -1,5 +1,6 @@
 //! What the figures rest on: runs, clocks, losses, sources.
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use serde::Serialize;
 use syncline_schema::manifest::LossEntry;
 
@@ -7,7 +8,7 @@ use super::rows::{cut, evidence_line};
 use super::{dataplane_name, number};
 use crate::events::Window;
 use crate::events::facts::rank;
-use crate::result::RunResult;
+use crate::result::{RunResult, in_parallel};
 
 /// One run in words.
 #[derive(Clone, Debug, Serialize)]
@@ -105,7 +106,7 @@ pub fn page_name(at: usize, name: &str) -> String {
 
 /// Runs in words.
 pub fn run_views(runs: &[RunResult], pages: bool) -> Vec<RunView> {
-    runs.iter()
+    runs.par_iter()
         .enumerate()
         .map(|(at, r)| {
             let run = &r.run;
@@ -214,8 +215,7 @@ pub const MOST_SOURCES: usize = 400;
 pub fn build(runs: &[RunResult]) -> Quality {
     let mut quality = Quality::default();
     let mut losses = Losses::default();
-    for (at, r) in runs.iter().enumerate() {
-        let run = &r.run;
+    for (at, (run, manifest)) in in_parallel(runs, |r| (&r.run, r.run.manifest.open())).enumerate() {
         for finding in run.findings.iter().chain(&run.clocks.findings) {
             let (detail, script) = finding.detail.split_once('\n').unwrap_or((&finding.detail, ""));
             quality.findings.push(FindingView {
@@ -247,7 +247,6 @@ pub fn build(runs: &[RunResult]) -> Quality {
                     .collect(),
             });
         }
-        let manifest = run.manifest.open();
         manifest.losses.iter().for_each(|loss| losses.add(at, &run.name, loss));
         for source in &manifest.sources {
             if quality.sources.len() == MOST_SOURCES {

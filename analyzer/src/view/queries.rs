@@ -1,6 +1,6 @@
 //! The catalogue's PromQL over the runs: what each query gives in each phase, what limits it, and its course over time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::number::{self, Show};
 use super::rows;
 use crate::events::Phase;
 use crate::query::{Asker, Form, QueryAnswer};
-use crate::result::RunResult;
+use crate::result::{AnswerHead, RunResult, in_parallel};
 use crate::verdict::Catalogue;
 
 /// One query over all runs that it is about.
@@ -57,12 +57,13 @@ struct Together {
     askers: Vec<Asker>,
     /// Limits that all runs share, in the order of the first.
     shared: Vec<String>,
+    /// Places of the runs whose lines are shown.
+    shown: Vec<usize>,
     lines: Vec<QueryLine>,
     silent: Vec<String>,
 }
 
-/// Groups the answers by query, in the order of the catalogue. The answers of one run are open at a time. Of each query so many lines are
-/// made, and the others counted in `more`.
+/// Groups the answers by query, in the order of the catalogue. Of each query so many lines are made, and the others counted in `more`.
 pub fn build(
     runs: &[RunResult],
     catalogue: &Catalogue,
@@ -70,8 +71,10 @@ pub fn build(
     more: &mut BTreeMap<&'static str, usize>,
 ) -> Vec<QueryView> {
     let mut all: HashMap<String, Together> = HashMap::new();
-    for answer in runs.iter().flat_map(RunResult::answers) {
-        let QueryAnswer { query, rows, limits, phases, run, .. } = answer;
+    let heads = in_parallel(runs, RunResult::answer_heads).enumerate();
+    for (at, answer) in heads.flat_map(|(at, own)| own.into_iter().map(move |one| (at, one))) {
+        let silent = answer.is_silent();
+        let AnswerHead { query, rows, limits, .. } = answer;
         let met = all.contains_key(&query);
         let one = all.entry(query).or_default();
         for asker in rows {
@@ -84,16 +87,20 @@ pub fn build(
         } else {
             one.shared = limits;
         }
-        if phases.is_empty() {
-            one.silent.push(run);
-        }
-    }
-    for answer in runs.iter().flat_map(RunResult::answers).filter(|one| !one.phases.is_empty()) {
-        let Some(one) = all.get_mut(&answer.query) else { continue };
-        if one.lines.len() == most {
+        if silent {
+            one.silent.push(runs[at].run.name.clone());
+        } else if one.shown.len() == most {
             *more.entry("queries").or_default() += 1;
         } else {
-            one.lines.push(line(&answer, &one.shared));
+            one.shown.push(at);
+        }
+    }
+    let shown: BTreeSet<usize> = all.values().flat_map(|one| &one.shown).copied().collect();
+    for at in shown {
+        for answer in runs[at].answers() {
+            if let Some(one) = all.get_mut(&answer.query).filter(|one| one.shown.contains(&at)) {
+                one.lines.push(line(&answer, &one.shared));
+            }
         }
     }
     let queries = catalogue.rows.iter().flat_map(|row| row.documented.query.iter().chain(&row.sound.query));
@@ -101,7 +108,7 @@ pub fn build(
 }
 
 fn view(query: String, found: Together) -> QueryView {
-    let Together { askers, shared, lines, silent } = found;
+    let Together { askers, shared, lines, silent, .. } = found;
     let of = |form| askers.iter().filter(|one| one.form == form).map(|one| one.id.clone()).collect();
     QueryView {
         documented: of(Form::Documented),

@@ -7,7 +7,7 @@ use super::chart::stages::{Bar, Lane};
 use super::chart::{self, Chart};
 use super::{dataplane_name, number};
 use crate::measure::stages::Breakdown;
-use crate::result::RunResult;
+use crate::result::{RunResult, in_parallel};
 
 /// The section.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -60,9 +60,9 @@ pub fn word(moment: &str) -> &str {
 pub fn build(runs: &[RunResult]) -> Stages {
     let mut section = Stages::default();
     let mut lanes = Vec::new();
-    for result in runs {
+    for (result, found) in in_parallel(runs, |result| (result, result.stages.open())) {
         let run = &result.run;
-        let Some(found) = &result.stages.open() else { continue };
+        let Some(found) = &found else { continue };
         let stage = |at: usize| {
             let one = &found.stages[at];
             format!("{} → {}", word(&one.from), word(&one.to))

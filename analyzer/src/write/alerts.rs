@@ -58,20 +58,7 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
         let mut all: Vec<(&GroupHistory, &RuleHistory)> =
             run.replay.groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
         all.retain(|(_, rule)| rule.status != Status::Recorded);
-        // Rules of one name are told apart by their groups, and by their place where these are the same.
-        let mut named: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        let mut names = Vec::new();
-        for (group, rule) in &all {
-            *named.entry(&rule.name).or_default().entry(&group.name).or_default() += 1;
-            names.push(named[rule.name.as_str()][group.name.as_str()]);
-        }
-        let name = |group: &GroupHistory, rule: &RuleHistory, number: usize| match &named[rule.name.as_str()] {
-            groups if groups.len() == 1 && groups[group.name.as_str()] == 1 => rule.name.clone(),
-            groups if groups[group.name.as_str()] == 1 => format!("{} [{}]", rule.name, group.name),
-            _ => format!("{} [{} {number}]", rule.name, group.name),
-        };
-        let names: Vec<String> =
-            all.iter().zip(names).map(|((group, rule), number)| name(group, rule, number)).collect();
+        let names = names(&all);
         let mut all: Vec<_> = all.into_iter().zip(names).collect();
         all.sort_by_key(|((_, rule), _)| rule.status);
         for ((group, rule), name) in all {
@@ -116,6 +103,26 @@ pub fn table(runs: &[RunAlerts], read: &Rules, screen: Screen) -> String {
         out.push_str(&grid(&[vec![Cell::new(line, Style::Red)]], screen));
     }
     out
+}
+
+/// Names of rules in a table: those of one name are told apart by their groups, and by their place where these are the same.
+fn names(all: &[(&GroupHistory, &RuleHistory)]) -> Vec<String> {
+    let mut named: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    let mut numbers = Vec::new();
+    for (group, rule) in all {
+        let number = named.entry(&rule.name).or_default().entry(&group.name).or_default();
+        *number += 1;
+        numbers.push(*number);
+    }
+    let name = |((group, rule), number): (&(&GroupHistory, &RuleHistory), usize)| {
+        let groups = &named[rule.name.as_str()];
+        match groups[group.name.as_str()] {
+            1 if groups.len() == 1 => rule.name.clone(),
+            1 => format!("{} [{}]", rule.name, group.name),
+            _ => format!("{} [{} {number}]", rule.name, group.name),
+        }
+    };
+    all.iter().zip(numbers).map(name).collect()
 }
 
 /// The stretch over the time of the run: `░` pending, `█` firing.

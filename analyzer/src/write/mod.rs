@@ -25,10 +25,12 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use rayon::prelude::{IntoParallelRefIterator, ParallelIterator};
 use syncline_collector::write::staged::Claim;
 
 use crate::result::RunResult;
 use crate::view::Judged;
+use crate::view::page::RunPage;
 
 /// A format of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl File<'_> {
     ///
     /// # Errors
     /// What the writer says.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(&self, out: &mut (dyn Write + Send)) -> io::Result<()> {
         match &self.body {
             Body::Text(text) => out.write_all(text.as_bytes()),
             Body::Document(judged, runs) => json::write(out, judged, runs),
@@ -106,28 +108,24 @@ impl File<'_> {
 /// # Errors
 /// A template that does not render: a fault of this program.
 pub fn render<'a>(judged: &'a Judged, runs: &'a [RunResult], formats: &[Format]) -> anyhow::Result<Vec<File<'a>>> {
-    let mut files = Vec::new();
-    for format in formats {
-        match format {
+    let of_format = |format: &Format| -> anyhow::Result<Vec<File<'a>>> {
+        Ok(match format {
             Format::Html => {
-                files.push(File::of("report.html", html::render(&judged.view)?));
-                for page in &judged.view.pages {
-                    files.push(File::of(page.path.clone(), html::run_page(page)?));
-                }
+                let page = |page: &RunPage| Ok(File::of(page.path.clone(), html::run_page(page)?));
+                let pages = judged.view.pages.par_iter().map(page).collect::<anyhow::Result<Vec<File>>>()?;
+                [File::of("report.html", html::render(&judged.view)?)].into_iter().chain(pages).collect()
             }
-            Format::Short => files.push(File::of("summary.md", markdown::summary(&judged.view)?)),
-            Format::Json => {
-                files.push(File { path: "report.json".into(), body: Body::Document(judged, runs) });
-            }
+            Format::Short => vec![File::of("summary.md", markdown::summary(&judged.view)?)],
+            Format::Json => vec![File { path: "report.json".into(), body: Body::Document(judged, runs) }],
             Format::Markdown => {
-                files.push(File::of("report.md", markdown::render(&judged.view)?));
-                for chart in markdown::charts(&judged.view) {
-                    files.push(File::of(format!("figures/{}.svg", chart.stem), chart.standalone()));
-                }
+                let charts = markdown::charts(&judged.view);
+                let charts = charts.iter().map(|one| File::of(format!("figures/{}.svg", one.stem), one.standalone()));
+                [File::of("report.md", markdown::render(&judged.view)?)].into_iter().chain(charts).collect()
             }
-        }
-    }
-    Ok(files)
+        })
+    };
+    let files: Vec<Vec<File>> = formats.par_iter().map(of_format).collect::<anyhow::Result<_>>()?;
+    Ok(files.into_iter().flatten().collect())
 }
 
 /// Writes the files into `out`: whole or not at all. An existing directory is replaced only with `force`, and only if

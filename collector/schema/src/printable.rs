@@ -131,23 +131,41 @@ fn rewritten<'t>(text: &'t str, kept: &[char], escape: impl Fn(&mut String, char
     let mut out = String::new();
     let mut done = 0;
     let mut before = None;
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, c)) = characters.next() {
-        let behind = characters.peek().map(|(_, c)| *c);
+    let mut at = 0;
+    loop {
+        // Most of most texts is plain ASCII: a byte that is shown is a character that is.
+        let plain = plain(&text.as_bytes()[at..]);
+        if plain > 0 {
+            at += plain;
+            before = None;
+        }
+        let mut characters = text[at..].chars();
+        let Some(c) = characters.next() else { break };
+        let behind = characters.next();
+        let end = at + c.len_utf8();
         if is_shown(c) || kept.contains(&c) || is_within_emoji(before, c, behind) {
             before = Some(c);
-            continue;
+        } else {
+            out.push_str(&text[done..at]);
+            escape(&mut out, c);
+            done = end;
+            before = None;
         }
-        out.push_str(&text[done..at]);
-        escape(&mut out, c);
-        done = at + c.len_utf8();
-        before = None;
+        at = end;
     }
     if done == 0 {
         return Cow::Borrowed(text);
     }
     out.push_str(&text[done..]);
     Cow::Owned(out)
+}
+
+/// How many of the first bytes are shown as they are: looked at as blocks, which compilers make wide instructions of, then one by one.
+fn plain(bytes: &[u8]) -> usize {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+    let blocks = bytes.chunks_exact(32).take_while(|block| block.iter().fold(true, |all, byte| all & is_plain(byte)));
+    let checked = 32 * blocks.count();
+    checked + bytes[checked..].iter().take_while(|byte| is_plain(byte)).count()
 }
 
 /// Whether a joiner or a variation selector belongs to an emoji (UTS #51): `👩‍💻`, `❤️`.

@@ -139,9 +139,9 @@ const PIECES: &[&str] = &[
 ];
 
 /// First sample of the store, milliseconds.
-const FIRST: i64 = 1_000_000;
+pub(crate) const FIRST: i64 = 1_000_000;
 /// Between two samples.
-const STEP: i64 = 15_000;
+pub(crate) const STEP: i64 = 15_000;
 
 /// Takes an input.
 pub fn run(data: &[u8]) {
@@ -218,7 +218,7 @@ fn store() -> &'static MemoryStorage {
     STORE.get_or_init(|| MemoryStorage::new(series()))
 }
 
-fn series() -> Vec<Series> {
+pub(crate) fn series() -> Vec<Series> {
     let samples = |values: &dyn Fn(i64) -> Option<f64>| {
         let of = |at: i64| values(at).map(|value| Sample { time: FIRST + at * STEP, value });
         (0..60).filter_map(of).collect::<Vec<Sample>>()

@@ -18,6 +18,8 @@ pub mod formats;
 pub mod layers;
 pub mod mutation;
 pub mod places;
+#[cfg(feature = "analyzer")]
+pub mod rules;
 pub mod tsdb;
 
 /// One target.
@@ -44,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "captures", run: captures::run, seeds: captures::seeds, short: 200 },
     Target { name: "archives", run: archives::run, seeds: archives::seeds, short: 300 },
     Target { name: "bundles", run: bundles::run, seeds: bundles::seeds, short: 300 },
+    #[cfg(feature = "analyzer")]
+    Target { name: "rules", run: rules::run, seeds: rules::seeds, short: 1_000 },
     #[cfg(feature = "analyzer")]
     Target { name: "checks", run: checks::run, seeds: checks::seeds, short: 8 },
 ];

@@ -3,11 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::aggregate::{Group, groups, note_ignored_histograms};
 use super::{Cells, Context, Row, merge_same_labels, scalar};
 use crate::answer::{EvalError, SampleValue};
 use crate::labels::Labels;
 use crate::number::{format_float, format_float_short};
+use crate::series::is_stale;
 use crate::syntax::tree::{Aggregate, AggregateOperator, NodeKind, Span};
 
 /// Evaluates an aggregation that has a parameter.
@@ -174,26 +177,21 @@ fn select_rows(
     parameters: &[f64],
     context: &Context<'_>,
 ) -> Vec<Row> {
-    let by_value = aggregate.operator != AggregateOperator::LimitK;
     let mut results: Vec<Option<Row>> = rows.iter().map(|_| None).collect();
     // The order of the answer: within each group, as the last step ranks them.
     let mut order: Vec<usize> = Vec::new();
     for group in groups {
-        if by_value {
+        if aggregate.operator != AggregateOperator::LimitK {
             note_ignored_histograms(rows, &group.rows, aggregate, context);
         }
-        let mut chosen: Vec<usize> = Vec::new();
-        for (step, &parameter) in parameters.iter().enumerate() {
-            let count = if parameter < 1.0 { 0 } else { parameter as usize };
-            chosen.clear();
-            if by_value {
-                let value = |row: usize| rows[row].cells.floats[step];
-                let present = group.rows.iter().copied().filter(|&row| rows[row].cells.float(step).is_some());
-                best_elements(aggregate.operator, present, count, value, &mut chosen);
-            } else {
-                chosen.extend(group.rows.iter().filter(|&&row| rows[row].cells.has(step)).take(count));
-            }
-            for &row in &chosen {
+        // What is chosen is held for some steps at a time.
+        let parts = parameters.chunks(HELD).enumerate();
+        let chosen = parts.flat_map(|(part, own)| match aggregate.operator {
+            AggregateOperator::LimitK => first_elements(rows, group, part * HELD, own),
+            operator => best_of_steps(operator, rows, group, part * HELD, own),
+        });
+        for (step, chosen) in chosen.enumerate() {
+            for row in chosen {
                 let target = results[row].get_or_insert_with(|| {
                     order.push(row);
                     Row {
@@ -211,13 +209,61 @@ fn select_rows(
     order.into_iter().filter_map(|row| results[row].take()).collect()
 }
 
-/// The best `count` elements, best first.
+/// How many elements a parameter asks for.
+fn element_count(parameter: f64) -> usize {
+    if parameter < 1.0 { 0 } else { parameter as usize }
+}
+
+/// At each of some steps the first rows that have a value.
+fn first_elements(rows: &[Row], group: &Group, begin: usize, parameters: &[f64]) -> Vec<Vec<usize>> {
+    let at = |(place, &parameter): (usize, &f64)| {
+        let present = group.rows.iter().copied().filter(|&row| rows[row].cells.has(begin + place));
+        present.take(element_count(parameter)).collect()
+    };
+    parameters.iter().enumerate().map(at).collect()
+}
+
+/// Steps that are ranked together: their floats in a row are one line of the processor's cache.
+const TOGETHER: usize = 8;
+/// Steps whose choice is held at a time.
+const HELD: usize = 64 * TOGETHER;
+
+/// At each of some steps, from `begin`, the rows with the best floats, best first.
+fn best_of_steps(
+    operator: AggregateOperator,
+    rows: &[Row],
+    group: &Group,
+    begin: usize,
+    parameters: &[f64],
+) -> Vec<Vec<usize>> {
+    let some = |(number, parameters): (usize, &[f64])| -> Vec<Vec<usize>> {
+        let from = begin + number * TOGETHER;
+        let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); parameters.len()];
+        for &row in &group.rows {
+            let floats = &rows[row].cells.floats;
+            for ((place, &parameter), heap) in parameters.iter().enumerate().zip(&mut chosen) {
+                if !is_stale(floats[from + place]) {
+                    let value = |row: usize| rows[row].cells.floats[from + place];
+                    offer(operator, row, element_count(parameter), value, heap);
+                }
+            }
+        }
+        for (place, heap) in chosen.iter_mut().enumerate() {
+            let value = |row: usize| rows[row].cells.floats[from + place];
+            heap.sort_by(|&a, &b| rank_order(operator, value(a), value(b)));
+        }
+        chosen
+    };
+    parameters.par_chunks(TOGETHER).enumerate().flat_map_iter(some).collect()
+}
+
+/// Takes an element in among the best `count`, if it is one.
 ///
 /// A binary heap with the worst element on top, kept as Go's `container/heap` does, so that of equal values the same
 /// ones are chosen as by Prometheus.
-fn best_elements(
+fn offer(
     operator: AggregateOperator,
-    elements: impl Iterator<Item = usize>,
+    element: usize,
     count: usize,
     value: impl Fn(usize) -> f64,
     heap: &mut Vec<usize>,
@@ -227,40 +273,37 @@ fn best_elements(
         let (a, b) = (value(a), value(b));
         a.is_nan() || if operator == AggregateOperator::TopK { a < b } else { a > b }
     };
-    for element in elements {
-        if heap.len() < count {
-            heap.push(element);
-            let mut place = heap.len() - 1;
-            while place > 0 {
-                let parent = (place - 1) / 2;
-                if !worse(heap[place], heap[parent]) {
-                    break;
-                }
-                heap.swap(place, parent);
-                place = parent;
+    if heap.len() < count {
+        heap.push(element);
+        let mut place = heap.len() - 1;
+        while place > 0 {
+            let parent = (place - 1) / 2;
+            if !worse(heap[place], heap[parent]) {
+                break;
             }
-        } else if let Some(&top) = heap.first()
-            && worse(top, element)
-            && !(value(top).is_nan() && value(element).is_nan())
-        {
-            heap[0] = element;
-            let mut place = 0;
-            loop {
-                let left = 2 * place + 1;
-                if left >= heap.len() {
-                    break;
-                }
-                let right = left + 1;
-                let child = if right < heap.len() && worse(heap[right], heap[left]) { right } else { left };
-                if !worse(heap[child], heap[place]) {
-                    break;
-                }
-                heap.swap(place, child);
-                place = child;
+            heap.swap(place, parent);
+            place = parent;
+        }
+    } else if let Some(&top) = heap.first()
+        && worse(top, element)
+        && !(value(top).is_nan() && value(element).is_nan())
+    {
+        heap[0] = element;
+        let mut place = 0;
+        loop {
+            let left = 2 * place + 1;
+            if left >= heap.len() {
+                break;
             }
+            let right = left + 1;
+            let child = if right < heap.len() && worse(heap[right], heap[left]) { right } else { left };
+            if !worse(heap[child], heap[place]) {
+                break;
+            }
+            heap.swap(place, child);
+            place = child;
         }
     }
-    heap.sort_by(|&a, &b| rank_order(operator, value(a), value(b)));
 }
 
 /// Best first; NaN is the worst for both.

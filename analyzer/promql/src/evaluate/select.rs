@@ -6,6 +6,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::around::smoothed_at;
+use super::window::Edge;
 use super::{Cells, Context, Row, Steps, evaluate, note_mixed_schemas};
 use crate::answer::{EvalError, SampleValue};
 use crate::histogram::{Histogram, MixedSchemas, ResetHint};
@@ -50,7 +51,8 @@ struct Seen {
 struct Walker<'a> {
     series: &'a Series,
     lookback: i64,
-    floats: usize,
+    /// The first float beyond the last time.
+    floats: Edge,
     histograms: usize,
 }
 
@@ -60,7 +62,7 @@ impl<'a> Walker<'a> {
         Walker {
             series,
             lookback,
-            floats: series.times.partition_point(|&time| time <= oldest),
+            floats: Edge::at(series.times.partition_point(|&time| time <= oldest)),
             histograms: series.histograms.partition_point(|sample| sample.time <= oldest),
         }
     }
@@ -68,13 +70,11 @@ impl<'a> Walker<'a> {
     /// The sample seen at a time; `None` if it is too old or a staleness marker. Times must not descend.
     fn at(&mut self, time: i64) -> Option<Seen> {
         let series = self.series;
-        while series.times.get(self.floats).is_some_and(|&one| one <= time) {
-            self.floats += 1;
-        }
+        self.floats.go_beyond(&series.times, time);
         while series.histograms.get(self.histograms).is_some_and(|one| one.time <= time) {
             self.histograms += 1;
         }
-        let float = self.floats.checked_sub(1).map(|index| (series.times[index], index));
+        let float = self.floats.index.checked_sub(1).map(|index| (series.times[index], index));
         let histogram = self.histograms.checked_sub(1).map(|index| (series.histograms[index].time, index));
         let seen = match (float, histogram) {
             (Some((float_time, index)), other) if other.is_none_or(|(time, _)| time <= float_time) => {

@@ -136,20 +136,20 @@ impl<'a> Iterator for Windows<'a, '_> {
 
 /// An edge of a window: the first sample beyond a time that only grows.
 #[derive(Clone, Copy)]
-struct Edge {
-    index: usize,
+pub(super) struct Edge {
+    pub(super) index: usize,
     /// By how many samples it moved last: scrapes are regular, and it will most likely do so again.
     stride: usize,
 }
 
 impl Edge {
-    fn at(index: usize) -> Edge {
+    pub(super) fn at(index: usize) -> Edge {
         Edge { index, stride: 0 }
     }
 
     /// Moves to the first of the times (ascending) that is beyond `bound`.
     #[inline]
-    fn go_beyond(&mut self, times: &[i64], bound: i64) {
+    pub(super) fn go_beyond(&mut self, times: &[i64], bound: i64) {
         let guess = self.index + self.stride;
         let not_short = times.get(guess).is_none_or(|&time| time > bound);
         let not_far = guess == self.index || times.get(guess - 1).is_some_and(|&time| time <= bound);

@@ -29,6 +29,7 @@ pub mod tables;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use syncline_schema::manifest::Manifest;
@@ -148,10 +149,15 @@ impl Archive {
         all.sort_by(|a, b| (&a.path, &a.id).cmp(&(&b.path, &b.id)));
         // Queries are parsed once for each dataplane, not for each of a thousand runs.
         let mut questions: HashMap<String, Option<Vec<Question>>> = HashMap::new();
+        for Stored { result, .. } in &all {
+            let dataplane = &result.run.dataplane;
+            if !questions.contains_key(dataplane) {
+                questions.insert(dataplane.clone(), concerning(asks(dataplane), dataplane));
+            }
+        }
         let of = |Stored { id, path, mut result }: Stored| {
-            let dataplane = result.run.dataplane.clone();
-            let own = questions.entry(dataplane).or_insert_with_key(|dataplane| concerning(asks(dataplane), dataplane));
-            asked(&mut result, own.as_deref());
+            let own = questions.get(&result.run.dataplane).and_then(Option::as_deref);
+            asked(&mut result, own);
             let others: Vec<&str> =
                 places.get(id.as_str()).into_iter().flatten().skip(1).map(|(_, path)| *path).collect();
             if !others.is_empty() {
@@ -163,7 +169,7 @@ impl Archive {
             }
             (result, path)
         };
-        Ok(all.into_iter().map(of).collect())
+        Ok(all.into_par_iter().map(of).collect())
     }
 }
 
@@ -185,12 +191,13 @@ fn asked(result: &mut RunResult, questions: Option<&[Question]>) {
         result.aside = None;
         return;
     };
-    let answers = result.answers();
-    let dataplane = &result.run.dataplane;
-    if asked.iter().map(|one| (&one.text, &one.rows)).eq(answers.iter().map(|one| (&one.query, &one.rows))) {
+    let answered = result.answer_heads();
+    if asked.iter().map(|one| (&one.text, &one.rows)).eq(answered.iter().map(|one| (&one.query, &one.rows))) {
         return;
     }
-    let mut answers: BTreeMap<String, QueryAnswer> = answers.into_iter().map(|one| (one.query.clone(), one)).collect();
+    let dataplane = &result.run.dataplane;
+    let mut answers: BTreeMap<String, QueryAnswer> =
+        result.answers().into_iter().map(|one| (one.query.clone(), one)).collect();
     let mut found = Vec::new();
     for one in asked {
         let unasked = || QueryAnswer {

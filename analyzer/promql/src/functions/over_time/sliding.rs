@@ -1,7 +1,5 @@
 //! Sums and extremes of windows that slide over a series, at a constant cost per step.
 
-use std::collections::VecDeque;
-
 use crate::evaluate::Window;
 
 /// Windows shorter than this are added up directly.
@@ -82,43 +80,48 @@ impl SlidingSum {
     }
 }
 
-/// The smallest or largest value of windows that slide: a queue of those values that may yet become the extreme.
+/// The smallest or largest value of windows that slide: the extremes of all ends of an earlier window, and of what came since. Each
+/// sample is looked at twice, without a branch that random values would mislead.
 #[derive(Debug)]
 pub(super) struct SlidingExtreme {
     largest: bool,
-    /// Indices of candidates, the extreme in front.
-    candidates: VecDeque<usize>,
+    /// `ends[i]`: the extreme from sample `from + i` up to where the ends end.
+    ends: Vec<f64>,
+    from: usize,
+    /// The extreme of the samples behind the ends and before `next`; NaN without any.
+    since: f64,
     /// The next sample to look at.
     next: usize,
 }
 
 impl SlidingExtreme {
     pub(super) fn new(largest: bool) -> SlidingExtreme {
-        SlidingExtreme { largest, candidates: VecDeque::new(), next: 0 }
+        SlidingExtreme { largest, ends: Vec::new(), from: 0, since: f64::NAN, next: 0 }
     }
 
     /// The extreme of a window that is not empty; NaN if it holds nothing else.
     pub(super) fn value(&mut self, window: &Window<'_>) -> f64 {
+        if self.largest { self.of(window, |new, old| new > old) } else { self.of(window, |new, old| new < old) }
+    }
+
+    fn of(&mut self, window: &Window<'_>, better: impl Fn(f64, f64) -> bool) -> f64 {
+        // Of equal values the first is kept, as Prometheus does: zeros have signs.
+        let best = |earlier: f64, later: f64| if better(later, earlier) || earlier.is_nan() { later } else { earlier };
         let values = &window.series.values;
-        if self.next < window.first {
-            self.next = window.first;
-            self.candidates.clear();
-        }
-        while self.next < window.past {
-            let value = values[self.next];
-            if !value.is_nan() {
-                let beaten = |other: f64| if self.largest { other < value } else { other > value };
-                while self.candidates.back().is_some_and(|&last| beaten(values[last])) {
-                    self.candidates.pop_back();
-                }
-                self.candidates.push_back(self.next);
+        if window.first >= self.from + self.ends.len() {
+            let own = &values[window.first..window.past];
+            self.ends.clear();
+            self.ends.resize(own.len(), f64::NAN);
+            let mut extreme = f64::NAN;
+            for (end, &value) in self.ends.iter_mut().zip(own).rev() {
+                extreme = best(value, extreme);
+                *end = extreme;
             }
-            self.next += 1;
+            (self.from, self.since, self.next) = (window.first, f64::NAN, window.past);
         }
-        while self.candidates.front().is_some_and(|&front| front < window.first) {
-            self.candidates.pop_front();
-        }
-        self.candidates.front().map_or(f64::NAN, |&front| values[front])
+        self.since = values[self.next..window.past].iter().fold(self.since, |extreme, &value| best(extreme, value));
+        self.next = window.past;
+        best(self.ends[window.first - self.from], self.since)
     }
 }
 
