@@ -8,8 +8,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow_schema::ArrowError;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
+};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
@@ -19,6 +22,8 @@ use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text, is_possible};
 const BATCH: usize = 1 << 14;
 /// The column that names a row's series.
 const SERIES: &str = "series";
+/// The column of a metric's name.
+const NAME: &str = "name";
 
 /// A Parquet file whose row groups are read apart from each other.
 pub struct Groups<'a> {
@@ -61,20 +66,45 @@ impl<'a> Groups<'a> {
         &self,
         group: usize,
         batch: usize,
+        take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.each_wanted(group, batch, None, take)
+    }
+
+    /// The same of the rows that a filter keeps: of the others no column is unpacked that it does not need itself.
+    fn each_wanted(
+        &self,
+        group: usize,
+        batch: usize,
+        filter: Option<RowFilter>,
         mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let place = || format!("{}: row group {group}", self.file.display());
         let opened = File::open(self.file).with_context(place)?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
-            .with_batch_size(batch)
-            .build()
-            .with_context(place)?;
-        for batch in reader {
+            .with_batch_size(batch);
+        let builder = match filter {
+            Some(filter) => builder.with_row_filter(filter),
+            None => builder,
+        };
+        for batch in builder.build().with_context(place)? {
             take(&batch.with_context(place)?).with_context(place)?;
         }
         Ok(())
+    }
+
+    /// Keeps rows with one of these names.
+    fn named(&self, names: &HashSet<String>) -> RowFilter {
+        let names = names.clone();
+        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), [NAME]);
+        let keep = move |batch: RecordBatch| {
+            let column: Option<&StringArray> = batch.columns().first().and_then(|one| one.as_any().downcast_ref());
+            let column = column.ok_or_else(|| ArrowError::SchemaError(format!("column {NAME}: expected texts")))?;
+            Ok(column.iter().map(|name| Some(name.is_some_and(|name| names.contains(name)))).collect())
+        };
+        RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, keep))])
     }
 }
 
@@ -90,19 +120,14 @@ pub enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// The wanted rows of a batch, ascending.
+    /// The wanted rows of a batch, ascending. Names were filtered when it was read.
     fn of(self, batch: &RecordBatch) -> anyhow::Result<Vec<usize>> {
         let all = 0..batch.num_rows();
         match self {
-            Wanted::All => Ok(all.collect()),
+            Wanted::All | Wanted::Names(_) => Ok(all.collect()),
             Wanted::Series(ids) => {
                 let series = full::<Int64Type>(batch, SERIES)?.values();
                 Ok(all.filter(|at| ids.binary_search(&series[*at]).is_ok()).collect())
-            }
-            Wanted::Names(names) => {
-                let column = batch.column_by_name("name").and_then(|column| column.as_any().downcast_ref());
-                let column: &StringArray = column.context("no column name")?;
-                Ok(all.filter(|at| names.contains(column.value(*at))).collect())
             }
         }
     }
@@ -117,7 +142,8 @@ pub fn rows<R: Row<'static> + Send>(file: &Path, wanted: Wanted) -> anyhow::Resu
     let groups = Groups::open(file, &names)?;
     let read = |group: usize| -> anyhow::Result<Vec<R>> {
         let mut rows = Vec::new();
-        groups.each(group, BATCH, |batch| {
+        let filter = if let Wanted::Names(names) = wanted { Some(groups.named(names)) } else { None };
+        groups.each_wanted(group, BATCH, filter, |batch| {
             let columns: Vec<Values> =
                 R::COLUMNS.iter().map(|column| values(batch, column)).collect::<anyhow::Result<_>>()?;
             rows.extend(wanted.of(batch)?.into_iter().map(|at| R::read(&BatchRow { columns: &columns, at })));

@@ -60,6 +60,13 @@ pub struct Chosen {
     pub others: Vec<SeriesRow<'static>>,
 }
 
+impl Chosen {
+    /// All its rows, the best witness' first.
+    pub fn rows(&self) -> impl Iterator<Item = &SeriesRow<'static>> {
+        [&self.row].into_iter().chain(&self.parts).chain(&self.others)
+    }
+}
+
 type LabelMap = BTreeMap<String, String>;
 
 fn is_target_label(name: &str) -> bool {

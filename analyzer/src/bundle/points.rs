@@ -5,10 +5,7 @@
 
 use anyhow::Context;
 use arrow_array::types::{Float64Type, Int64Type};
-use rayon::prelude::{
-    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, IntoParallelRefMutIterator,
-    ParallelIterator,
-};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use syncline_schema::is_possible;
 use syncline_schema::samples::SampleRow;
 
@@ -18,13 +15,28 @@ use super::batches::{Groups, full, possible};
 /// Rows that are decoded at once.
 const BATCH: usize = 1 << 13;
 
-/// Samples of one series: times in milliseconds since 1970, ascending, each once; and as many values.
+/// Samples: times in milliseconds since 1970, and as many values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Points {
     /// Times.
     pub times: Vec<i64>,
     /// Values.
     pub values: Vec<f64>,
+}
+
+impl Points {
+    /// Whether the times ascend, each once.
+    pub fn is_in_order(&self) -> bool {
+        self.times.is_sorted_by(|a, b| a < b)
+    }
+
+    /// Makes times ascend; of equal times the first is kept. Blocks, and runs of a large table, may overlap.
+    pub fn put_in_order(&mut self) {
+        let mut pairs: Vec<(i64, f64)> = self.times.iter().copied().zip(self.values.iter().copied()).collect();
+        pairs.sort_by_key(|(time, _)| *time);
+        pairs.dedup_by_key(|(time, _)| *time);
+        (self.times, self.values) = pairs.into_iter().unzip();
+    }
 }
 
 /// Rows of one series that follow each other in a row group: the place of the series in the answer, none where it is not
@@ -41,8 +53,8 @@ struct Slot<'a> {
     target: Option<(&'a mut [i64], &'a mut [f64])>,
 }
 
-/// The samples of some series. `owners` has identifiers of rows of `series`, ascending, each with the place in the answer (below
-/// `count`) that its samples belong to.
+/// The samples of some series, as the table has them. `owners` has identifiers of rows of `series`, ascending, each with the place in the
+/// answer (below `count`) that its samples belong to; of one place there may be several.
 ///
 /// The column of identifiers is read first: it tells how long each answer is, and where in it each row goes.
 ///
@@ -65,9 +77,9 @@ pub fn of_series(bundle: &Bundle, owners: &[(i64, usize)], count: usize) -> anyh
             lengths[owner] += run.rows;
         }
     }
-    // In parallel: most of it is the system giving the memory.
-    let room = |n: &usize| Points { times: vec![0; *n], values: vec![0.0; *n] };
-    let mut all: Vec<Points> = lengths.par_iter().with_min_len(64).map(room).collect();
+    // By one thread: those that ask the system for memory at once wait for each other.
+    let room = |n: usize| Points { times: vec![0; n], values: vec![0.0; n] };
+    let mut all: Vec<Points> = lengths.into_iter().map(room).collect();
     let mut free: Vec<(&mut [i64], &mut [f64])> =
         all.iter_mut().map(|points| (&mut points.times[..], &mut points.values[..])).collect();
     let slots: Vec<Vec<Slot>> = runs
@@ -88,7 +100,6 @@ pub fn of_series(bundle: &Bundle, owners: &[(i64, usize)], count: usize) -> anyh
         .collect();
     let table = table.of_columns(&["time", "value"]);
     groups.into_par_iter().zip(slots).try_for_each(|(group, slots)| fill(&table, group, slots))?;
-    all.par_iter_mut().with_min_len(64).for_each(put_in_order);
     Ok(all)
 }
 
@@ -146,17 +157,6 @@ fn fill(table: &Groups, group: usize, slots: Vec<Slot>) -> anyhow::Result<()> {
     })
 }
 
-/// Makes times ascend; of equal times the first is kept. Blocks, and runs of a large table, may overlap.
-fn put_in_order(points: &mut Points) {
-    if points.times.is_sorted_by(|a, b| a < b) {
-        return;
-    }
-    let mut pairs: Vec<(i64, f64)> = points.times.iter().copied().zip(points.values.iter().copied()).collect();
-    pairs.sort_by_key(|(time, _)| *time);
-    pairs.dedup_by_key(|(time, _)| *time);
-    (points.times, points.values) = pairs.into_iter().unzip();
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -171,8 +171,10 @@ mod tests {
     #[test]
     fn parts_that_overlap_are_merged_each_time_once() {
         let mut points = Points { times: vec![10, 30, 20, 30, 40], values: vec![1.0, 3.0, 2.0, 9.0, 4.0] };
-        put_in_order(&mut points);
+        assert!(!points.is_in_order());
+        points.put_in_order();
         assert_eq!(points, Points { times: vec![10, 20, 30, 40], values: vec![1.0, 2.0, 3.0, 4.0] });
+        assert!(points.is_in_order());
     }
 
     #[test]
@@ -198,6 +200,8 @@ mod tests {
         let bundle = Bundle { path: folder.path().to_owned(), manifest: Manifest::default(), ..Bundle::default() };
         let found = of_series(&bundle, &[(1, 1), (3, 0)], 2).expect("readable");
         assert_eq!(found[0], Points { times: vec![10, 20], values: vec![310.0, 320.0] });
-        assert_eq!(found[1], Points { times: vec![10, 15, 20], values: vec![110.0, 115.0, 120.0] });
+        assert_eq!(found[1], Points { times: vec![10, 20, 15], values: vec![110.0, 120.0, 115.0] });
+        let one = of_series(&bundle, &[(1, 0), (3, 0)], 1).expect("readable");
+        assert_eq!(one[0].times, [10, 20, 10, 20, 15], "two rows in one place, as they stand");
     }
 }

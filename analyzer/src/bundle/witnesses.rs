@@ -19,6 +19,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
 use syncline_schema::histograms::NativeHistogramRow;
 use syncline_schema::samples::{SampleRow, SeriesRow, StartRow};
@@ -26,6 +27,7 @@ use syncline_schema::samples::{SampleRow, SeriesRow, StartRow};
 use super::components::{self, Class};
 pub use super::identity::Chosen;
 use super::identity::choose_among;
+use super::points::Points;
 use super::stretches::{self, Member, Witness};
 pub use super::stretches::{Aside, Why};
 use super::{Bundle, histograms, points, recorded};
@@ -108,34 +110,29 @@ pub fn select(
 /// # Errors
 /// A table that cannot be read.
 pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -> anyhow::Result<Selected> {
-    // Each row with samples, and its place.
-    let rows: Vec<&SeriesRow<'static>> =
-        chosen.iter().flat_map(|one| [&one.row].into_iter().chain(&one.parts).chain(&one.others)).collect();
-    let mut places: Vec<(i64, usize)> = rows.iter().enumerate().map(|(at, row)| (row.series, at)).collect();
-    places.sort_unstable();
-    let mut floats = points::of_series(bundle, &places, rows.len())?.into_iter();
-    let ids: Vec<i64> = places.iter().map(|(id, _)| *id).collect();
-    let owners: HashMap<i64, usize> = places.into_iter().collect();
-    let mut native: Vec<Vec<HistogramSample>> = vec![Vec::new(); rows.len()];
+    let mut ids: Vec<i64> = chosen.iter().flat_map(Chosen::rows).map(|row| row.series).collect();
+    ids.sort_unstable();
+    let mut native: HashMap<i64, Vec<HistogramSample>> = HashMap::new();
     for row in bundle.rows_of_series::<NativeHistogramRow<'static>>(&ids)? {
-        native[owners[&row.series]].push(histograms::sample(&row)?);
+        native.entry(row.series).or_default().push(histograms::sample(&row)?);
     }
+    let floats = floats(bundle, &chosen, &native)?;
     // By row and time, both in ms: few captures have any.
     let mut starts: HashMap<i64, Starts> = HashMap::new();
     for row in bundle.rows_of_series::<StartRow<'static>>(&ids)? {
         let [time, start] = [row.time, row.start].map(|time| time.div_euclid(1_000_000));
         starts.entry(row.series).or_default().insert(time, start);
     }
-    let mut native = native.into_iter();
     let mut witnesses: Vec<Vec<Witness>> = Vec::with_capacity(chosen.len());
-    for one in &chosen {
+    for (one, points) in chosen.iter().zip(floats) {
         let mut own: Vec<Witness> = Vec::new();
-        for (at, row) in [&one.row].into_iter().chain(&one.parts).chain(&one.others).enumerate() {
+        // Where several rows are read as one, the first stands for them.
+        for ((at, row), points) in one.rows().enumerate().zip(points) {
             let member = Member {
                 source: row.source,
                 witness: row.witness.to_string(),
-                points: floats.next().unwrap_or_default(),
-                histograms: native.next().unwrap_or_default(),
+                points,
+                histograms: native.remove(&row.series).unwrap_or_default(),
             };
             let class = Class::of(&row.witness);
             match own.last_mut().filter(|last| at <= one.parts.len() || last.class == class) {
@@ -164,14 +161,13 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
         if points.times.is_empty() && histograms.is_empty() {
             continue;
         }
+        let own: Vec<&Starts> = one.rows().filter_map(|row| starts.get(&row.series)).collect();
         let mut pairs: Vec<(String, String)> = one.labels.into_iter().collect();
         pairs.push(("__name__".to_owned(), one.name));
         if let Some((label, value)) = extra {
             pairs.retain(|(name, _)| name != label);
             pairs.push((label.to_owned(), value.to_owned()));
         }
-        let own = [&one.row].into_iter().chain(&one.parts).chain(&one.others);
-        let own: Vec<&Starts> = own.filter_map(|row| starts.get(&row.series)).collect();
         found.push(Series {
             labels: Labels::new(pairs),
             start_times: begun(&own, points.times.iter().copied()),
@@ -182,6 +178,55 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
         });
     }
     Ok(Selected { series: found, aside })
+}
+
+/// The float samples of each of the chosen: row by row, or of all rows as one where they follow each other, as the blocks of a database do.
+fn floats(
+    bundle: &Bundle,
+    chosen: &[Chosen],
+    native: &HashMap<i64, Vec<HistogramSample>>,
+) -> anyhow::Result<Vec<Vec<Points>>> {
+    let is_plain = |one: &Chosen| one.others.is_empty() && one.rows().all(|row| !native.contains_key(&row.series));
+    let mut found = read(bundle, &chosen.iter().map(|one| (one, is_plain(one))).collect::<Vec<_>>())?;
+    let overlap: Vec<usize> = found
+        .par_iter_mut()
+        .enumerate()
+        .with_min_len(64)
+        .filter_map(|(at, own)| {
+            let as_one = own.len() == 1 && chosen[at].rows().nth(1).is_some();
+            for points in own.iter_mut().filter(|points| !points.is_in_order()) {
+                if as_one {
+                    return Some(at);
+                }
+                points.put_in_order();
+            }
+            None
+        })
+        .collect();
+    if !overlap.is_empty() {
+        let again = read(bundle, &overlap.iter().map(|at| (&chosen[*at], false)).collect::<Vec<_>>())?;
+        for (at, mut own) in overlap.into_iter().zip(again) {
+            own.iter_mut().filter(|points| !points.is_in_order()).for_each(Points::put_in_order);
+            found[at] = own;
+        }
+    }
+    Ok(found)
+}
+
+/// The float samples of series as the table has them: of all rows as one where that is wanted, else row by row.
+fn read(bundle: &Bundle, wanted: &[(&Chosen, bool)]) -> anyhow::Result<Vec<Vec<Points>>> {
+    let (mut places, mut count, mut lengths) = (Vec::new(), 0, Vec::with_capacity(wanted.len()));
+    for (one, as_one) in wanted {
+        let begin = count;
+        for row in one.rows() {
+            count += usize::from(count == begin || !as_one);
+            places.push((row.series, count - 1));
+        }
+        lengths.push(count - begin);
+    }
+    places.sort_unstable();
+    let mut all = points::of_series(bundle, &places, count)?.into_iter();
+    Ok(lengths.into_iter().map(|length| all.by_ref().take(length).collect()).collect())
 }
 
 /// Start time of each sample of a row, by the sample's time; ms.

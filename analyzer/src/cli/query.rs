@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -169,7 +170,11 @@ pub fn run(arguments: &QueryArguments) -> anyhow::Result<ExitCode> {
     };
     let answer = match arguments.when(&query, &bundles, &parts)? {
         When::Refused(message) => return refuse(&mut out, format, &error_to_json("bad_data", &message), &message),
-        When::Together(times) => ask::together(parts, &query, times, &options),
+        When::Together(times) => {
+            // The process ends with the answer: its samples need not be given back one by one.
+            let storage = ManuallyDrop::new(ask::together(parts));
+            ask::evaluate(&storage, &query, times, &options)
+        }
         When::Apart(times) => ask::apart(parts.into_iter().zip(times).collect(), &query, &options),
     };
     let answer = match answer {

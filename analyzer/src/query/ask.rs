@@ -61,13 +61,9 @@ pub fn span(parts: &[Part]) -> Option<(i64, i64)> {
     spans().map(|(first, _)| first).min().zip(spans().map(|(_, last)| last).max())
 }
 
-/// Evaluates once over all series together.
-///
-/// # Errors
-/// An expression that cannot be evaluated.
-pub fn together(parts: Vec<Part>, query: &Expr, times: Times, options: &Options) -> Result<Answer, EvalError> {
-    let series = parts.into_iter().flat_map(|part| part.series).collect();
-    evaluate(&MemoryStorage::new(series), query, times, options)
+/// All series together.
+pub fn together(parts: Vec<Part>) -> MemoryStorage {
+    MemoryStorage::new(parts.into_iter().flat_map(|part| part.series).collect())
 }
 
 /// Evaluates over each bundle by itself, at its own times, and joins the answers: every series of the result says of which run
@@ -94,7 +90,11 @@ pub fn apart(parts: Vec<(Part, Times)>, query: &Expr, options: &Options) -> Resu
     }))
 }
 
-fn evaluate(storage: &MemoryStorage, query: &Expr, times: Times, options: &Options) -> Result<Answer, EvalError> {
+/// Evaluates at a time or over a range.
+///
+/// # Errors
+/// An expression that cannot be evaluated.
+pub fn evaluate(storage: &MemoryStorage, query: &Expr, times: Times, options: &Options) -> Result<Answer, EvalError> {
     match times {
         Times::At(time) => instant(storage, query, time, options),
         Times::Range(start, end, step) => range(storage, query, start, end, step, options),
@@ -201,7 +201,7 @@ mod tests {
         }
         // Together only one of the two is current at any moment.
         let query = parse("x").unwrap();
-        let found = together(parts(), &query, Times::At(90_001_000), &Options::default()).unwrap();
+        let found = evaluate(&together(parts()), &query, Times::At(90_001_000), &Options::default()).unwrap();
         assert!(matches!(found.value, Value::Vector(elements) if elements.len() == 1));
         assert_eq!(span(&parts()), Some((0, 90_001_000)));
     }

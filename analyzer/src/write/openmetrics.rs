@@ -121,7 +121,7 @@ struct Declared {
 }
 
 fn declared(all: &[Chosen]) -> Declared {
-    let rows = all.iter().flat_map(|one| [&one.row].into_iter().chain(&one.parts).chain(&one.others));
+    let rows = all.iter().flat_map(Chosen::rows);
     let kinds: BTreeSet<&str> = rows.filter_map(|row| row.metric_type.as_deref()).collect();
     let mut bounds = all.iter().flat_map(|one| ["le", "quantile"].into_iter().filter_map(|name| one.labels.get(name)));
     let kind = kinds.first().filter(|_| kinds.len() == 1).map(|kind| (*kind).to_owned());

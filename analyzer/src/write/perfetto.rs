@@ -389,7 +389,7 @@ impl Trace<'_, '_> {
             let named = [("__name__".to_owned(), one.name.clone())];
             let labels = Labels::new(one.labels.clone().into_iter().chain(named));
             let evidence = run.evidence(one.row.source, one.row.record, "");
-            let repeats = [&one.row].into_iter().chain(&one.parts).chain(&one.others).any(|row| row.witness == "api");
+            let repeats = one.rows().any(|row| row.witness == "api");
             read_on
                 .insert(labels, (one.row.clock.to_string(), evidence, repeats || one.name.starts_with("container_")));
         }

@@ -223,10 +223,10 @@ fn first_elements(rows: &[Row], group: &Group, begin: usize, parameters: &[f64])
     parameters.iter().enumerate().map(at).collect()
 }
 
-/// Steps that are ranked together: their floats in a row are one line of the processor's cache.
-const TOGETHER: usize = 8;
+/// Steps that are ranked together: their floats in a row are few lines of the processor's cache.
+const TOGETHER: usize = 32;
 /// Steps whose choice is held at a time.
-const HELD: usize = 64 * TOGETHER;
+const HELD: usize = 16 * TOGETHER;
 
 /// At each of some steps, from `begin`, the rows with the best floats, best first.
 fn best_of_steps(
@@ -239,12 +239,20 @@ fn best_of_steps(
     let some = |(number, parameters): (usize, &[f64])| -> Vec<Vec<usize>> {
         let from = begin + number * TOGETHER;
         let mut chosen: Vec<Vec<usize>> = vec![Vec::new(); parameters.len()];
+        // Of each step the worst of those chosen, once they are as many as they may be: few elements are better. NaN until then.
+        let mut worst = vec![f64::NAN; parameters.len()];
         for &row in &group.rows {
-            let floats = &rows[row].cells.floats;
-            for ((place, &parameter), heap) in parameters.iter().enumerate().zip(&mut chosen) {
-                if !is_stale(floats[from + place]) {
-                    let value = |row: usize| rows[row].cells.floats[from + place];
-                    offer(operator, row, element_count(parameter), value, heap);
+            let floats = &rows[row].cells.floats[from..from + parameters.len()];
+            for (place, (&float, worst)) in floats.iter().zip(&mut worst).enumerate() {
+                let is_no_better = if operator == AggregateOperator::TopK { float <= *worst } else { float >= *worst };
+                if is_no_better || is_stale(float) {
+                    continue;
+                }
+                let (count, heap) = (element_count(parameters[place]), &mut chosen[place]);
+                let value = |row: usize| rows[row].cells.floats[from + place];
+                offer(operator, row, count, value, heap);
+                if let Some(&top) = heap.first().filter(|_| heap.len() == count) {
+                    *worst = value(top);
                 }
             }
         }
