@@ -100,7 +100,8 @@ fn select(selector: &Selector, context: &Context<'_>, start: i64, end: i64) -> V
     let mut series = context.storage.select(&selector.matchers, start, end);
     series.sort_by(|a, b| a.labels.cmp(&b.labels));
     let samples = series
-        .iter()
+        .par_iter()
+        .with_min_len(64)
         .map(|one| {
             let floats =
                 one.times.partition_point(|&time| time <= end) - one.times.partition_point(|&time| time < start);
