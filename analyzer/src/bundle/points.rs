@@ -32,6 +32,9 @@ impl Points {
 
     /// Makes times ascend; of equal times the first is kept. Blocks, and runs of a large table, may overlap.
     pub fn put_in_order(&mut self) {
+        if self.is_in_order() {
+            return;
+        }
         let mut pairs: Vec<(i64, f64)> = self.times.iter().copied().zip(self.values.iter().copied()).collect();
         pairs.sort_by_key(|(time, _)| *time);
         pairs.dedup_by_key(|(time, _)| *time);

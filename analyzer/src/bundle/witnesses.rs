@@ -193,20 +193,19 @@ fn floats(
         .enumerate()
         .with_min_len(64)
         .filter_map(|(at, own)| {
-            let as_one = own.len() == 1 && chosen[at].rows().nth(1).is_some();
-            for points in own.iter_mut().filter(|points| !points.is_in_order()) {
-                if as_one {
-                    return Some(at);
-                }
-                points.put_in_order();
+            if let [as_one] = own.as_slice()
+                && chosen[at].rows().nth(1).is_some()
+            {
+                return (!as_one.is_in_order()).then_some(at);
             }
+            own.iter_mut().for_each(Points::put_in_order);
             None
         })
         .collect();
     if !overlap.is_empty() {
         let again = read(bundle, &overlap.iter().map(|at| (&chosen[*at], false)).collect::<Vec<_>>())?;
         for (at, mut own) in overlap.into_iter().zip(again) {
-            own.iter_mut().filter(|points| !points.is_in_order()).for_each(Points::put_in_order);
+            own.iter_mut().for_each(Points::put_in_order);
             found[at] = own;
         }
     }

@@ -51,8 +51,10 @@ pub fn distinct<T: Captured + Sync>(given: Vec<T>) -> Distinct<T> {
         let mut copy_of = None;
         let mut sharing = Vec::new();
         let candidates: BTreeSet<usize> = own.iter().filter_map(|hash| holders.get(hash)).flatten().copied().collect();
+        // Packed in a result: opened once, and only where another run has a capture of it.
+        let manifest = if candidates.is_empty() { Manifest::default() } else { run.manifest().into_owned() };
         for at in candidates {
-            match shared(&found.runs[at].manifest(), &run.manifest()) {
+            match shared(&found.runs[at].manifest(), &manifest) {
                 Shared::Nothing => {}
                 Shared::All => copy_of = copy_of.or(Some((at, None))),
                 Shared::Most(pairs) => copy_of = copy_of.or(Some((at, Some(pairs)))),
@@ -64,7 +66,7 @@ pub fn distinct<T: Captured + Sync>(given: Vec<T>) -> Distinct<T> {
             holders.entry(hash).or_default().push(kept);
         }
         if let Some((at, pairs)) = copy_of {
-            let fuller = records(&run.manifest()) > records(&found.runs[at].manifest());
+            let fuller = records(&manifest) > records(&found.runs[at].manifest());
             let left = if fuller { std::mem::replace(&mut found.runs[at], run) } else { run };
             let finding = copied(&found.runs[at], &left, pairs.as_deref());
             found.findings.push((at, finding));
