@@ -16,6 +16,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use parquet::basic::Compression;
 use parquet::column::page::{Page as Unpacked, PageReader};
 use parquet::column::reader::ColumnReader;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
@@ -86,6 +87,7 @@ fn of_groups(
             let kind = columns.iter().find(|column| column.name == name).map(|column| (column.kind, column.nullable));
             let Some((kind, nullable)) = kind else { return Err(place("no column of this table".to_owned())) };
             let pages = pages(file, chunk, size).map_err(place)?;
+            split(chunk, &pages, kind, nullable).map_err(place)?;
             numbers(file, chunk, &pages, &mut unpacker).map_err(place)?;
             let pages: Vec<PageHeader> = pages.into_iter().map(|(header, _)| header).collect();
             let values: u64 = pages.iter().filter(|page| page.kind == Kind::Data).map(|page| page.values).sum();
@@ -131,6 +133,27 @@ fn numbers(
             nullable: chunk.column_descr().max_def_level() > 0,
         };
         page.check(unpacker)?;
+    }
+    Ok(())
+}
+
+/// Whether pages whose values are split into their bytes have as many of them as they say: the library believes the header, and looks for
+/// bytes behind the end of the page.
+fn split(
+    chunk: &ColumnChunkMetaData,
+    pages: &[(PageHeader, u64)],
+    kind: ColumnType,
+    nullable: bool,
+) -> Result<(), String> {
+    let of_bytes = |page: &&PageHeader| page.kind == Kind::Data && page.encoding == page_header::BYTE_STREAM_SPLIT;
+    for page in pages.iter().map(|(header, _)| header).filter(of_bytes) {
+        if kind != ColumnType::F64 || nullable || chunk.column_descr().max_def_level() > 0 {
+            return Err("values split into bytes, where no bundle has them".to_owned());
+        }
+        let bytes = if chunk.compression() == Compression::UNCOMPRESSED { page.packed } else { page.unpacked };
+        if page.values.checked_mul(8) != Some(bytes) {
+            return Err(format!("a page of {bytes} bytes, where {} numbers are due", page.values));
+        }
     }
     Ok(())
 }
@@ -256,7 +279,7 @@ impl Texts<'_> {
 mod tests {
     use std::path::Path;
 
-    use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
     use arrow_schema::{DataType, Field, Schema};
     use parquet::arrow::ArrowWriter;
     use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -344,6 +367,50 @@ mod tests {
         written(&path, 100, &|at| Some(format!("{at}")), of_text(properties));
         let fault = found(&path).expect_err("refused");
         assert!(fault.contains("column text") && fault.contains("encoding 7"), "{fault}");
+    }
+
+    #[test]
+    fn values_split_into_bytes_are_as_many_as_their_page_says() {
+        const VALUES: [Column; 1] = [Column { name: "value", kind: ColumnType::F64, nullable: false, doc: "" }];
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.parquet");
+        let properties = || {
+            WriterProperties::builder()
+                .set_dictionary_enabled(false)
+                .set_column_encoding("value".into(), Encoding::BYTE_STREAM_SPLIT)
+        };
+        let write = |nullable: bool, properties: WriterProperties| {
+            let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Float64, nullable)]));
+            let file = File::create(&path).expect("a file");
+            let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).expect("a writer");
+            let values: ArrayRef = Arc::new((0..100).map(f64::from).collect::<Float64Array>());
+            writer.write(&RecordBatch::try_new(schema, vec![values]).expect("rows")).expect("written");
+            writer.close().expect("closed");
+        };
+        let found = || {
+            let file = File::open(&path).expect("a file");
+            let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).expect("a footer");
+            of(&file, metadata.metadata(), &VALUES)
+        };
+        write(false, properties().set_compression(Compression::ZSTD(ZstdLevel::default())).build());
+        found().expect("readable");
+        write(true, properties().build());
+        let fault = found().expect_err("refused");
+        assert!(fault.contains("column value: values split into bytes"), "{fault}");
+        write(false, properties().build());
+        found().expect("readable");
+        // The header of the page: 800 bytes twice, then 100 values; each as twice its number, seven bits at a time.
+        let bytes = std::fs::read(&path).expect("a file");
+        let sizes = [0x15, 0xc0, 0x0c, 0x15, 0xc0, 0x0c];
+        let at = bytes.windows(6).position(|six| six == sizes).expect("a header") + sizes.len();
+        let at = at + bytes[at..].windows(2).position(|two| two == [0xc8, 0x01]).expect("100 values");
+        for low in [0xc6, 0xca] {
+            let mut other = bytes.clone();
+            other[at] = low;
+            std::fs::write(&path, other).expect("written");
+            let fault = found().expect_err("refused");
+            assert!(fault.contains("column value: a page of 800 bytes, where"), "{fault}");
+        }
     }
 
     #[test]

@@ -25,8 +25,8 @@ use syncline_schema::manifest::{MANIFEST, Manifest, Source, Table};
 use syncline_schema::printable::printable;
 use syncline_schema::{Column, FORMAT_VERSION, TABLES, is_possible};
 
+use super::digest::{blake3, sha256};
 use super::footprint::{self, Footprint};
-use super::tables::{blake3, sha256};
 use crate::form::columns::TableBuilder;
 use crate::input::whole;
 

@@ -1,6 +1,7 @@
 //! From batches to a Parquet bundle.
 
 mod differences;
+mod digest;
 mod footprint;
 pub mod gaps;
 pub mod integrity;

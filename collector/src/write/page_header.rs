@@ -22,6 +22,8 @@ const RLE: i64 = 3;
 pub const DELTA_BINARY_PACKED: i64 = 5;
 /// Numbers of entries of the dictionary.
 pub const RLE_DICTIONARY: i64 = 8;
+/// The first bytes of all values, then the second ones, …
+pub const BYTE_STREAM_SPLIT: i64 = 9;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
