@@ -44,11 +44,11 @@ fn series(run: &str, names: &[&str], step: i64) -> Vec<Series> {
     let first = found.iter().filter_map(|one| one.times.first()).min().copied().expect("a sample");
     let of = |one: Series| {
         let mut values: BTreeMap<i64, f64> = BTreeMap::new();
-        for (time, value) in one.times.iter().zip(&one.values).filter(|(_, value)| !is_stale(**value)) {
+        for (time, value) in one.times.iter().zip(one.values.iter()).filter(|(_, value)| !is_stale(**value)) {
             values.insert((time - first).div_euclid(1_000) * step + step / 2, *value);
         }
-        let (times, values) = values.into_iter().unzip();
-        Series { labels: one.labels, times, values, ..Series::default() }
+        let (times, values): (Vec<i64>, Vec<f64>) = values.into_iter().unzip();
+        Series { labels: one.labels, times: times.into(), values: values.into(), ..Series::default() }
     };
     found.into_iter().map(of).collect()
 }
@@ -273,7 +273,7 @@ fn texts_read_as_in_prometheus() {
     for value in values {
         let number = value.parse().expect("a number");
         let labels = syncline_promql::Labels::new([("__name__", "x"), ("i", "n1")]);
-        let one = Series { labels, times: vec![0], values: vec![number], ..Series::default() };
+        let one = Series { labels, times: vec![0].into(), values: vec![number].into(), ..Series::default() };
         let settings = Settings { interval: 60_000, options: Options::default() };
         let replayed = replay(&rules(&path), vec![one], Some((0, 0)), &settings);
         let expected = serde_json::to_string(&replayed.groups[0].rules[0].stretches[0].annotations).expect("JSON");

@@ -62,7 +62,7 @@ fn series(count: usize) -> Vec<Series> {
     let instance = |at: usize| format!("10.0.0.{}:9100", at % 50);
     let mut push = |pairs: Vec<(&str, String)>, values: Vec<f64>| {
         let times = (0..SAMPLES).map(|at| START + at * STEP).collect();
-        all.push(Series { labels: Labels::new(pairs), times, values, ..Series::default() });
+        all.push(Series { labels: Labels::new(pairs), times, values: values.into(), ..Series::default() });
     };
     let grown = |dice: &mut Dice| -> Vec<f64> {
         let mut value = dice.below(1000) as f64;

@@ -60,6 +60,6 @@ pub use histogram::{Histogram, IndexedBucket, ResetHint};
 pub use json::{error_to_json, eval_error_to_json, parse_error_to_json, to_json};
 pub use labels::{Label, Labels, METRIC_NAME};
 pub use number::{format_float, format_float_short, format_time};
-pub use series::{HistogramSample, STALE_BITS, Sample, Series, is_stale, stale_marker};
+pub use series::{Column, HistogramSample, STALE_BITS, Sample, Series, any_stale, is_stale, stale_marker};
 pub use storage::{MatchOperator, Matcher, MemoryStorage, Storage};
 pub use syntax::{Expr, ParseError, duration_milliseconds, parse};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow_buffer::{ArrowNativeType, ScalarBuffer};
+
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 
@@ -16,6 +18,12 @@ pub fn stale_marker() -> f64 {
 /// Whether a value is the staleness marker (any other NaN is a value).
 pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
+}
+
+/// Whether any of the values is the staleness marker.
+pub fn any_stale(values: &[f64]) -> bool {
+    // Whole stretches at a time, which compilers make wide instructions of.
+    values.chunks(256).any(|some| some.iter().fold(false, |any, &value| any | is_stale(value)))
 }
 
 /// One float sample: milliseconds since 1970, value.
@@ -36,6 +44,10 @@ pub struct HistogramSample {
     pub histogram: Arc<Histogram>,
 }
 
+/// Numbers of samples, one behind the other. Series that were scraped together have one column of times between them, and a storage may
+/// hold those of many series in one piece.
+pub type Column<T> = ScalarBuffer<T>;
+
 /// A series: labels and samples in columns.
 ///
 /// `times` ascends strictly and is as long as `values`; so does `histograms`, and no time stands in both.
@@ -44,9 +56,9 @@ pub struct Series {
     /// All labels, the metric's name among them.
     pub labels: Labels,
     /// Milliseconds since 1970 of each float sample.
-    pub times: Vec<i64>,
+    pub times: Column<i64>,
     /// The float samples, staleness markers included.
-    pub values: Vec<f64>,
+    pub values: Column<f64>,
     /// Native histogram samples.
     pub histograms: Vec<HistogramSample>,
     /// Start timestamp of each float sample (when its counter began at zero), milliseconds since 1970, 0 where it is
@@ -54,6 +66,8 @@ pub struct Series {
     pub start_times: Vec<i64>,
     /// The same of each native histogram sample.
     pub histogram_start_times: Vec<i64>,
+    /// Whether it is known that no sample is a staleness marker; a storage looks once for all that ask it.
+    pub unmarked: bool,
 }
 
 impl Series {
@@ -67,6 +81,19 @@ impl Series {
         }
     }
 
+    /// Appends a float sample; where the columns are this series' own, without a copy of what they have.
+    pub fn push(&mut self, time: i64, value: f64) {
+        append(&mut self.times, time);
+        append(&mut self.values, value);
+        self.unmarked &= !is_stale(value);
+    }
+
+    /// Whether any sample is a staleness marker.
+    pub fn has_markers(&self) -> bool {
+        !self.unmarked
+            && (any_stale(&self.values) || self.histograms.iter().any(|sample| is_stale(sample.histogram.sum)))
+    }
+
     /// Whether there is any sample in `start..=end`.
     pub fn has_samples_in(&self, start: i64, end: i64) -> bool {
         let floats = self.times.partition_point(|&time| time < start);
@@ -74,4 +101,11 @@ impl Series {
         self.times.get(floats).is_some_and(|&time| time <= end)
             || self.histograms.get(histograms).is_some_and(|sample| sample.time <= end)
     }
+}
+
+fn append<T: ArrowNativeType>(column: &mut Column<T>, one: T) {
+    let whole = std::mem::take(column).into_inner();
+    let mut all = whole.into_vec::<T>().unwrap_or_else(|shared| Column::from(shared).to_vec());
+    all.push(one);
+    *column = all.into();
 }

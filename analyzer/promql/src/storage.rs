@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use regex::Regex;
 
 use crate::labels::{Labels, METRIC_NAME, is_plain_label_name, quoted};
@@ -102,10 +103,15 @@ pub struct MemoryStorage {
 
 impl MemoryStorage {
     /// Takes series as they are. Label sets must be unique, samples sorted by time (see [`Series`]).
-    pub fn new(series: Vec<Series>) -> MemoryStorage {
+    pub fn new(mut series: Vec<Series>) -> MemoryStorage {
+        series.par_iter_mut().with_min_len(64).for_each(|one| one.unmarked = !one.has_markers());
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         for (index, one) in series.iter().enumerate() {
-            by_name.entry(one.labels.metric_name().to_owned()).or_default().push(index);
+            let name = one.labels.metric_name();
+            match by_name.get_mut(name) {
+                Some(own) => own.push(index),
+                None => drop(by_name.insert(name.to_owned(), vec![index])),
+            }
         }
         MemoryStorage { series: series.into_iter().map(Arc::new).collect(), by_name }
     }

@@ -261,7 +261,7 @@ fn serve(directory: &Path, series: &[Series]) -> Option<Prometheus> {
         writeln!(text, "# TYPE {name} unknown").unwrap();
         for one in all {
             let labels = one.labels.without_name().to_string();
-            for (time, value) in one.times.iter().zip(&one.values) {
+            for (time, value) in one.times.iter().zip(one.values.iter()) {
                 writeln!(text, "{name}{} {value:?} {}", labels.replace(", ", ","), syncline_promql::format_time(*time))
                     .unwrap();
             }

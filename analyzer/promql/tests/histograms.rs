@@ -111,8 +111,8 @@ fn what_cannot_be_done_with_histograms_is_left_out_and_said() {
         [r#"PromQL warning: this native histogram metric is not a gauge: "h" (1:7)"#]
     );
     let mixed = MemoryStorage::new(vec![Series {
-        times: vec![15_000],
-        values: vec![1.0],
+        times: vec![15_000].into(),
+        values: vec![1.0].into(),
         ..series("m", "a", vec![exponential(1.0, &[], 1.0)])
     }]);
     assert_eq!(

@@ -20,8 +20,7 @@ fn exposition(name: &str) -> MemoryStorage {
             all.push(Series { labels, ..Series::default() });
             all.len() - 1
         });
-        all[place].times.push(time.parse().expect("time"));
-        all[place].values.push(value.parse().expect("value"));
+        all[place].push(time.parse().expect("time"), value.parse().expect("value"));
     }
     storage(all)
 }

@@ -4,16 +4,20 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
 };
+use parquet::basic::{Encoding, Type};
+use parquet::column::page::Page;
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::file::statistics::Statistics;
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text, is_possible};
@@ -41,8 +45,32 @@ impl<'a> Groups<'a> {
         let opened = File::open(file).with_context(|| file.display().to_string())?;
         let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new())
             .with_context(|| format!("{}: expected a Parquet file", file.display()))?;
+        Ok(Self::new(file, metadata, columns))
+    }
+
+    /// The same, with some of its texts as the file holds them: numbers of entries of a dictionary.
+    ///
+    /// # Errors
+    /// As [`Groups::open`].
+    pub fn open_with_dictionaries(file: &'a Path, columns: &[&str], texts: &[&str]) -> anyhow::Result<Self> {
+        let plain = Self::open(file, columns)?;
+        let dictionary = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let fields = plain.metadata.schema().fields().iter().map(|field| match field.data_type() {
+            DataType::Utf8 if texts.contains(&field.name().as_str()) => {
+                Arc::new(field.as_ref().clone().with_data_type(dictionary()))
+            }
+            _ => Arc::clone(field),
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(plain.metadata.metadata()), options)
+            .with_context(|| format!("{}: expected texts in dictionaries", file.display()))?;
+        Ok(Self::new(file, metadata, columns))
+    }
+
+    fn new(file: &'a Path, metadata: ArrowReaderMetadata, columns: &[&str]) -> Self {
         let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.iter().copied());
-        Ok(Groups { file, metadata, mask })
+        Groups { file, metadata, mask }
     }
 
     /// The row groups whose range of series identifiers has one of `ids` (ascending); all of them without any.
@@ -95,6 +123,43 @@ impl<'a> Groups<'a> {
         Ok(())
     }
 
+    /// Hands each page of a column of floats to `take`, in order, where all of them are split into their bytes, as those of our bundles are:
+    /// what is wanted of them is put together where it belongs, without an array in between. Answers whether they are.
+    ///
+    /// # Errors
+    /// A row group that cannot be read, or what `take` answers.
+    pub fn each_split(
+        &self,
+        group: usize,
+        column: &str,
+        mut take: impl FnMut(Split) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
+        let place = || format!("{}: row group {group}", self.file.display());
+        let group = self.metadata.metadata().row_group(group);
+        let chunk = group.columns().iter().find(|chunk| chunk.column_path().string() == column);
+        let chunk = chunk.with_context(|| format!("no column {column}")).with_context(place)?;
+        let whole = |encoding| matches!(encoding, Encoding::BYTE_STREAM_SPLIT | Encoding::RLE);
+        let plain = chunk.column_type() == Type::DOUBLE && chunk.column_descr().max_def_level() == 0;
+        if !plain || chunk.dictionary_page_offset().is_some() || !chunk.encodings().all(whole) {
+            return Ok(false);
+        }
+        let rows = usize::try_from(group.num_rows()).unwrap_or_default();
+        let file = File::open(self.file).with_context(place)?;
+        let pages = SerializedPageReader::new(Arc::new(file), chunk, rows, None).with_context(place)?;
+        for page in pages {
+            let Page::DataPage { buf, num_values, encoding: Encoding::BYTE_STREAM_SPLIT, .. } =
+                page.with_context(place)?
+            else {
+                bail!("{}: column {column}: expected a page of values split into bytes", place());
+            };
+            if Some(buf.len()) != usize::try_from(num_values).ok().and_then(|values| values.checked_mul(8)) {
+                bail!("{}: column {column}: {} bytes for {num_values} values", place(), buf.len());
+            }
+            take(Split(&buf)).with_context(place)?;
+        }
+        Ok(true)
+    }
+
     /// Keeps rows with one of these names.
     fn named(&self, names: &HashSet<String>) -> RowFilter {
         let names = names.clone();
@@ -106,6 +171,53 @@ impl<'a> Groups<'a> {
         };
         RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, keep))])
     }
+}
+
+/// Floats by their bytes: the first bytes of all, then the second ones, …
+///
+/// Source: `Encodings.md` of apache/parquet-format (byte stream split).
+#[derive(Clone, Copy)]
+pub struct Split<'a>(&'a [u8]);
+
+impl Split<'_> {
+    /// How many floats there are.
+    pub fn len(self) -> usize {
+        self.0.len() / 8
+    }
+
+    /// Puts those from `begin` on into `to`. Eight at a time: their eight bytes of each weight, as a square of bytes, are mirrored at its
+    /// diagonal, halves first (H. S. Warren, Hacker's Delight, 7-3: transposing a bit matrix).
+    pub fn put(self, begin: usize, to: &mut [f64]) {
+        let own = begin..begin + to.len();
+        let streams: [&[u8]; 8] = std::array::from_fn(|weight| &self.0[weight * self.len()..][own.clone()]);
+        let eights = streams.map(|one| one.as_chunks::<8>());
+        let (whole, rest) = to.as_chunks_mut::<8>();
+        for (at, to) in whole.iter_mut().enumerate() {
+            let mut square = eights.map(|(one, _)| u64::from_le_bytes(one[at]));
+            // One loop over the three has its numbers in memory, and takes twice as long.
+            for row in [0, 1, 2, 3] {
+                exchange(&mut square, row, row + 4, 32, 0x0000_0000_ffff_ffff);
+            }
+            for row in [0, 1, 4, 5] {
+                exchange(&mut square, row, row + 2, 16, 0x0000_ffff_0000_ffff);
+            }
+            for row in [0, 2, 4, 6] {
+                exchange(&mut square, row, row + 1, 8, 0x00ff_00ff_00ff_00ff);
+            }
+            *to = square.map(f64::from_bits);
+        }
+        for (at, to) in rest.iter_mut().enumerate() {
+            *to = f64::from_le_bytes(eights.map(|(_, end)| end[at]));
+        }
+    }
+}
+
+/// Exchanges the blocks of two rows that lie across the diagonal: those beside `mask` of the upper one, those in it of the lower one.
+#[inline(always)]
+fn exchange(square: &mut [u64; 8], upper: usize, lower: usize, bits: u32, mask: u64) {
+    let (above, below) = (square[upper], square[lower]);
+    square[upper] = (above & mask) | ((below & mask) << bits);
+    square[lower] = ((above >> bits) & mask) | (below & !mask);
 }
 
 /// Which rows of a table are wanted.
@@ -237,6 +349,29 @@ impl ColumnSource<'static> for BatchRow<'_> {
                 Some(Cow::Owned(values.value(self.at).to_owned()))
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn floats_split_into_bytes_are_put_together(
+            bits in prop::collection::vec(any::<u64>(), 0..70),
+            begin in 0usize..70,
+            length in 0usize..70,
+        ) {
+            let bytes: Vec<u8> = (0..8).flat_map(|at| bits.iter().map(move |bits| bits.to_le_bytes()[at])).collect();
+            let begin = begin.min(bits.len());
+            let mut found = vec![0.0; length.min(bits.len() - begin)];
+            Split(&bytes).put(begin, &mut found);
+            let found: Vec<u64> = found.into_iter().map(f64::to_bits).collect();
+            prop_assert_eq!(&found[..], &bits[begin..begin + found.len()]);
         }
     }
 }

@@ -24,12 +24,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::Context;
-use arrow_array::StringArray;
-use arrow_array::types::Int32Type;
-use syncline_schema::samples::{SampleRow, SeriesRow};
+use arcstr::ArcStr;
+use syncline_schema::samples::SampleRow;
 
-use super::batches::{Groups, full};
+use super::listed::Listed;
 use super::{Bundle, apart};
 
 /// Beginnings of metrics that programs of all kinds have.
@@ -83,7 +81,7 @@ impl Class {
 #[derive(Clone, Debug)]
 pub struct Component {
     pub class: Class,
-    pub clock: String,
+    pub clock: ArcStr,
     /// Ascending.
     pub sources: Vec<i32>,
 }
@@ -99,23 +97,23 @@ impl Component {
 #[derive(Clone, Debug, Default)]
 pub struct Components {
     pub all: Vec<Component>,
-    of: HashMap<(i32, Class, String), usize>,
+    of: HashMap<(i32, Class, ArcStr), usize>,
 }
 
 impl Components {
     /// The component of a row.
-    pub fn of(&self, row: &SeriesRow<'_>) -> usize {
-        let key = (row.source, Class::of(&row.witness), row.clock.to_string());
+    pub fn of(&self, row: &Listed) -> usize {
+        let key = (row.source, Class::of(&row.witness), row.clock.clone());
         self.of.get(&key).copied().unwrap_or(usize::MAX)
     }
 
-    fn add(&mut self, class: Class, clock: &str, sources: impl IntoIterator<Item = i32>) {
+    fn add(&mut self, class: Class, clock: &ArcStr, sources: impl IntoIterator<Item = i32>) {
         let sources: BTreeSet<i32> = sources.into_iter().collect();
         let at = self.all.len();
         for source in &sources {
-            self.of.insert((*source, class, clock.to_owned()), at);
+            self.of.insert((*source, class, clock.clone()), at);
         }
-        self.all.push(Component { class, clock: clock.to_owned(), sources: sources.into_iter().collect() });
+        self.all.push(Component { class, clock: clock.clone(), sources: sources.into_iter().collect() });
     }
 
     /// Whether the components of each class were read on one node: then none needs its node as a label.
@@ -139,7 +137,7 @@ struct Page<'r> {
     /// Metrics that not every program has.
     own: BTreeSet<&'r str>,
     /// Series by name and labels.
-    series: HashMap<(&'r str, &'r str), &'r SeriesRow<'static>>,
+    series: HashMap<(&'r str, &'r str), &'r Listed>,
     first: Option<i64>,
     last: Option<i64>,
     /// Start of the process at the first and at the last look, s; null where the file has none, or several.
@@ -150,10 +148,10 @@ struct Page<'r> {
 ///
 /// # Errors
 /// Samples that cannot be read.
-pub fn find(bundle: &Bundle, rows: &[SeriesRow<'static>]) -> anyhow::Result<Components> {
-    let mut by_class: BTreeMap<(Class, &str), BTreeMap<i32, Vec<&SeriesRow<'static>>>> = BTreeMap::new();
+pub fn find(bundle: &Bundle, rows: &[Listed]) -> anyhow::Result<Components> {
+    let mut by_class: BTreeMap<(Class, &ArcStr), BTreeMap<i32, Vec<&Listed>>> = BTreeMap::new();
     for row in rows {
-        let class = by_class.entry((Class::of(&row.witness), row.clock.as_ref())).or_default();
+        let class = by_class.entry((Class::of(&row.witness), &row.clock)).or_default();
         class.entry(row.source).or_default().push(row);
     }
     let mut found = Components::default();
@@ -170,18 +168,18 @@ pub fn find(bundle: &Bundle, rows: &[SeriesRow<'static>]) -> anyhow::Result<Comp
 }
 
 /// Pages of one clock, as the sets that are of one component.
-fn clusters(bundle: &Bundle, sources: BTreeMap<i32, Vec<&SeriesRow<'static>>>) -> anyhow::Result<Vec<Vec<i32>>> {
+fn clusters(bundle: &Bundle, sources: BTreeMap<i32, Vec<&Listed>>) -> anyhow::Result<Vec<Vec<i32>>> {
     let mut starts = starts(bundle, &sources)?;
     let mut pages: Vec<Page<'_>> = sources
         .into_iter()
         .map(|(source, rows)| {
             let of = usize::try_from(source).ok().and_then(|at| bundle.manifest.sources.get(at));
-            let own = rows.iter().map(|row| row.name.as_ref());
+            let own = rows.iter().map(|row| row.name.as_str());
             Page {
                 source,
                 thing: of.map_or_else(String::new, |one| apart::thing(&one.path)),
                 own: own.filter(|name| !COMMON.iter().any(|start| name.starts_with(start))).collect(),
-                series: rows.iter().map(|row| ((row.name.as_ref(), row.labels.as_ref()), *row)).collect(),
+                series: rows.iter().map(|row| ((row.name.as_str(), row.labels.as_str()), *row)).collect(),
                 first: of.and_then(|one| one.first),
                 last: of.and_then(|one| one.last),
                 start: starts.remove(&source),
@@ -250,7 +248,7 @@ enum Compared {
 
 /// Compares the samples of series that two pages share, where they cover one stretch of time.
 fn compare(bundle: &Bundle, a: &Page<'_>, b: &Page<'_>) -> anyhow::Result<Compared> {
-    let mut shared: Vec<(&SeriesRow<'static>, &SeriesRow<'static>)> =
+    let mut shared: Vec<(&Listed, &Listed)> =
         a.series.iter().filter_map(|(key, row)| Some((*row, *b.series.get(key)?))).collect();
     // Counters tell more.
     shared.sort_by_key(|(row, _)| (!is_counter(row), row.series));
@@ -290,7 +288,7 @@ fn compare(bundle: &Bundle, a: &Page<'_>, b: &Page<'_>) -> anyhow::Result<Compar
     Ok(found)
 }
 
-fn is_counter(row: &SeriesRow<'_>) -> bool {
+fn is_counter(row: &Listed) -> bool {
     let named = ["_total", "_count", "_bucket"].iter().any(|end| row.name.ends_with(end));
     named || matches!(row.metric_type.as_deref(), Some("counter"))
 }
@@ -299,10 +297,7 @@ fn is_counter(row: &SeriesRow<'_>) -> bool {
 type Look = (i64, f64);
 
 /// Start of the process at the first and the last look of each file that has exactly one.
-fn starts(
-    bundle: &Bundle,
-    sources: &BTreeMap<i32, Vec<&SeriesRow<'static>>>,
-) -> anyhow::Result<HashMap<i32, (f64, f64)>> {
+fn starts(bundle: &Bundle, sources: &BTreeMap<i32, Vec<&Listed>>) -> anyhow::Result<HashMap<i32, (f64, f64)>> {
     let mut owners: BTreeMap<i64, i32> = BTreeMap::new();
     for (source, rows) in sources {
         let own: Vec<i64> = rows.iter().filter(|row| row.name.ends_with(START)).map(|row| row.series).collect();
@@ -325,38 +320,4 @@ fn starts(
         }
     }
     Ok(looks.into_iter().map(|(source, (first, last))| (source, (first.1, last.1))).collect())
-}
-
-/// Whether no class has two components, whatever the rows: then metrics may be looked up by name alone.
-///
-/// # Errors
-/// A table that cannot be read.
-pub fn one_of_each_class(bundle: &Bundle) -> anyhow::Result<bool> {
-    let file = bundle.path.join(format!("{}.parquet", SeriesRow::TABLE));
-    if !file.exists() {
-        return Ok(true);
-    }
-    let table = Groups::open(&file, &["source", "clock", "witness"])?;
-    let mut found: BTreeSet<(Class, String, Option<i32>)> = BTreeSet::new();
-    for group in table.of_series(None) {
-        table.each(group, 1 << 14, |batch| {
-            let text = |name: &str| -> anyhow::Result<&StringArray> {
-                let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref());
-                column.with_context(|| format!("no column {name}"))
-            };
-            let (sources, clocks, witnesses) =
-                (full::<Int32Type>(batch, "source")?.values(), text("clock")?, text("witness")?);
-            for (at, source) in sources.iter().enumerate() {
-                let class = Class::of(witnesses.value(at));
-                let source = (class == Class::Pages).then_some(*source);
-                // Rows of one file follow each other.
-                if found.last().is_none_or(|last| last.0 != class || last.1 != clocks.value(at) || last.2 != source) {
-                    found.insert((class, clocks.value(at).to_owned(), source));
-                }
-            }
-            Ok(())
-        })?;
-    }
-    let classes: Vec<Class> = found.into_iter().map(|(class, ..)| class).collect();
-    Ok(classes.windows(2).all(|pair| pair[0] != pair[1]))
 }

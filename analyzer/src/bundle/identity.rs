@@ -18,11 +18,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use syncline_schema::samples::SeriesRow;
-
 use super::apart;
 use super::components::{Class, Components};
+use super::listed::Listed;
+use arcstr::ArcStr;
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSliceMut};
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
 const TARGET_LABELS: [&str; 12] = [
@@ -53,16 +53,16 @@ pub struct Chosen {
     /// Labels without `__name__`.
     pub labels: BTreeMap<String, String>,
     /// The row of the best witness.
-    pub row: SeriesRow<'static>,
+    pub row: Listed,
     /// Further rows of the same component, whose samples are used too.
-    pub parts: Vec<SeriesRow<'static>>,
+    pub parts: Vec<Listed>,
     /// Rows of worse witnesses, whose samples are used where the best one has none; by witness.
-    pub others: Vec<SeriesRow<'static>>,
+    pub others: Vec<Listed>,
 }
 
 impl Chosen {
     /// All its rows, the best witness' first.
-    pub fn rows(&self) -> impl Iterator<Item = &SeriesRow<'static>> {
+    pub fn rows(&self) -> impl Iterator<Item = &Listed> {
         [&self.row].into_iter().chain(&self.parts).chain(&self.others)
     }
 }
@@ -87,7 +87,7 @@ fn added(rich: &LabelMap, poor: &LabelMap) -> Option<LabelMap> {
 struct Item {
     component: usize,
     class: Class,
-    rows: Vec<SeriesRow<'static>>,
+    rows: Vec<Listed>,
 }
 
 impl Item {
@@ -115,22 +115,24 @@ impl Group {
 const AGREEMENT: f64 = 0.9;
 
 /// Groups rows into series. The second value: whether a label set fitted several targets.
-pub fn choose_among(rows: Vec<SeriesRow<'static>>, components: &Components, paths: &[&str]) -> (Vec<Chosen>, bool) {
+pub fn choose_among(rows: Vec<Listed>, components: &Components, paths: &[&str]) -> (Vec<Chosen>, bool) {
     // Series whose labels differ in more than labels of targets are different: only the others are compared.
     type Items = BTreeMap<(std::cmp::Reverse<usize>, LabelMap), BTreeMap<(Class, usize), Item>>;
     let mut families: BTreeMap<(String, LabelMap), Items> = BTreeMap::new();
     // Rows of equal text are of one label set, which is read once: a database has a row of a series for each of its blocks.
-    let mut numbers: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut numbers: HashMap<(&ArcStr, &ArcStr), usize> = HashMap::new();
     let mut number_of = Vec::with_capacity(rows.len());
     for row in &rows {
         let next = numbers.len();
         number_of.push(*numbers.entry((&row.name, &row.labels)).or_insert(next));
     }
-    let mut equal: Vec<Vec<SeriesRow<'static>>> = vec![Vec::new(); numbers.len()];
-    drop(numbers);
+    let mut equal: Vec<Vec<Listed>> = vec![Vec::new(); numbers.len()];
     rows.into_iter().zip(number_of).for_each(|(row, number)| equal[number].push(row));
-    let labels = |rows: &Vec<SeriesRow<'static>>| serde_json::from_str(&rows[0].labels).unwrap_or_default();
+    let labels = |rows: &Vec<Listed>| serde_json::from_str(&rows[0].labels).unwrap_or_default();
     let parsed: Vec<LabelMap> = equal.par_iter().with_min_len(256).map(labels).collect();
+    if components.all.len() == 1 {
+        return (of_one_component(equal, parsed), false);
+    }
     for (rows, labels) in equal.into_iter().zip(parsed) {
         let own = labels.iter().filter(|(name, _)| !is_target_label(name));
         let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -185,6 +187,26 @@ pub fn choose_among(rows: Vec<SeriesRow<'static>>, components: &Components, path
     }
     tell_apart(&mut all, components, paths);
     (all.into_iter().filter_map(|(name, group)| of_group(name, group)).collect(), any_open)
+}
+
+/// The series of one component: each label set is one, and nothing is to be told apart. In the order of names and labels.
+fn of_one_component(equal: Vec<Vec<Listed>>, labels: Vec<LabelMap>) -> Vec<Chosen> {
+    let mut all: Vec<(LabelMap, Vec<Listed>)> = labels.into_iter().zip(equal).collect();
+    all.par_sort_by(|(labels, rows), (others, other_rows)| (&rows[0].name, labels).cmp(&(&other_rows[0].name, others)));
+    all.dedup_by(|(later, more), (labels, rows)| {
+        let same = more[0].name == rows[0].name && later == labels;
+        if same {
+            rows.append(more);
+        }
+        same
+    });
+    let one = |(labels, mut rows): (LabelMap, Vec<Listed>)| {
+        rows.sort_by_key(|row| (rank(&row.witness), row.series));
+        let mut rows = rows.into_iter();
+        let row = rows.next()?;
+        Some(Chosen { name: row.name.to_string(), labels, row, parts: rows.collect(), others: Vec::new() })
+    };
+    all.into_iter().filter_map(one).collect()
 }
 
 /// Puts items of equal labels into the groups that they fit. Of two components of one class that both fit a group, nothing
@@ -298,7 +320,7 @@ mod tests {
     use crate::bundle::{Bundle, components};
 
     /// Rows of files without paths: components are told by witness, clock and source.
-    fn of_rows(rows: Vec<SeriesRow<'static>>) -> (Vec<Chosen>, bool) {
+    fn of_rows(rows: Vec<Listed>) -> (Vec<Chosen>, bool) {
         let folder = tempfile::tempdir().expect("a folder");
         let bundle = Bundle { path: folder.path().to_owned(), manifest: Default::default(), ..Bundle::default() };
         let components = components::find(&bundle, &rows).expect("components");
@@ -306,8 +328,8 @@ mod tests {
         choose_among(rows, &components, &paths)
     }
 
-    fn row(series: i64, source: i32, witness: &'static str, labels: &'static str) -> SeriesRow<'static> {
-        SeriesRow {
+    fn row(series: i64, source: i32, witness: &'static str, labels: &'static str) -> Listed {
+        Listed {
             series,
             source,
             witness: witness.into(),
@@ -349,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_a_source_says_elsewhere_tells_its_target() {
-        let named = |mut row: SeriesRow<'static>| {
+        let named = |mut row: Listed| {
             row.name = "only_here".into();
             row
         };
@@ -385,7 +407,7 @@ mod tests {
     }
     #[test]
     fn equal_labels_of_two_nodes_are_told_apart_and_others_of_the_component_with_them() {
-        let on = |mut row: SeriesRow<'static>, clock: &'static str, name: &'static str| {
+        let on = |mut row: Listed, clock: &'static str, name: &'static str| {
             (row.clock, row.name) = (clock.into(), name.into());
             row
         };
@@ -409,7 +431,7 @@ mod tests {
 
     #[test]
     fn equal_labels_of_two_components_of_a_node_are_told_apart_by_their_files() {
-        let own = |mut row: SeriesRow<'static>, name: &'static str| {
+        let own = |mut row: Listed, name: &'static str| {
             row.name = name.into();
             row
         };
@@ -432,7 +454,7 @@ mod tests {
 
     #[test]
     fn of_two_targets_that_fit_two_nodes_each_is_its_own() {
-        let on = |mut row: SeriesRow<'static>, clock: &'static str| {
+        let on = |mut row: Listed, clock: &'static str| {
             row.clock = clock.into();
             row
         };

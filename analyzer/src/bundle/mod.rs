@@ -7,6 +7,7 @@ mod components;
 mod frames;
 mod histograms;
 mod identity;
+pub mod listed;
 mod points;
 pub mod recorded;
 mod stretches;

@@ -35,14 +35,14 @@ pub fn told_twice(chosen: &[Chosen]) -> Vec<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use syncline_schema::samples::SeriesRow;
+    use crate::bundle::listed::Listed;
 
     #[test]
     fn a_container_that_an_exporter_tells_too_is_told_twice() {
         let one = |name: &str, labels: &[(&str, &str)]| Chosen {
             name: name.to_owned(),
             labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            row: SeriesRow { witness: "api".into(), ..SeriesRow::default() },
+            row: Listed { witness: "api".into(), ..Listed::default() },
             parts: Vec::new(),
             others: Vec::new(),
         };

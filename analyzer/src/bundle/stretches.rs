@@ -16,6 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arcstr::ArcStr;
+
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use syncline_promql::HistogramSample;
 
@@ -29,7 +31,7 @@ const HOLE: i64 = 4;
 #[derive(Clone, Debug, Default)]
 pub struct Member {
     pub source: i32,
-    pub witness: String,
+    pub witness: ArcStr,
     pub points: Points,
     pub histograms: Vec<HistogramSample>,
 }
@@ -38,7 +40,7 @@ pub struct Member {
 #[derive(Clone, Debug)]
 pub struct Witness {
     pub class: Class,
-    pub clock: String,
+    pub clock: ArcStr,
     pub members: Vec<Member>,
 }
 
@@ -84,14 +86,14 @@ impl Why {
 }
 
 type Joined = (Points, Vec<HistogramSample>);
-type Counts = BTreeMap<(i32, String, Why, String), (usize, usize)>;
+type Counts = BTreeMap<(i32, ArcStr, Why, ArcStr), (usize, usize)>;
 
 /// Joins the witnesses of each series, best first.
 pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
     let mut counts = Counts::new();
-    let mut count = |member: &Member, why: Why, instead: &str, samples: usize| {
+    let mut count = |member: &Member, why: Why, instead: &ArcStr, samples: usize| {
         if samples > 0 {
-            let own = counts.entry((member.source, member.witness.clone(), why, instead.to_owned())).or_default();
+            let own = counts.entry((member.source, member.witness.clone(), why, instead.clone())).or_default();
             *own = (own.0 + 1, own.1 + samples);
         }
     };
@@ -100,13 +102,12 @@ pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
     for witnesses in all {
         let mut used: Vec<Member> = Vec::new();
         let mut covered = Vec::new();
-        let mut best: Option<(String, String)> = None;
+        let mut best: Option<(ArcStr, ArcStr)> = None;
         let several = witnesses.len() > 1;
         for (at, mut witness) in witnesses.into_iter().enumerate() {
             let named = witness.members.first().map(|one| one.witness.clone()).unwrap_or_default();
-            let (_, instead) = best.get_or_insert_with(|| (witness.clock.clone(), named)).clone();
-            let clock = best.as_ref().map_or("", |(clock, _)| clock);
-            let same_moments = at > 0 && shifted.contains(&(clock.to_owned(), witness.clock.clone()));
+            let (clock, instead) = best.get_or_insert_with(|| (witness.clock.clone(), named)).clone();
+            let same_moments = at > 0 && shifted.contains(&(clock, witness.clock.clone()));
             for member in &mut witness.members {
                 let held = member.points.times.len() + member.histograms.len();
                 let why = if same_moments { Why::SameMoments } else { Why::BetterWitness };
@@ -131,9 +132,9 @@ pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
     }
     let aside = counts.into_iter().map(|((source, witness, why, instead), (series, samples))| Aside {
         source,
-        witness,
+        witness: witness.to_string(),
         why,
-        instead,
+        instead: instead.to_string(),
         series,
         samples,
     });
@@ -142,8 +143,8 @@ pub fn join(all: Vec<Vec<Witness>>) -> (Vec<Joined>, Vec<Aside>) {
 
 /// Pairs of clocks, better witness first, between which counters say that the same moments stand at other times: more
 /// often than not the worse witness' values ahead of the better one's stretch, or behind it, are values that the better one has.
-fn shifted(all: &[Vec<Witness>]) -> BTreeSet<(String, String)> {
-    let mut votes: BTreeMap<(String, String), i64> = BTreeMap::new();
+fn shifted(all: &[Vec<Witness>]) -> BTreeSet<(ArcStr, ArcStr)> {
+    let mut votes: BTreeMap<(ArcStr, ArcStr), i64> = BTreeMap::new();
     for witnesses in all {
         let Some((best, others)) = witnesses.split_first() else { continue };
         for other in others.iter().filter(|other| other.clock != best.clock) {
@@ -183,11 +184,12 @@ fn vote(best: &[(i64, f64)], other: &[(i64, f64)]) -> Option<bool> {
 
 /// Drops the samples at times that `wanted` refuses.
 fn keep(member: &mut Member, wanted: impl Fn(i64) -> bool) {
-    let kept: Vec<bool> = member.points.times.iter().map(|time| wanted(*time)).collect();
-    let mut of_times = kept.iter();
-    member.points.times.retain(|_| of_times.next().is_some_and(|keep| *keep));
-    let mut of_values = kept.iter();
-    member.points.values.retain(|_| of_values.next().is_some_and(|keep| *keep));
+    let points = &member.points;
+    if !points.times.iter().all(|time| wanted(*time)) {
+        let kept = points.times.iter().copied().zip(points.values.iter().copied()).filter(|(time, _)| wanted(*time));
+        let (times, values) = kept.unzip();
+        member.points = Points::of(times, values);
+    }
     member.histograms.retain(|sample| wanted(sample.time));
 }
 
@@ -240,7 +242,7 @@ fn unite(mut members: Vec<Member>) -> (Joined, Vec<(Member, usize)>) {
     let mut native: Vec<(usize, HistogramSample)> = Vec::new();
     for (at, member) in members.iter_mut().enumerate() {
         let points = std::mem::take(&mut member.points);
-        floats.extend(points.times.into_iter().zip(points.values).map(|(time, value)| (time, at, value)));
+        floats.extend(points.times.iter().zip(points.values.iter()).map(|(time, value)| (*time, at, *value)));
         native.extend(std::mem::take(&mut member.histograms).into_iter().map(|sample| (at, sample)));
     }
     let mut dropped = vec![0; members.len()];
@@ -256,10 +258,8 @@ fn unite(mut members: Vec<Member>) -> (Joined, Vec<(Member, usize)>) {
         dropped[later.0] += usize::from(same);
         same
     });
-    let points = Points {
-        times: floats.iter().map(|(time, ..)| *time).collect(),
-        values: floats.into_iter().map(|(.., value)| value).collect(),
-    };
+    let (times, values) = floats.into_iter().map(|(time, _, value)| (time, value)).unzip();
+    let points = Points::of(times, values);
     let joined = one_kind(points, native.into_iter().map(|(_, sample)| sample).collect());
     (joined, members.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect())
 }
@@ -278,17 +278,10 @@ fn one_after_the_other(members: &mut Vec<Member>) -> Option<Joined> {
     if members.iter().any(|one| !one.histograms.is_empty()) || spans.windows(2).any(|two| two[0].1 >= two[1].0) {
         return None;
     }
-    let mut spans = spans.into_iter();
-    let mut all = spans.next().map_or_else(Points::default, |(.., at)| std::mem::take(&mut members[at].points));
-    let more = members.iter().map(|one| one.points.times.len()).sum();
-    all.times.reserve_exact(more);
-    all.values.reserve_exact(more);
-    for (.., at) in spans {
-        let Points { times, values } = std::mem::take(&mut members[at].points);
-        all.times.extend(times);
-        all.values.extend(values);
-    }
-    Some((all, Vec::new()))
+    let parts = || spans.iter().map(|(.., at)| &members[*at].points);
+    let times = parts().flat_map(|one| one.times.iter().copied()).collect();
+    let values = parts().flat_map(|one| one.values.iter().copied()).collect();
+    Some((Points::of(times, values), Vec::new()))
 }
 
 fn one_kind(mut points: Points, mut histograms: Vec<HistogramSample>) -> Joined {
@@ -308,12 +301,10 @@ mod tests {
     use super::*;
 
     fn witness(class: Class, clock: &str, source: i32, samples: &[(i64, f64)]) -> Witness {
-        let points = Points {
-            times: samples.iter().map(|(time, _)| *time).collect(),
-            values: samples.iter().map(|(_, value)| *value).collect(),
-        };
-        let member = Member { source, witness: format!("{class:?}"), points, histograms: Vec::new() };
-        Witness { class, clock: clock.to_owned(), members: vec![member] }
+        let (times, values) = samples.iter().copied().unzip();
+        let points = Points::of(times, values);
+        let member = Member { source, witness: format!("{class:?}").into(), points, histograms: Vec::new() };
+        Witness { class, clock: clock.into(), members: vec![member] }
     }
 
     fn steps(from: i64, to: i64, step: i64) -> Vec<(i64, f64)> {
@@ -343,7 +334,7 @@ mod tests {
         let mut both = witness(Class::Pages, "n", 0, &[(10, 1.0), (30, 3.0)]);
         both.members.extend(witness(Class::Pages, "n", 1, &[(10, 9.0), (20, 2.0)]).members);
         let (joined, aside) = join(vec![vec![both]]);
-        assert_eq!(joined[0].0, Points { times: vec![10, 20, 30], values: vec![1.0, 2.0, 3.0] });
+        assert_eq!(joined[0].0, Points::of(vec![10, 20, 30], vec![1.0, 2.0, 3.0]));
         assert_eq!((aside[0].source, aside[0].samples, aside[0].why), (1, 1, Why::SameTime));
     }
 

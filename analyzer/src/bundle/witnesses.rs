@@ -19,10 +19,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rayon::prelude::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
-use syncline_promql::{HistogramSample, Labels, MemoryStorage, Series};
+use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
+use syncline_promql::{Column, HistogramSample, Labels, MemoryStorage, Series};
 use syncline_schema::histograms::NativeHistogramRow;
-use syncline_schema::samples::{SampleRow, SeriesRow, StartRow};
+use syncline_schema::samples::{SampleRow, StartRow};
 
 use super::components::{self, Class};
 pub use super::identity::Chosen;
@@ -30,33 +30,35 @@ use super::identity::choose_among;
 use super::points::Points;
 use super::stretches::{self, Member, Witness};
 pub use super::stretches::{Aside, Why};
-use super::{Bundle, histograms, points, recorded};
+use super::{Bundle, histograms, listed, points, recorded};
 
 /// Chooses the witnesses of each series; `wanted` limits the metric names.
 ///
 /// # Errors
 /// A table that cannot be read.
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
-    let several = !components::one_of_each_class(bundle)?;
     let paths: Vec<&str> = bundle.manifest.sources.iter().map(|source| source.path.as_str()).collect();
-    if let Some(wanted) = wanted.filter(|_| !several) {
-        let rows = bundle.rows_named(wanted)?;
+    let (mut rows, one_of_each_class) = listed::read(bundle, wanted)?;
+    if let Some(wanted) = wanted {
+        if one_of_each_class {
+            let components = components::find(bundle, &rows)?;
+            let (chosen, open) = choose_among(rows, &components, &paths);
+            if !open {
+                return Ok(chosen);
+            }
+        }
+        // Whose a bare label set is, and which files are of one component, the other series tell.
+        (rows, _) = listed::read(bundle, None)?;
         let components = components::find(bundle, &rows)?;
-        let (chosen, open) = choose_among(rows, &components, &paths);
-        if !open {
-            return Ok(chosen);
+        if !one_of_each_class && components.is_of_one_node() {
+            let own = rows.iter().filter(|row| wanted.contains(row.name.as_str())).cloned().collect();
+            let (chosen, open) = choose_among(own, &components, &paths);
+            if !open {
+                return Ok(chosen);
+            }
         }
     }
-    // Whose a bare label set is, and which files are of one component, the other series tell.
-    let rows = bundle.rows::<SeriesRow<'static>>(None)?;
     let components = components::find(bundle, &rows)?;
-    if let Some(wanted) = wanted.filter(|_| several && components.is_of_one_node()) {
-        let own = rows.iter().filter(|row| wanted.contains(row.name.as_ref())).cloned().collect();
-        let (chosen, open) = choose_among(own, &components, &paths);
-        if !open {
-            return Ok(chosen);
-        }
-    }
     let (mut chosen, _) = choose_among(rows, &components, &paths);
     if let Some(wanted) = wanted {
         chosen.retain(|one| wanted.contains(&one.name));
@@ -130,25 +132,25 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
         for ((at, row), points) in one.rows().enumerate().zip(points) {
             let member = Member {
                 source: row.source,
-                witness: row.witness.to_string(),
+                witness: row.witness.clone(),
                 points,
                 histograms: native.remove(&row.series).unwrap_or_default(),
             };
             let class = Class::of(&row.witness);
             match own.last_mut().filter(|last| at <= one.parts.len() || last.class == class) {
                 Some(last) => last.members.push(member),
-                None => own.push(Witness { class, clock: row.clock.to_string(), members: vec![member] }),
+                None => own.push(Witness { class, clock: row.clock.clone(), members: vec![member] }),
             }
         }
         witnesses.push(own);
     }
     let (joined, mut aside) = stretches::join(witnesses);
-    let mut found = Vec::with_capacity(chosen.len());
+    let mut kept = Vec::with_capacity(chosen.len());
     let twice = recorded::told_twice(&chosen);
     for ((one, (points, histograms)), instead) in chosen.into_iter().zip(joined).zip(twice) {
         if let Some(instead) = instead {
             let samples = points.times.len() + histograms.len();
-            let (source, witness) = (one.row.source, one.row.witness.into_owned());
+            let (source, witness) = (one.row.source, one.row.witness.to_string());
             let same = |known: &&mut Aside| {
                 (known.source, &known.witness, known.why, &known.instead) == (source, &witness, Why::Recorded, &instead)
             };
@@ -156,11 +158,11 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
                 Some(known) => (known.series, known.samples) = (known.series + 1, known.samples + samples),
                 None => aside.push(Aside { source, witness, why: Why::Recorded, instead, series: 1, samples }),
             }
-            continue;
+        } else if !points.times.is_empty() || !histograms.is_empty() {
+            kept.push((one, points, histograms));
         }
-        if points.times.is_empty() && histograms.is_empty() {
-            continue;
-        }
+    }
+    let series = |(one, points, histograms): (Chosen, Points, Vec<HistogramSample>)| {
         let own: Vec<&Starts> = one.rows().filter_map(|row| starts.get(&row.series)).collect();
         let mut pairs: Vec<(String, String)> = one.labels.into_iter().collect();
         pairs.push(("__name__".to_owned(), one.name));
@@ -168,16 +170,17 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
             pairs.retain(|(name, _)| name != label);
             pairs.push((label.to_owned(), value.to_owned()));
         }
-        found.push(Series {
+        Series {
             labels: Labels::new(pairs),
             start_times: begun(&own, points.times.iter().copied()),
             histogram_start_times: begun(&own, histograms.iter().map(|one| one.time)),
+            unmarked: points.unmarked && histograms.is_empty(),
             times: points.times,
             values: points.values,
             histograms,
-        });
-    }
-    Ok(Selected { series: found, aside })
+        }
+    };
+    Ok(Selected { series: kept.into_par_iter().with_min_len(64).map(series).collect(), aside })
 }
 
 /// The float samples of each of the chosen: row by row, or of all rows as one where they follow each other, as the blocks of a database do.
@@ -188,24 +191,33 @@ fn floats(
 ) -> anyhow::Result<Vec<Vec<Points>>> {
     let is_plain = |one: &Chosen| one.others.is_empty() && one.rows().all(|row| !native.contains_key(&row.series));
     let mut found = read(bundle, &chosen.iter().map(|one| (one, is_plain(one))).collect::<Vec<_>>())?;
+    // Times that several series have are looked at once.
+    let is_in_order = |seen: &mut Column<i64>, points: &Points| {
+        let ascends = points.times.ptr_eq(seen) || points.is_in_order();
+        if ascends {
+            seen.clone_from(&points.times);
+        }
+        ascends
+    };
     let overlap: Vec<usize> = found
         .par_iter_mut()
         .enumerate()
         .with_min_len(64)
-        .filter_map(|(at, own)| {
+        .map_init(Column::default, |seen, (at, own)| {
             if let [as_one] = own.as_slice()
                 && chosen[at].rows().nth(1).is_some()
             {
-                return (!as_one.is_in_order()).then_some(at);
+                return (!is_in_order(seen, as_one)).then_some(at);
             }
-            own.iter_mut().for_each(Points::put_in_order);
+            own.iter_mut().filter(|points| !is_in_order(seen, points)).for_each(Points::put_in_order);
             None
         })
+        .flatten_iter()
         .collect();
     if !overlap.is_empty() {
         let again = read(bundle, &overlap.iter().map(|at| (&chosen[*at], false)).collect::<Vec<_>>())?;
         for (at, mut own) in overlap.into_iter().zip(again) {
-            own.iter_mut().for_each(Points::put_in_order);
+            own.iter_mut().filter(|points| !points.is_in_order()).for_each(Points::put_in_order);
             found[at] = own;
         }
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use arcstr::ArcStr;
 use syncline_promql::Expr;
-use syncline_schema::samples::SeriesRow;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, listed};
 use crate::events::facts;
 use crate::events::metric_names::absence;
 use crate::verdict::Catalogue;
@@ -19,13 +19,13 @@ const MOST: usize = 3;
 /// A table that cannot be read.
 pub fn of(query: &Expr, bundles: &[Bundle]) -> anyhow::Result<Vec<String>> {
     let Some(asked) = query.metric_names() else { return Ok(Vec::new()) };
-    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut known: BTreeSet<ArcStr> = BTreeSet::new();
     for bundle in bundles {
-        known.extend(bundle.rows::<SeriesRow<'static>>(None)?.into_iter().map(|row| row.name.into_owned()));
+        known.extend(listed::names(bundle)?);
     }
     let catalogue = Catalogue::built_in()?;
     let mut lines = Vec::new();
-    for name in asked.iter().filter(|name| !known.contains(*name)) {
+    for name in asked.iter().filter(|name| !known.contains(name.as_str())) {
         let nearest = nearest(name, &known);
         let near = if nearest.is_empty() { "no name is like it".to_owned() } else { nearest.join(", ") };
         lines.push(format!("no capture has a series {name}; nearest: {near}"));
@@ -66,7 +66,7 @@ fn names(expression: &str, name: &str) -> bool {
 
 /// The names nearest to one that is not there, the nearest first: by the words that they share, then by letters to insert, delete, replace
 /// or swap with their neighbour.
-fn nearest<'k>(name: &str, known: &'k BTreeSet<String>) -> Vec<&'k str> {
+fn nearest<'k>(name: &str, known: &'k BTreeSet<ArcStr>) -> Vec<&'k str> {
     let words = |name: &str| -> BTreeSet<String> { name.split(['_', ':']).map(str::to_owned).collect() };
     let own = words(name);
     let mut found: Vec<(f64, &str)> = known
@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_slip_and_a_half_remembered_name_find_theirs() {
-        let known: BTreeSet<String> =
+        let known: BTreeSet<ArcStr> =
             ["process_cpu_seconds_total", "container_cpu_usage_seconds_total", "up", "cilium_forward_count_total"]
-                .map(str::to_owned)
+                .map(ArcStr::from)
                 .into();
         assert_eq!(nearest("proces_cpu_secodns_total", &known)[0], "process_cpu_seconds_total");
         assert_eq!(nearest("cpu_usage_seconds_total", &known)[0], "container_cpu_usage_seconds_total");

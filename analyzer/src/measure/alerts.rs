@@ -117,7 +117,7 @@ fn attempt(run: &Run, rule: &Rule) -> anyhow::Result<Option<Found>> {
     let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
     let action = chosen.first().and_then(|one| run.window(Phase::Action, &one.row.clock));
     let times = series.iter().map(|one| &one.times).max_by_key(|times| times.len());
-    let times: Vec<i64> = times.into_iter().flatten().map(|ms| ms * 1_000_000).collect();
+    let times: Vec<i64> = times.into_iter().flat_map(|times| times.iter()).map(|ms| ms * 1_000_000).collect();
     let covers = action.is_none_or(|window| could_have_shown::covers(&times, &window, None));
     let storage = MemoryStorage::new(series);
     let options = Options::default();

@@ -171,7 +171,7 @@ mod tests {
     fn part(run: &str, times: &[i64]) -> Part {
         let series = Series {
             labels: Labels::new([("__name__", "x"), (RUN, run)]),
-            times: times.to_vec(),
+            times: times.to_vec().into(),
             values: times.iter().map(|time| *time as f64).collect(),
             ..Series::default()
         };

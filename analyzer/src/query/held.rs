@@ -99,8 +99,8 @@ fn moved(series: &mut Series, by: i64) {
     if by == 0 {
         return;
     }
-    let all = series.times.iter_mut().chain(series.histograms.iter_mut().map(|sample| &mut sample.time));
-    all.for_each(|time| *time = time.saturating_add(by));
+    series.times = series.times.iter().map(|time| time.saturating_add(by)).collect();
+    series.histograms.iter_mut().for_each(|sample| sample.time = sample.time.saturating_add(by));
     // 0: not known.
     let starts = series.start_times.iter_mut().chain(&mut series.histogram_start_times);
     starts.filter(|time| **time != 0).for_each(|time| *time = time.saturating_add(by));
@@ -141,13 +141,13 @@ mod tests {
     #[test]
     fn a_run_that_is_moved_keeps_its_course_and_says_so() {
         let mut series = Series {
-            times: vec![1_000, 3_000],
-            values: vec![1.0, 2.0],
+            times: vec![1_000, 3_000].into(),
+            values: vec![1.0, 2.0].into(),
             start_times: vec![0, 500],
             ..Series::default()
         };
         moved(&mut series, 10_000);
-        assert_eq!((series.times, series.start_times), (vec![11_000, 13_000], vec![0, 10_500]));
+        assert_eq!((&series.times[..], &series.start_times[..]), (&[11_000, 13_000][..], &[0, 10_500][..]));
         let placed = Placed { run: "a".into(), span: Some((0, 60_000)), shift: 3_600_000 };
         assert_eq!(placed.served(), Some((3_600_000, 3_660_000)));
         let said = notes(&[placed, Placed { run: "b".into(), span: None, shift: 5 }]);

@@ -289,7 +289,7 @@ fn resolution(run: &Run, asked: &Asked<'_>, series: &[Series], clock: &str, answ
 fn increase(series: &Series, window: Option<(i64, i64)>) -> f64 {
     let mut sum = 0.0;
     let mut before: Option<f64> = None;
-    for (time, value) in series.times.iter().zip(&series.values) {
+    for (time, value) in series.times.iter().zip(series.values.iter()) {
         if window.is_some_and(|(start, end)| *time < start || *time >= end) || is_stale(*value) {
             continue;
         }
@@ -308,8 +308,8 @@ mod tests {
     #[test]
     fn increases_survive_resets_and_staleness() {
         let series = Series {
-            times: vec![0, 1, 2, 3, 4],
-            values: vec![5.0, 7.0, syncline_promql::stale_marker(), 1.0, 4.0],
+            times: vec![0, 1, 2, 3, 4].into(),
+            values: vec![5.0, 7.0, syncline_promql::stale_marker(), 1.0, 4.0].into(),
             ..Series::default()
         };
         assert_eq!(increase(&series, None), 2.0 + 1.0 + 3.0);

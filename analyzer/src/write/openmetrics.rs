@@ -266,7 +266,7 @@ fn samples(one: &Series, out: &mut dyn Write) -> std::io::Result<u64> {
         line.push('}');
     }
     let mut count = 0;
-    for (time, value) in one.times.iter().zip(&one.values).filter(|(_, value)| !is_stale(**value)) {
+    for (time, value) in one.times.iter().zip(one.values.iter()).filter(|(_, value)| !is_stale(**value)) {
         writeln!(out, "{line} {} {}", format_float(*value), seconds(*time))?;
         count += 1;
     }
@@ -353,8 +353,8 @@ mod tests {
         let stale = f64::from_bits(0x7ff0_0000_0000_0002);
         let series = Series {
             labels: Labels::new([("__name__", "x"), ("a", "q\"\\\n\u{1b}[2J"), ("b", "ü")]),
-            times: vec![1_000, 2_000, 3_000, 4_000, 5_001],
-            values: vec![1.0, f64::NAN, f64::INFINITY, stale, f64::NEG_INFINITY],
+            times: vec![1_000, 2_000, 3_000, 4_000, 5_001].into(),
+            values: vec![1.0, f64::NAN, f64::INFINITY, stale, f64::NEG_INFINITY].into(),
             ..Series::default()
         };
         let mut out = Vec::new();

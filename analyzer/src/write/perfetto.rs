@@ -411,7 +411,7 @@ impl Trace<'_, '_> {
                 let values: Vec<f64> = new.iter().map(|at| one.values[*at]).collect();
                 ("values that differ", new.iter().map(|at| one.times[*at]).collect(), values)
             } else {
-                ("samples", one.times.clone(), one.values.clone())
+                ("samples", one.times.to_vec(), one.values.to_vec())
             };
             let description = format!(
                 "Mean growth of {} between two {between}; {}:{}, clock {clock} ± {uncertain} ns",

@@ -256,14 +256,12 @@ fn times_of(
 
 fn without_markers(series: &Arc<Series>) -> Arc<Series> {
     let stale_histogram = |sample: &HistogramSample| is_stale(sample.histogram.sum);
-    // Whole stretches at a time, which compilers make wide instructions of.
-    let stale = |values: &[f64]| values.iter().fold(false, |any, &value| any | is_stale(value));
-    if !series.values.chunks(256).any(stale) && !series.histograms.iter().any(stale_histogram) {
+    if !series.has_markers() {
         return Arc::clone(series);
     }
     let histogram_starts = series.histogram_start_times.iter().zip(&series.histograms);
-    let kept = || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
-    let starts = series.start_times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
+    let kept = || series.times.iter().zip(series.values.iter()).filter(|(_, value)| !is_stale(**value));
+    let starts = series.start_times.iter().zip(series.values.iter()).filter(|(_, value)| !is_stale(**value));
     Arc::new(Series {
         labels: series.labels.clone(),
         times: kept().map(|(time, _)| *time).collect(),
@@ -274,6 +272,7 @@ fn without_markers(series: &Arc<Series>) -> Arc<Series> {
             .filter(|(_, sample)| !stale_histogram(sample))
             .map(|(start, _)| *start)
             .collect(),
+        unmarked: true,
     })
 }
 
@@ -360,12 +359,11 @@ fn as_input(row: Row, context: &Context<'_>) -> Result<RangeInput, EvalError> {
     // A sample is twice as large as the cell whose place it takes.
     let floats = row.cells.floats.iter().filter(|value| !is_stale(**value)).count();
     context.budget.take_bytes(floats.saturating_mul(8))?;
-    series.times.reserve_exact(floats);
-    series.values.reserve_exact(floats);
+    let (mut times, mut values) = (Vec::with_capacity(floats), Vec::with_capacity(floats));
     for step in 0..context.steps {
         if let Some(value) = row.cells.float(step) {
-            series.times.push(context.time(step));
-            series.values.push(value);
+            times.push(context.time(step));
+            values.push(value);
         } else if let Some(histogram) = row.cells.histogram(step) {
             let unhinted = unhinted(histogram);
             if !Arc::ptr_eq(&unhinted, histogram) && !context.budget.take_histogram(&unhinted) {
@@ -375,5 +373,6 @@ fn as_input(row: Row, context: &Context<'_>) -> Result<RangeInput, EvalError> {
         }
     }
     context.budget.check()?;
+    (series.times, series.values) = (times.into(), values.into());
     Ok(RangeInput { labels: row.labels, drop_name: row.drop_name, series: Arc::new(series) })
 }

@@ -14,13 +14,9 @@ impl CompensatedSum {
     /// Adds a term.
     pub(crate) fn add(&mut self, term: f64) {
         let total = self.sum + term;
-        if total.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.sum.abs() >= term.abs() {
-            self.compensation += (self.sum - total) + term;
-        } else {
-            self.compensation += (term - total) + self.sum;
-        }
+        let (large, small) = if self.sum.abs() >= term.abs() { (self.sum, term) } else { (term, self.sum) };
+        let lost = (large - total) + small;
+        self.compensation = if total.is_infinite() { 0.0 } else { self.compensation + lost };
         self.sum = total;
     }
 

@@ -208,6 +208,7 @@ impl Rate<'_> {
     }
 
     /// `rate`, `increase` or `delta` of a window. `drops` begins with the first drop after the window's first sample.
+    #[inline]
     fn extrapolated(&self, window: &Window<'_>, drops: &[usize], usual: &mut Usual) -> Option<SampleValue> {
         let (times, values) = (window.times(), window.values());
         if !window.histograms().is_empty() {

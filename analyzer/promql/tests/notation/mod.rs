@@ -78,10 +78,7 @@ pub fn series<P: Into<Point>>(metric: &str, points: impl IntoIterator<Item = P>)
         let time = index as i64 * 15_000;
         match point.into() {
             Point::Gap => {}
-            Point::Float(value) => {
-                series.times.push(time);
-                series.values.push(value);
-            }
+            Point::Float(value) => series.push(time, value),
             Point::Native(histogram) => {
                 series.histograms.push(HistogramSample { time, histogram: Arc::new(histogram) });
             }

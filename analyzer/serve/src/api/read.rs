@@ -161,7 +161,7 @@ fn result(served: &Served, query: &Query, left: &mut usize) -> Result<QueryResul
     let mut timeseries = Vec::with_capacity(found.len());
     for series in found.into_values() {
         let within = |time: &i64| (query.start..=query.end).contains(time);
-        let floats = series.times.iter().zip(&series.values).filter(|(time, _)| within(time));
+        let floats = series.times.iter().zip(series.values.iter()).filter(|(time, _)| within(time));
         let samples: Vec<Sample> = floats.map(|(time, value)| Sample { value: *value, time: *time }).collect();
         let histograms = series.histograms.iter().filter(|one| within(&one.time));
         let histograms: Vec<FloatHistogram> = histograms.map(|one| histogram(one.time, &one.histogram)).collect();

@@ -20,7 +20,7 @@ impl Pages for NoPages {
 
 fn series(pairs: &[(&'static str, &'static str)], times: &[i64]) -> Series {
     let values = times.iter().map(|time| *time as f64 / 1e3).collect();
-    Series { labels: Labels::new(pairs.iter().copied()), times: times.to_vec(), values, ..Series::default() }
+    Series { labels: Labels::new(pairs.iter().copied()), times: times.to_vec().into(), values, ..Series::default() }
 }
 
 fn api() -> Api {

@@ -173,7 +173,7 @@ impl<'r> Reach<'r> {
 /// First and last sample of a series.
 fn samples(series: &Series) -> Option<(i64, i64)> {
     let floats =
-        || series.times.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value)).map(|(time, _)| *time);
+        || series.times.iter().zip(series.values.iter()).filter(|(_, value)| !is_stale(**value)).map(|(time, _)| *time);
     let histograms = || series.histograms.iter().map(|sample| sample.time);
     Some((floats().chain(histograms()).min()?, floats().chain(histograms()).max()?))
 }

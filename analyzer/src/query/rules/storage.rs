@@ -47,10 +47,7 @@ impl Live {
             return;
         }
         match value {
-            SampleValue::Float(value) => {
-                series.times.push(time);
-                series.values.push(value);
-            }
+            SampleValue::Float(value) => series.push(time, value),
             SampleValue::Histogram(histogram) => series.histograms.push(HistogramSample { time, histogram }),
         }
         self.samples += 1;

@@ -154,7 +154,7 @@ mod tests {
             values in prop::collection::vec(value(), 20..80),
             length in 1usize..40,
         ) {
-            let series = Series { times: (0..values.len() as i64).collect(), values, ..Series::default() };
+            let series = Series { times: (0..values.len() as i64).collect(), values: values.into(), ..Series::default() };
             let (mut sums, mut smallest, mut largest) =
                 (SlidingSum::default(), SlidingExtreme::new(false), SlidingExtreme::new(true));
             for past in 1..=series.values.len() {

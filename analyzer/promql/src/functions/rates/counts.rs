@@ -98,7 +98,7 @@ fn count_between(
                 return None;
             }
             // An anchored window begins with the sample before it, if that is not too old.
-            let times = mixed_times.as_ref().unwrap_or(&window.series.times);
+            let times = mixed_times.as_deref().unwrap_or(&window.series.times);
             if anchored && first > 0 && times[first - 1] > window.start - lookback {
                 first -= 1;
             }
