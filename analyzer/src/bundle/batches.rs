@@ -1,7 +1,6 @@
 //! Whole tables, straight from their row groups: where nothing is filtered or joined, a frame would only stand between.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,11 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use arrow_array::types::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Encoding, Type};
 use parquet::column::page::Page;
 use parquet::file::metadata::RowGroupMetaData;
@@ -26,8 +23,6 @@ use syncline_schema::{Column, ColumnSource, ColumnType, Row, Text, is_possible};
 const BATCH: usize = 1 << 14;
 /// The column that names a row's series.
 const SERIES: &str = "series";
-/// The column of a metric's name.
-const NAME: &str = "name";
 
 /// A Parquet file whose row groups are read apart from each other.
 pub struct Groups<'a> {
@@ -94,17 +89,6 @@ impl<'a> Groups<'a> {
         &self,
         group: usize,
         batch: usize,
-        take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        self.each_wanted(group, batch, None, take)
-    }
-
-    /// The same of the rows that a filter keeps: of the others no column is unpacked that it does not need itself.
-    fn each_wanted(
-        &self,
-        group: usize,
-        batch: usize,
-        filter: Option<RowFilter>,
         mut take: impl FnMut(&RecordBatch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let place = || format!("{}: row group {group}", self.file.display());
@@ -113,10 +97,6 @@ impl<'a> Groups<'a> {
             .with_projection(self.mask.clone())
             .with_row_groups(vec![group])
             .with_batch_size(batch);
-        let builder = match filter {
-            Some(filter) => builder.with_row_filter(filter),
-            None => builder,
-        };
         for batch in builder.build().with_context(place)? {
             take(&batch.with_context(place)?).with_context(place)?;
         }
@@ -159,18 +139,6 @@ impl<'a> Groups<'a> {
         }
         Ok(true)
     }
-
-    /// Keeps rows with one of these names.
-    fn named(&self, names: &HashSet<String>) -> RowFilter {
-        let names = names.clone();
-        let mask = ProjectionMask::columns(self.metadata.parquet_schema(), [NAME]);
-        let keep = move |batch: RecordBatch| {
-            let column: Option<&StringArray> = batch.columns().first().and_then(|one| one.as_any().downcast_ref());
-            let column = column.ok_or_else(|| ArrowError::SchemaError(format!("column {NAME}: expected texts")))?;
-            Ok(column.iter().map(|name| Some(name.is_some_and(|name| names.contains(name)))).collect())
-        };
-        RowFilter::new(vec![Box::new(ArrowPredicateFn::new(mask, keep))])
-    }
 }
 
 /// Floats by their bytes: the first bytes of all, then the second ones, …
@@ -193,7 +161,7 @@ impl Split<'_> {
         let eights = streams.map(|one| one.as_chunks::<8>());
         let (whole, rest) = to.as_chunks_mut::<8>();
         for (at, to) in whole.iter_mut().enumerate() {
-            let mut square = eights.map(|(one, _)| u64::from_le_bytes(one[at]));
+            let mut square = std::array::from_fn(|weight| u64::from_le_bytes(eights[weight].0[at]));
             // One loop over the three has its numbers in memory, and takes twice as long.
             for row in [0, 1, 2, 3] {
                 exchange(&mut square, row, row + 4, 32, 0x0000_0000_ffff_ffff);
@@ -204,10 +172,10 @@ impl Split<'_> {
             for row in [0, 2, 4, 6] {
                 exchange(&mut square, row, row + 1, 8, 0x00ff_00ff_00ff_00ff);
             }
-            *to = square.map(f64::from_bits);
+            to.iter_mut().zip(square).for_each(|(to, bits)| *to = f64::from_bits(bits));
         }
         for (at, to) in rest.iter_mut().enumerate() {
-            *to = f64::from_le_bytes(eights.map(|(_, end)| end[at]));
+            *to = f64::from_le_bytes(std::array::from_fn(|weight| eights[weight].1[at]));
         }
     }
 }
@@ -227,16 +195,14 @@ pub enum Wanted<'a> {
     All,
     /// Those whose column `series` has one of these identifiers (ascending).
     Series(&'a [i64]),
-    /// Those whose column `name` has one of these names.
-    Names(&'a HashSet<String>),
 }
 
 impl Wanted<'_> {
-    /// The wanted rows of a batch, ascending. Names were filtered when it was read.
+    /// The wanted rows of a batch, ascending.
     fn of(self, batch: &RecordBatch) -> anyhow::Result<Vec<usize>> {
         let all = 0..batch.num_rows();
         match self {
-            Wanted::All | Wanted::Names(_) => Ok(all.collect()),
+            Wanted::All => Ok(all.collect()),
             Wanted::Series(ids) => {
                 let series = full::<Int64Type>(batch, SERIES)?.values();
                 Ok(all.filter(|at| ids.binary_search(&series[*at]).is_ok()).collect())
@@ -254,8 +220,7 @@ pub fn rows<R: Row<'static> + Send>(file: &Path, wanted: Wanted) -> anyhow::Resu
     let groups = Groups::open(file, &names)?;
     let read = |group: usize| -> anyhow::Result<Vec<R>> {
         let mut rows = Vec::new();
-        let filter = if let Wanted::Names(names) = wanted { Some(groups.named(names)) } else { None };
-        groups.each_wanted(group, BATCH, filter, |batch| {
+        groups.each(group, BATCH, |batch| {
             let columns: Vec<Values> =
                 R::COLUMNS.iter().map(|column| values(batch, column)).collect::<anyhow::Result<_>>()?;
             rows.extend(wanted.of(batch)?.into_iter().map(|at| R::read(&BatchRow { columns: &columns, at })));

@@ -13,7 +13,7 @@ pub mod recorded;
 mod stretches;
 pub mod witnesses;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -87,10 +87,13 @@ impl Bundle {
     /// # Errors
     /// A Parquet file that cannot be read, or one whose columns are not the table's.
     pub fn rows<R: Row<'static> + Send>(&self, filter: Option<Expr>) -> anyhow::Result<Vec<R>> {
+        let file = self.path.join(format!("{}.parquet", R::TABLE));
+        if !file.exists() {
+            return Ok(Vec::new());
+        }
         let Some(filter) = filter else {
-            let file = self.path.join(format!("{}.parquet", R::TABLE));
             // An older format may lack columns, which a frame fills.
-            if file.exists() && self.manifest.format_version == FORMAT_VERSION {
+            if self.manifest.format_version == FORMAT_VERSION {
                 return batches::rows(&file, Wanted::All).with_context(|| format!("table {}", R::TABLE));
             }
             return self.collect_rows(self.scan(R::TABLE)?);
@@ -113,19 +116,6 @@ impl Bundle {
         let wanted = df!("series" => ids)?.lazy();
         let frame = self.scan(R::TABLE)?.join(wanted, [col("series")], [col("series")], JoinArgs::new(JoinType::Semi));
         self.collect_rows(frame)
-    }
-
-    /// The rows of a table whose column `name` has one of some names, in file order.
-    ///
-    /// # Errors
-    /// As [`Bundle::rows`].
-    pub fn rows_named<R: Row<'static> + Send>(&self, names: &HashSet<String>) -> anyhow::Result<Vec<R>> {
-        let file = self.path.join(format!("{}.parquet", R::TABLE));
-        if file.exists() && self.manifest.format_version == FORMAT_VERSION {
-            return batches::rows(&file, Wanted::Names(names)).with_context(|| format!("table {}", R::TABLE));
-        }
-        let any = names.iter().map(|name| col("name").eq(lit(name.as_str()))).reduce(Expr::or);
-        self.rows(Some(any.unwrap_or_else(|| lit(false))))
     }
 
     /// The rows of a table, none where it cannot be read: then why is noted, and [`Bundle::whole`] fails. For

@@ -125,26 +125,12 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
         let [time, start] = [row.time, row.start].map(|time| time.div_euclid(1_000_000));
         starts.entry(row.series).or_default().insert(time, start);
     }
-    let mut witnesses: Vec<Vec<Witness>> = Vec::with_capacity(chosen.len());
-    for (one, points) in chosen.iter().zip(floats) {
-        let mut own: Vec<Witness> = Vec::new();
-        // Where several rows are read as one, the first stands for them.
-        for ((at, row), points) in one.rows().enumerate().zip(points) {
-            let member = Member {
-                source: row.source,
-                witness: row.witness.clone(),
-                points,
-                histograms: native.remove(&row.series).unwrap_or_default(),
-            };
-            let class = Class::of(&row.witness);
-            match own.last_mut().filter(|last| at <= one.parts.len() || last.class == class) {
-                Some(last) => last.members.push(member),
-                None => own.push(Witness { class, clock: row.clock.clone(), members: vec![member] }),
-            }
-        }
-        witnesses.push(own);
-    }
-    let (joined, mut aside) = stretches::join(witnesses);
+    // Mostly each series has one witness with floats alone, and nothing is to be joined.
+    let (joined, mut aside) = if native.is_empty() && floats.iter().all(|points| points.len() == 1) {
+        (floats.into_iter().flatten().map(|points| (points, Vec::new())).collect(), Vec::new())
+    } else {
+        stretches::join(witnesses(&chosen, floats, native))
+    };
     let mut kept = Vec::with_capacity(chosen.len());
     let twice = recorded::told_twice(&chosen);
     for ((one, (points, histograms)), instead) in chosen.into_iter().zip(joined).zip(twice) {
@@ -181,6 +167,34 @@ pub fn load(bundle: &Bundle, chosen: Vec<Chosen>, extra: Option<(&str, &str)>) -
         }
     };
     Ok(Selected { series: kept.into_par_iter().with_min_len(64).map(series).collect(), aside })
+}
+
+/// The witnesses of each of the chosen, best first.
+fn witnesses(
+    chosen: &[Chosen],
+    floats: Vec<Vec<Points>>,
+    mut native: HashMap<i64, Vec<HistogramSample>>,
+) -> Vec<Vec<Witness>> {
+    let mut witnesses: Vec<Vec<Witness>> = Vec::with_capacity(chosen.len());
+    for (one, points) in chosen.iter().zip(floats) {
+        let mut own: Vec<Witness> = Vec::new();
+        // Where several rows are read as one, the first stands for them.
+        for ((at, row), points) in one.rows().enumerate().zip(points) {
+            let member = Member {
+                source: row.source,
+                witness: row.witness.clone(),
+                points,
+                histograms: native.remove(&row.series).unwrap_or_default(),
+            };
+            let class = Class::of(&row.witness);
+            match own.last_mut().filter(|last| at <= one.parts.len() || last.class == class) {
+                Some(last) => last.members.push(member),
+                None => own.push(Witness { class, clock: row.clock.clone(), members: vec![member] }),
+            }
+        }
+        witnesses.push(own);
+    }
+    witnesses
 }
 
 /// The float samples of each of the chosen: row by row, or of all rows as one where they follow each other, as the blocks of a database do.

@@ -19,11 +19,10 @@ use std::collections::{BTreeMap, HashSet};
 use polars::prelude::{col, lit};
 use syncline_schema::facts::FactRow;
 use syncline_schema::logs::LogRow;
-use syncline_schema::samples::SeriesRow;
 
 use super::disagreements::{self, By, Told};
 use super::metric_names;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, listed};
 use crate::clock::{Evidence, Finding, evidence as clock};
 
 /// Facts by key, each with where it stands.
@@ -126,16 +125,16 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
     let names: HashSet<String> = names.map(str::to_owned).collect();
     let mut nodes: BTreeMap<String, Evidence> = BTreeMap::new();
     let mut families: BTreeMap<String, Evidence> = BTreeMap::new();
-    for row in bundle.rows_named::<SeriesRow<'static>>(&names)? {
+    for row in listed::read(bundle, Some(&names))?.0 {
         let labels: BTreeMap<String, String> = serde_json::from_str(&row.labels).unwrap_or_default();
         let source = path(row.source);
         let evidence = || Evidence {
             path: source.as_str().into(),
             record: row.record,
-            what: row.name.as_ref().into(),
+            what: row.name.clone(),
             ..Evidence::default()
         };
-        for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| *name == row.name) {
+        for (_, wanted, key) in LABELS.iter().filter(|(name, ..)| row.name == *name) {
             let Some(value) = wanted.iter().find_map(|label| labels.get(*label)).filter(|value| !value.is_empty())
             else {
                 continue;
@@ -149,7 +148,7 @@ fn metrics(bundle: &Bundle, path: &dyn Fn(i32) -> String, told: &mut Vec<Told>) 
             let value = value.trim_start_matches('v').to_owned();
             told.push(Told { key: key.to_owned(), value, evidence: evidence(), node, by: By::Capture });
         }
-        if let Some(mode) = modes.get(row.name.as_ref()) {
+        if let Some(mode) = modes.get(row.name.as_str()) {
             let (key, value, node) = ("mode".to_owned(), (*mode).to_owned(), node_of(bundle, row.source));
             told.push(Told { key, value, evidence: evidence(), node, by: By::Capture });
         }

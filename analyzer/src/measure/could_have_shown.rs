@@ -13,10 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use syncline_schema::samples::SeriesRow;
-
 use super::before_after::pairs::{self, By, Candidate};
 use super::{Missing, readings, stated_time};
+use crate::bundle::listed;
 use crate::clock::Evidence;
 use crate::events::{Phase, Run, Window};
 
@@ -53,9 +52,9 @@ struct Page {
 /// Sources that hold a whole page of a component.
 fn pages(run: &Run, component: &Component) -> Vec<Page> {
     let wanted: HashSet<String> = component.own.iter().chain(component.beside).map(|name| (*name).to_owned()).collect();
-    let rows = run.bundle.rows_named::<SeriesRow<'static>>(&wanted).unwrap_or_else(|error| {
+    let (rows, _) = listed::read(&run.bundle, Some(&wanted)).unwrap_or_else(|error| {
         run.bundle.note(&error);
-        Vec::new()
+        Default::default()
     });
     // By source and target: a database has the pages of many.
     let mut held: BTreeMap<(i32, String), (BTreeSet<String>, i64)> = BTreeMap::new();
@@ -64,7 +63,7 @@ fn pages(run: &Run, component: &Component) -> Vec<Page> {
         let label = |name: &str| labels.get(name).map_or("", String::as_str).to_owned();
         let entry = held.entry((row.source, format!("{} {}", label("job"), label("instance")))).or_default();
         entry.0.insert(row.name.to_string());
-        if component.own.contains(&row.name.as_ref()) {
+        if component.own.contains(&row.name.as_str()) {
             entry.1 = row.record;
         }
     }

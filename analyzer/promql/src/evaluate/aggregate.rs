@@ -10,7 +10,7 @@ use super::{Cells, CompensatedSum, Context, Mean, Row, Variance, vector};
 use crate::answer::{EvalError, SampleValue};
 use crate::histogram::{Histogram, HistogramMean, HistogramSum};
 use crate::labels::{Labels, METRIC_NAME, quoted};
-use crate::series::is_stale;
+use crate::series::{any_stale, is_stale};
 use crate::syntax::tree::{Aggregate, AggregateOperator, Span};
 
 /// A group: its labels and the numbers of its rows.
@@ -172,13 +172,20 @@ fn fold_floats<A: Default + Clone>(
     finish: impl Fn(&A) -> f64 + Sync,
 ) -> Cells {
     let mut cells = Cells::empty(steps);
-    let chunk = if group.rows.len() * steps > 100_000 { 64 } else { steps.max(1) };
+    // Steps of a row lie next to each other: the more of them are taken at once, the fewer pages are looked up.
+    let parts = if group.rows.len() * steps > 100_000 { rayon::current_num_threads() } else { 1 };
+    let chunk = steps.div_ceil(parts).max(64);
     cells.floats.par_chunks_mut(chunk).enumerate().for_each(|(number, out)| {
         let from = number * chunk;
         let mut accumulators = vec![A::default(); out.len()];
-        let mut filled = vec![false; out.len()];
+        let (mut filled, mut all_filled) = (vec![false; out.len()], false);
         for &row in &group.rows {
             let floats = &rows[row].cells.floats[from..from + out.len()];
+            if !any_stale(floats) {
+                accumulators.iter_mut().zip(floats).for_each(|(accumulator, &value)| add(accumulator, value));
+                all_filled = true;
+                continue;
+            }
             for (place, &value) in floats.iter().enumerate() {
                 if !is_stale(value) {
                     add(&mut accumulators[place], value);
@@ -186,7 +193,8 @@ fn fold_floats<A: Default + Clone>(
                 }
             }
         }
-        for (place, accumulator) in accumulators.iter().enumerate().filter(|(place, _)| filled[*place]) {
+        let any = |(place, _): &(usize, &A)| all_filled || filled[*place];
+        for (place, accumulator) in accumulators.iter().enumerate().filter(any) {
             out[place] = finish(accumulator);
         }
     });

@@ -11,7 +11,7 @@ use super::{Cells, Context, Row, Steps, evaluate, note_mixed_schemas};
 use crate::answer::{EvalError, SampleValue};
 use crate::histogram::{Histogram, MixedSchemas, ResetHint};
 use crate::labels::Labels;
-use crate::series::{HistogramSample, Series, is_stale};
+use crate::series::{Column, HistogramSample, Series, is_stale};
 use crate::syntax::tree::{Boundary, Node, NodeKind, Selector, Subquery};
 
 /// One series of a range vector. It holds no staleness markers.
@@ -142,10 +142,19 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
     context.reserve_rows(series.len())?;
     Ok(series
         .par_iter()
-        .filter_map(|series| {
+        .map_init(Sight::default, |sight, series| {
             let mut cells = Cells::empty(context.steps);
             let mut any = false;
-            if smoothed {
+            if !smoothed && series.histograms.is_empty() {
+                sight.turn_to(&series.times, &reference, context);
+                for (cell, seen) in cells.floats.iter_mut().zip(&sight.seen) {
+                    if let Some(index) = *seen {
+                        // A cell with the marker is an empty one.
+                        *cell = series.values[index];
+                        any |= !is_stale(*cell);
+                    }
+                }
+            } else if smoothed {
                 let clean = without_markers(series);
                 for step in 0..context.steps {
                     let time = reference.time(context, step);
@@ -178,7 +187,34 @@ pub(crate) fn select_instant(selector: &Selector, context: &Context<'_>) -> Resu
             }
             any.then(|| Row { labels: series.labels.clone(), drop_name: false, cells })
         })
+        .flatten_iter()
         .collect())
+}
+
+/// Which of the times of a series each step sees. Series that were scraped together have one column of times, which is looked through once.
+#[derive(Default)]
+struct Sight {
+    times: Column<i64>,
+    seen: Vec<Option<usize>>,
+}
+
+impl Sight {
+    fn turn_to(&mut self, times: &Column<i64>, reference: &Reference, context: &Context<'_>) {
+        if self.times.ptr_eq(times) {
+            return;
+        }
+        self.times.clone_from(times);
+        let lookback = context.lookback();
+        let oldest = reference.time(context, 0) - lookback;
+        let mut edge = Edge::at(times.partition_point(|&time| time <= oldest));
+        let seen = |step| {
+            let time = reference.time(context, step);
+            edge.go_beyond(times, time);
+            // The lookback is open on the left.
+            edge.index.checked_sub(1).filter(|&index| times[index] > time - lookback)
+        };
+        self.seen = (0..context.steps).map(seen).collect();
+    }
 }
 
 /// When the sample was taken that a step sees.
