@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::answer::{Answer, EvalError, SampleValue, Value};
+use rayon::prelude::*;
+
+use crate::answer::{Answer, EvalError, MatrixSeries, SampleValue, Value};
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::number::{format_float, format_json_float, format_json_number, format_time, write_json_float, write_time};
@@ -47,27 +49,20 @@ pub fn to_json(answer: &Answer) -> String {
         }
         Value::Matrix(series) => {
             out.push_str(r#""matrix","result":["#);
-            for (index, one) in series.iter().enumerate() {
+            let points: usize = series.iter().map(|one| one.floats.len() + one.histograms.len()).sum();
+            let at_once =
+                if points < MANY { series.len() } else { series.len().div_ceil(4 * rayon::current_num_threads()) };
+            let parts = series.par_chunks(at_once.max(1)).map(|some| {
+                let mut out = String::new();
+                for (index, one) in some.iter().enumerate() {
+                    separate(&mut out, index);
+                    write_series(&mut out, one);
+                }
+                out
+            });
+            for (index, part) in parts.collect::<Vec<String>>().into_iter().enumerate() {
                 separate(&mut out, index);
-                out.push_str(r#"{"metric":"#);
-                write_labels(&mut out, &one.labels);
-                if !one.floats.is_empty() {
-                    out.push_str(r#","values":["#);
-                    for (index, (time, value)) in one.floats.iter().enumerate() {
-                        separate(&mut out, index);
-                        write_float_point(&mut out, *time, *value);
-                    }
-                    out.push(']');
-                }
-                if !one.histograms.is_empty() {
-                    out.push_str(r#","histograms":["#);
-                    for (index, (time, histogram)) in one.histograms.iter().enumerate() {
-                        separate(&mut out, index);
-                        write_histogram_point(&mut out, *time, histogram);
-                    }
-                    out.push(']');
-                }
-                out.push('}');
+                out.push_str(&part);
             }
             out.push(']');
         }
@@ -77,6 +72,31 @@ pub fn to_json(answer: &Answer) -> String {
     write_list(&mut out, "infos", &answer.infos);
     out.push('}');
     out
+}
+
+/// Points of a matrix from which several threads write it.
+const MANY: usize = 4_096;
+
+fn write_series(out: &mut String, one: &MatrixSeries) {
+    out.push_str(r#"{"metric":"#);
+    write_labels(out, &one.labels);
+    if !one.floats.is_empty() {
+        out.push_str(r#","values":["#);
+        for (index, (time, value)) in one.floats.iter().enumerate() {
+            separate(out, index);
+            write_float_point(out, *time, *value);
+        }
+        out.push(']');
+    }
+    if !one.histograms.is_empty() {
+        out.push_str(r#","histograms":["#);
+        for (index, (time, histogram)) in one.histograms.iter().enumerate() {
+            separate(out, index);
+            write_histogram_point(out, *time, histogram);
+        }
+        out.push(']');
+    }
+    out.push('}');
 }
 
 /// A parse error as the HTTP API gives it.

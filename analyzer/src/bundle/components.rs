@@ -150,9 +150,10 @@ struct Page<'r> {
 /// Samples that cannot be read.
 pub fn find(bundle: &Bundle, rows: &[Listed]) -> anyhow::Result<Components> {
     let mut by_class: BTreeMap<(Class, &ArcStr), BTreeMap<i32, Vec<&Listed>>> = BTreeMap::new();
-    for row in rows {
-        let class = by_class.entry((Class::of(&row.witness), &row.clock)).or_default();
-        class.entry(row.source).or_default().push(row);
+    let of_one_file = |a: &Listed, b: &Listed| (a.source, &a.witness, &a.clock) == (b.source, &b.witness, &b.clock);
+    for rows in rows.chunk_by(of_one_file) {
+        let class = by_class.entry((Class::of(&rows[0].witness), &rows[0].clock)).or_default();
+        class.entry(rows[0].source).or_default().extend(rows);
     }
     let mut found = Components::default();
     for ((class, clock), sources) in by_class {

@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::apart;
 use super::components::{Class, Components};
 use super::listed::Listed;
-use arcstr::ArcStr;
 use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSliceMut};
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
@@ -119,12 +118,12 @@ pub fn choose_among(rows: Vec<Listed>, components: &Components, paths: &[&str]) 
     // Series whose labels differ in more than labels of targets are different: only the others are compared.
     type Items = BTreeMap<(std::cmp::Reverse<usize>, LabelMap), BTreeMap<(Class, usize), Item>>;
     let mut families: BTreeMap<(String, LabelMap), Items> = BTreeMap::new();
-    // Rows of equal text are of one label set, which is read once: a database has a row of a series for each of its blocks.
-    let mut numbers: HashMap<(&ArcStr, &ArcStr), usize> = HashMap::new();
+    // Rows that share their text are of one label set, which is read once: a database has a row of a series for each of its blocks.
+    let mut numbers: HashMap<[usize; 2], usize> = HashMap::new();
     let mut number_of = Vec::with_capacity(rows.len());
     for row in &rows {
         let next = numbers.len();
-        number_of.push(*numbers.entry((&row.name, &row.labels)).or_insert(next));
+        number_of.push(*numbers.entry([&row.name, &row.labels].map(|text| text.as_ptr().addr())).or_insert(next));
     }
     let mut equal: Vec<Vec<Listed>> = vec![Vec::new(); numbers.len()];
     rows.into_iter().zip(number_of).for_each(|(row, number)| equal[number].push(row));

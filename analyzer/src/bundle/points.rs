@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_buffer::Buffer;
 use bytes::Bytes;
@@ -312,21 +312,24 @@ fn fill(table: &Groups, group: usize, slots: Vec<Slot>) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    if split {
-        return Ok(());
-    }
-    table.each(group, BATCH, |batch| {
-        let mut values = &full::<Float64Type>(batch, "value")?.values()[..];
-        while !values.is_empty() {
-            let (rows, own) = next(values.len())?;
-            let (now, later) = values.split_at(rows);
-            if let Some(own) = own {
-                own.fill(|room| room.copy_from_slice(now));
+    if !split {
+        table.each(group, BATCH, |batch| {
+            let mut values = &full::<Float64Type>(batch, "value")?.values()[..];
+            while !values.is_empty() {
+                let (rows, own) = next(values.len())?;
+                let (now, later) = values.split_at(rows);
+                if let Some(own) = own {
+                    own.fill(|room| room.copy_from_slice(now));
+                }
+                values = later;
             }
-            values = later;
-        }
-        Ok(())
-    })
+            Ok(())
+        })?;
+    }
+    if slot.rows > 0 || slots.len() > 0 {
+        bail!("row group {group}: fewer values than identifiers");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
