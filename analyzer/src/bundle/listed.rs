@@ -125,7 +125,7 @@ pub fn names(bundle: &Bundle) -> anyhow::Result<BTreeSet<ArcStr>> {
     Ok(names)
 }
 
-/// A column of texts, each of which is made once.
+/// A column of texts: numbers of entries of a dictionary.
 struct Texts<'b> {
     array: &'b DictionaryArray<Int32Type>,
     entries: &'b StringArray,
@@ -146,7 +146,7 @@ impl<'b> Texts<'b> {
     }
 }
 
-/// What was made of the entries of a dictionary, by their numbers.
+/// What was made of the entries of a dictionary, by their numbers: each text once.
 #[derive(Default)]
 struct Made {
     of: Option<ArrayRef>,
