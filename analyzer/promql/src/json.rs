@@ -50,9 +50,8 @@ pub fn to_json(answer: &Answer) -> String {
         Value::Matrix(series) => {
             out.push_str(r#""matrix","result":["#);
             let points: usize = series.iter().map(|one| one.floats.len() + one.histograms.len()).sum();
-            let at_once =
-                if points < MANY { series.len() } else { series.len().div_ceil(4 * rayon::current_num_threads()) };
-            let parts = series.par_chunks(at_once.max(1)).map(|some| {
+            let parts = if points < MANY { 1 } else { 4 * rayon::current_num_threads() };
+            let parts = series.par_chunks(series.len().div_ceil(parts).max(1)).map(|some| {
                 let mut out = String::new();
                 for (index, one) in some.iter().enumerate() {
                     separate(&mut out, index);

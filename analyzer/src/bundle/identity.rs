@@ -18,10 +18,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSliceMut};
+
 use super::apart;
 use super::components::{Class, Components};
 use super::listed::Listed;
-use rayon::prelude::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator, ParallelSliceMut};
 
 /// Labels that Prometheus' service discovery adds to those of the exporter.
 const TARGET_LABELS: [&str; 12] = [
@@ -120,13 +121,14 @@ pub fn choose_among(rows: Vec<Listed>, components: &Components, paths: &[&str]) 
     let mut families: BTreeMap<(String, LabelMap), Items> = BTreeMap::new();
     // Rows that share their text are of one label set, which is read once: a database has a row of a series for each of its blocks.
     let mut numbers: HashMap<[usize; 2], usize> = HashMap::new();
-    let mut number_of = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let next = numbers.len();
-        number_of.push(*numbers.entry([&row.name, &row.labels].map(|text| text.as_ptr().addr())).or_insert(next));
+    let mut equal: Vec<Vec<Listed>> = Vec::new();
+    for row in rows {
+        let number = *numbers.entry([&row.name, &row.labels].map(|text| text.as_ptr().addr())).or_insert(equal.len());
+        if number == equal.len() {
+            equal.push(Vec::new());
+        }
+        equal[number].push(row);
     }
-    let mut equal: Vec<Vec<Listed>> = vec![Vec::new(); numbers.len()];
-    rows.into_iter().zip(number_of).for_each(|(row, number)| equal[number].push(row));
     let labels = |rows: &Vec<Listed>| serde_json::from_str(&rows[0].labels).unwrap_or_default();
     let parsed: Vec<LabelMap> = equal.par_iter().with_min_len(256).map(labels).collect();
     if components.all.len() == 1 {
@@ -199,11 +201,9 @@ fn of_one_component(equal: Vec<Vec<Listed>>, labels: Vec<LabelMap>) -> Vec<Chose
         }
         same
     });
-    let one = |(labels, mut rows): (LabelMap, Vec<Listed>)| {
-        rows.sort_by_key(|row| (rank(&row.witness), row.series));
-        let mut rows = rows.into_iter();
-        let row = rows.next()?;
-        Some(Chosen { name: row.name.to_string(), labels, row, parts: rows.collect(), others: Vec::new() })
+    let one = |(labels, rows): (LabelMap, Vec<Listed>)| {
+        let (name, class) = (rows[0].name.to_string(), Class::of(&rows[0].witness));
+        of_group(name, Group { labels, owner: 0, members: vec![Item { component: 0, class, rows }] })
     };
     all.into_iter().filter_map(one).collect()
 }

@@ -17,7 +17,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arcstr::ArcStr;
-
 use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 use syncline_promql::HistogramSample;
 

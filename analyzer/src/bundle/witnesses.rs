@@ -39,7 +39,7 @@ use super::{Bundle, histograms, listed, points, recorded};
 pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Result<Vec<Chosen>> {
     let paths: Vec<&str> = bundle.manifest.sources.iter().map(|source| source.path.as_str()).collect();
     let (mut rows, one_of_each_class) = listed::read(bundle, wanted)?;
-    if let Some(wanted) = wanted {
+    if wanted.is_some() {
         if one_of_each_class {
             let components = components::find(bundle, &rows)?;
             let (chosen, open) = choose_among(rows, &components, &paths);
@@ -49,16 +49,15 @@ pub fn choose(bundle: &Bundle, wanted: Option<&HashSet<String>>) -> anyhow::Resu
         }
         // Whose a bare label set is, and which files are of one component, the other series tell.
         (rows, _) = listed::read(bundle, None)?;
-        let components = components::find(bundle, &rows)?;
-        if !one_of_each_class && components.is_of_one_node() {
-            let own = rows.iter().filter(|row| wanted.contains(row.name.as_str())).cloned().collect();
-            let (chosen, open) = choose_among(own, &components, &paths);
-            if !open {
-                return Ok(chosen);
-            }
-        }
     }
     let components = components::find(bundle, &rows)?;
+    if let Some(wanted) = wanted.filter(|_| !one_of_each_class && components.is_of_one_node()) {
+        let own = rows.iter().filter(|row| wanted.contains(row.name.as_str())).cloned().collect();
+        let (chosen, open) = choose_among(own, &components, &paths);
+        if !open {
+            return Ok(chosen);
+        }
+    }
     let (mut chosen, _) = choose_among(rows, &components, &paths);
     if let Some(wanted) = wanted {
         chosen.retain(|one| wanted.contains(&one.name));
